@@ -1,0 +1,61 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The exceptions of the library and the builder of their texts.
+// Every text reads "op: what is wrong; what was received; hint". Nothing is changed by a call
+// that throws. No streams here: this header is included everywhere.
+#include <concepts>
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+namespace adze {
+
+struct error : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+struct shape_error : error {  // sizes, ranks, axes
+  using error::error;
+};
+struct dtype_error : error {  // element types
+  using error::error;
+};
+struct value_error : error {  // numbers out of their range
+  using error::error;
+};
+struct state_error : error {  // calls in the wrong order
+  using error::error;
+};
+struct io_error : error {  // files
+  using error::error;
+};
+struct numeric_error : error {  // NaN, infinity, no convergence
+  using error::error;
+};
+
+// What an object looks like in a message; other headers overload it for their types.
+inline std::string to_text(std::string_view s) { return std::string(s); }
+inline std::string to_text(bool b) { return b ? "true" : "false"; }
+template <std::integral T> std::string to_text(T n) { return std::to_string(n); }
+// Shortest of six significant digits, without a trailing run of zeros.
+inline std::string to_text(double x) {
+  std::string s(32, '\0');
+  const int n = std::snprintf(s.data(), s.size(), "%g", x);
+  s.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return s;
+}
+
+// text("matmul: ", a.shape(), " vs ", 3): one string from parts, by to_text.
+template <class... Parts> std::string text(const Parts&... parts) {
+  std::string s;
+  (s.append(to_text(parts)), ...);
+  return s;
+}
+
+// raise<shape_error>("op: ", ...): never inlined, so that the checks stay small.
+template <class Error, class... Parts> [[noreturn, gnu::cold, gnu::noinline]] void raise(
+    const Parts&... parts) {
+  throw Error(text(parts...));
+}
+
+}  // namespace adze

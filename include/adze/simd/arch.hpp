@@ -1,0 +1,50 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The instruction sets as tags, `native` (the best one this translation unit is built for), and
+// ADZE_ISA, the inline namespace of everything whose code depends on it: two translation units
+// built with different flags then hold different functions and can be linked together.
+// The only place that reads the compiler's instruction-set macros.
+
+#if defined(__FAST_MATH__) && !defined(ADZE_ALLOW_FAST_MATH)
+#  error "adze: -ffast-math removes NaN tests and changes results; build without it"
+#endif
+
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#  define ADZE_ISA isa_avx2
+#elif defined(__SSE2__)
+#  define ADZE_ISA isa_sse2
+#elif defined(__ARM_NEON)
+#  define ADZE_ISA isa_neon
+#else
+#  define ADZE_ISA isa_scalar
+#endif
+
+namespace adze::simd {
+
+struct scalar {  // one lane, no intrinsics: the portable twin of every other tag
+  static constexpr int bytes = 0;
+};
+struct odd {  // test only: one lane and absurd tiles, so that every edge is exercised
+  static constexpr int bytes = 0;
+};
+struct sse2 {
+  static constexpr int bytes = 16;
+};
+struct avx2 {  // with FMA and F16C
+  static constexpr int bytes = 32;
+};
+struct neon {
+  static constexpr int bytes = 16;
+};
+
+#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+using native = avx2;
+#elif defined(__SSE2__)
+using native = sse2;
+#elif defined(__ARM_NEON)
+using native = neon;
+#else
+using native = scalar;
+#endif
+
+}  // namespace adze::simd
