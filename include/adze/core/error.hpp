@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace adze {
 
@@ -35,8 +36,11 @@ struct numeric_error : error {  // NaN, infinity, no convergence
 
 // What an object looks like in a message; other headers overload it for their types.
 inline std::string to_text(std::string_view s) { return std::string(s); }
-inline std::string to_text(bool b) { return b ? "true" : "false"; }
-template <std::integral T> std::string to_text(T n) { return std::to_string(n); }
+// A template for bool too: a plain bool parameter would attract string literals.
+template <std::integral T> std::string to_text(T n) {
+  if constexpr (std::is_same_v<T, bool>) return n ? "true" : "false";
+  return std::to_string(n);
+}
 // Shortest of six significant digits, without a trailing run of zeros.
 inline std::string to_text(double x) {
   std::string s(32, '\0');
