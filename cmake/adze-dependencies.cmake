@@ -34,15 +34,13 @@ function(adze_attach_dependencies target)
     string(REPLACE ";" "." simd "${simd}")
   endif()
   if(simd VERSION_GREATER_EQUAL 8.1)
-    target_include_directories(${target} SYSTEM INTERFACE
-                               $<BUILD_INTERFACE:${ADZE_XSIMD_INCLUDE_DIR}>)
+    target_include_directories(${target} SYSTEM INTERFACE "${ADZE_XSIMD_INCLUDE_DIR}")
   else()
     message(WARNING "adze: xsimd >= 8.1 not found, kernels fall back to one lane at a time. "
                     "Install it (Debian: libxsimd-dev) or set ADZE_XSIMD_INCLUDE_DIR.")
   endif()
   if(ADZE_EIGEN_INCLUDE_DIR)
-    target_include_directories(${target} SYSTEM INTERFACE
-                               $<BUILD_INTERFACE:${ADZE_EIGEN_INCLUDE_DIR}>)
+    target_include_directories(${target} SYSTEM INTERFACE "${ADZE_EIGEN_INCLUDE_DIR}")
   else()
     message(STATUS "adze: Eigen not found, <adze/kernels/linalg.hpp> cannot be included")
   endif()
