@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# From a fresh clone to a trained network: installs what is missing, builds examples/quickstart.cpp
+# for this machine and runs it.
+#   scripts/quickstart.sh                trains on digits that the program draws itself
+#   scripts/quickstart.sh --data DIR     trains on MNIST-format files (.gz too, where zlib is found)
+# Everything else after the name goes to the program as well.
+set -euo pipefail
+arguments=()
+while [ $# -gt 0 ]; do
+  if [ "$1" = --data ] && [ $# -gt 1 ]; then
+    arguments+=(--data "$(realpath -- "$2")")
+    shift
+  else
+    arguments+=("$1")
+  fi
+  shift
+done
+cd "$(dirname "$0")/.."
+. scripts/packages.sh
+require g++ cmake ninja-build pkg-config libeigen3-dev libxsimd-dev doctest-dev zlib1g-dev
+
+build=build/quickstart
+mkdir -p build
+cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DADZE_NATIVE=ON -DADZE_BUILD_TESTS=OFF \
+  -DADZE_BUILD_BENCHMARKS=OFF >$build.log 2>&1 || { cat $build.log >&2; exit 1; }
+echo "Compiling examples/quickstart.cpp ..."
+cmake --build $build --target quickstart -j "$(jobs)" >$build.log 2>&1 ||
+  { cat $build.log >&2; exit 1; }
+exec $build/examples/quickstart "${arguments[@]}"

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+// Built for the baseline instruction set.
+#include "step.hpp"
+
+outcome train_baseline() { return train(); }
