@@ -1,0 +1,173 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Results as a table: aligned plain text for terminals, Markdown for documents.
+// Columns of numbers are right-aligned on one count of decimals; columns with words are
+// left-aligned.
+#include <algorithm>
+#include <concepts>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <adze/core/error.hpp>
+#include <adze/fwd.hpp>
+#include <adze/report/format.hpp>
+
+namespace adze::report {
+
+// One entry of a table: words or a number already written out.
+struct cell {
+  std::string text;
+  bool number = false;
+
+  cell(std::string words) : text(std::move(words)) {}
+  cell(std::string_view words) : text(words) {}
+  cell(const char* words) : text(words) {}
+  cell(std::integral auto value) : text(to_text(value)), number(true) {}
+  cell(std::floating_point auto value) : text(to_text(static_cast<double>(value))), number(true) {}
+};
+
+// A number with exactly `decimals` digits after the point: fixed(98.127, 2) is 98.13.
+inline cell fixed(double value, int decimals) {
+  cell made(format_fixed(value, decimals));
+  made.number = true;
+  return made;
+}
+
+// table t({"model", "accuracy %"}); t.add("LeNet-5", 98.1); puts(t.text().c_str());
+class table {
+ public:
+  explicit table(std::vector<std::string> columns) : columns_(std::move(columns)) {
+    if (columns_.empty()) raise<value_error>("table: no columns; received an empty list; name one");
+  }
+
+  // Appends a row. value_error: not one cell per column.
+  template <class... Cells> table& add(Cells&&... cells) {
+    return add_row({cell(std::forward<Cells>(cells))...});
+  }
+
+  table& add_row(std::vector<cell> row) {
+    if (row.size() != columns_.size()) {
+      raise<value_error>("table: wrong number of cells in a row; ", row.size(), " cells for ",
+                         columns_.size(), " columns; give one per column");
+    }
+    rows_.push_back(std::move(row));
+    return *this;
+  }
+
+  index_t rows() const { return static_cast<index_t>(rows_.size()); }
+
+  // Aligned columns, two spaces apart, under a rule; every line ends with a newline.
+  std::string text() const { return write({.gap = "  "}); }
+
+  // The same as a Markdown table; bars inside cells are escaped.
+  std::string markdown() const {
+    return write({.edge_left = "| ", .gap = " | ", .edge_right = " |", .markdown = true});
+  }
+
+ private:
+  struct style {
+    std::string_view edge_left = "";
+    std::string_view gap = "";
+    std::string_view edge_right = "";
+    bool markdown = false;
+  };
+  struct column {
+    std::vector<std::string> lines;  // header first
+    index_t width = 0;
+    bool numbers = true;
+  };
+
+  std::string write(const style& look) const {
+    std::vector<column> ready;
+    for (std::size_t c = 0; c < columns_.size(); ++c) ready.push_back(lay_out(c, look.markdown));
+    std::string out;
+    for (std::size_t line = 0; line <= rows_.size(); ++line) {
+      write_line(out, ready, look, [&](const column& col) {
+        const std::string& text = col.lines[line];
+        const auto pad = static_cast<std::size_t>(col.width - display_width(text));
+        return col.numbers ? std::string(pad, ' ') + text : text + std::string(pad, ' ');
+      });
+      if (line == 0) {
+        write_line(out, ready, look, [&](const column& col) {
+          std::string rule(static_cast<std::size_t>(col.width), '-');
+          if (look.markdown && col.numbers) rule.back() = ':';
+          return rule;
+        });
+      }
+    }
+    return out;
+  }
+
+  template <class F>
+  static void write_line(std::string& out, const std::vector<column>& ready, const style& look,
+                         F&& text_of) {
+    out += look.edge_left;
+    for (std::size_t c = 0; c < ready.size(); ++c) {
+      if (c != 0) out += look.gap;
+      out += text_of(ready[c]);
+    }
+    out += look.edge_right;
+    while (!out.empty() && out.back() == ' ') out.pop_back();
+    out += '\n';
+  }
+
+  column lay_out(std::size_t c, bool markdown) const {
+    column made;
+    std::size_t decimals = 0;
+    bool any_number = false;
+    for (const auto& row : rows_) {
+      const cell& entry = row[c];
+      // An empty cell or a dash stands for a missing number.
+      if (!entry.number && !entry.text.empty() && entry.text != "-") made.numbers = false;
+      any_number |= entry.number;
+      if (entry.number) decimals = std::max(decimals, decimals_of(entry.text));
+    }
+    made.numbers &= any_number;
+    made.lines.push_back(columns_[c]);
+    for (const auto& row : rows_) {
+      const bool pad = made.numbers && row[c].number;
+      made.lines.push_back(pad ? with_decimals(row[c].text, decimals) : row[c].text);
+    }
+    for (auto& line : made.lines) {
+      line = one_line(line, markdown);
+      made.width = std::max(made.width, display_width(line));
+    }
+    if (markdown) made.width = std::max<index_t>(made.width, 3);
+    return made;
+  }
+
+  // Digits after the point; 0 for whole numbers, exponents, infinities and NaN.
+  static std::size_t decimals_of(std::string_view number) {
+    const auto point = number.find('.');
+    if (point == number.npos || !is_plain(number)) return 0;
+    return number.size() - point - 1;
+  }
+
+  // Zeros at the end, so that the points of a column stand below each other.
+  static std::string with_decimals(std::string number, std::size_t decimals) {
+    if (decimals == 0 || !is_plain(number)) return number;
+    const auto own = decimals_of(number);
+    if (own == 0) number += '.';
+    return number.append(decimals - own, '0');
+  }
+
+  static bool is_plain(std::string_view number) {
+    return number.find_first_not_of("-.0123456789") == number.npos;
+  }
+
+  static std::string one_line(std::string_view text, bool markdown) {
+    std::string out;
+    for (const char c : text) {
+      if (markdown && c == '|') out += '\\';
+      out += c == '\n' || c == '\r' || c == '\t' ? ' ' : c;
+    }
+    return out;
+  }
+
+  std::vector<std::string> columns_;
+  std::vector<std::vector<cell>> rows_;
+};
+
+}  // namespace adze::report
