@@ -1,6 +1,6 @@
-#pragma once
 // SPDX-License-Identifier: MIT
-// Compiled once for all test files. Tests still include what they use.
+// Compiled once for all test files, as a file of its own (hence no guard; all below have theirs).
+// Tests still include what they use.
 #include <cmath>
 #include <cstdint>
 #include <limits>
