@@ -57,8 +57,8 @@ template <class... Parts> std::string text(const Parts&... parts) {
 }
 
 // raise<shape_error>("op: ", ...): never inlined, so that the checks stay small.
-template <class Error, class... Parts> [[noreturn, gnu::cold, gnu::noinline]] void raise(
-    const Parts&... parts) {
+template <class Error, class... Parts>
+[[noreturn, gnu::cold, gnu::noinline]] void raise(const Parts&... parts) {
   throw Error(text(parts...));
 }
 

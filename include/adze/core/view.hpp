@@ -18,9 +18,7 @@ template <class T> struct matrix {
 
   T& operator()(index_t i, index_t j) const { return data[i * row_stride + j * col_stride]; }
   matrix transposed() const { return {data, cols, rows, col_stride, row_stride}; }
-  operator matrix<const T>() const
-    requires(!std::is_const_v<T>)
-  {
+  operator matrix<const T>() const requires(!std::is_const_v<T>) {
     return {data, rows, cols, row_stride, col_stride};
   }
 };

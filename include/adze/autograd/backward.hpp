@@ -1,0 +1,96 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// backward() and grad(): one iterative run over the nodes that lead to the roots, newest first.
+// backward() accumulates into `.grad` of leaves; grad() captures and touches no leaf, and is the
+// only one that can build a graph of gradients. engine.hpp holds the run itself.
+#include <adze/autograd/engine.hpp>
+
+namespace adze::inline ADZE_ISA {
+
+struct backward_options {
+  tensor gradient{};          // of the root; ones for a single element
+  bool retain_graph = false;  // keep saved values for another run
+};
+
+// Adds d(root)/d(leaf) to `.grad` of every leaf that root depends on.
+// Errors: state_error when root does not require grad or its graph was freed; shape_error when the
+// root has more than one element and no gradient is given.
+inline void backward(const tensor& root, const backward_options& o = {}) {
+  const tensor* const roots[] = {&root};
+  const tensor seed = detail::seed_for(root, o.gradient, "backward");
+  detail::run_request r{.roots = roots, .seeds = {&seed, 1}, .retain = o.retain_graph};
+  detail::run(r);
+}
+
+// Several roots at once: the gradients of their sum.
+inline void backward(tensor_list roots, tensor_list gradients = {}, bool retain_graph = false) {
+  std::vector<const tensor*> at;
+  std::vector<tensor> seeds;
+  for (std::size_t i = 0; i < roots.size(); ++i) {
+    at.push_back(&roots[i]);
+    seeds.push_back(
+        detail::seed_for(roots[i], i < gradients.size() ? gradients[i] : tensor(), "backward"));
+  }
+  detail::run_request r{.roots = at, .seeds = seeds, .retain = retain_graph};
+  detail::run(r);
+}
+
+struct grad_options {
+  std::vector<tensor> gradients{};  // of the outputs; ones for single elements
+  bool create_graph = false;        // the gradients can be differentiated again
+  bool retain_graph = false;        // implied by create_graph
+};
+
+// d(sum of outputs)/d(inputs[i]), one per input; undefined where the outputs do not depend on it.
+// Inputs may be leaves or intermediate results. No `.grad` is touched.
+inline std::vector<tensor> grad(tensor_list outputs, tensor_list inputs,
+                                const grad_options& o = {}) {
+  std::vector<const tensor*> roots;
+  std::vector<tensor> seeds;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    roots.push_back(&outputs[i]);
+    seeds.push_back(
+        detail::seed_for(outputs[i], i < o.gradients.size() ? o.gradients[i] : tensor(), "grad"));
+  }
+  std::vector<detail::capture> captures;
+  for (const tensor& x : inputs) {
+    if (!x.requires_grad()) {
+      raise<state_error>("grad: input ", captures.size(), " (", x, ") does not require grad; ",
+                         "call set_requires_grad() before using it");
+    }
+    captures.push_back({detail::owner_of(x), x.impl().output, {}});
+  }
+  detail::run_request r{.roots = roots,
+                        .seeds = seeds,
+                        .captures = captures,
+                        .retain = o.retain_graph || o.create_graph,
+                        .create = o.create_graph,
+                        .capturing = true};
+  detail::run(r);
+  std::vector<tensor> result;
+  for (detail::capture& c : captures) result.push_back(std::move(c.gradient));
+  return result;
+}
+
+inline tensor grad(const tensor& output, const tensor& input, const grad_options& o = {}) {
+  return grad(tensor_list(&output, 1), tensor_list(&input, 1), o)[0];
+}
+
+// Calls f(gradient) with the whole gradient of x in each run; what it returns, if defined, takes
+// its place. Returns an id for remove_hook.
+inline index_t add_hook(const tensor& x, std::function<tensor(const tensor&)> f) {
+  if (!x.requires_grad()) raise<state_error>("add_hook: the tensor does not require grad; got ", x);
+  detail::node* n = detail::owner_of(x);
+  if (n->hooks == nullptr) n->hooks = new std::vector<detail::hook>;
+  const index_t id = n->hooks->empty() ? 0 : n->hooks->back().id + 1;
+  n->hooks->push_back({x.impl().output, id, std::move(f)});
+  return id;
+}
+inline void remove_hook(const tensor& x, index_t id) {
+  detail::node* n = x.requires_grad() ? detail::owner_of(x) : nullptr;
+  if (n != nullptr && n->hooks != nullptr) {
+    std::erase_if(*n->hooks, [&](const detail::hook& h) { return h.id == id; });
+  }
+}
+
+}  // namespace adze::inline ADZE_ISA

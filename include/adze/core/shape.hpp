@@ -1,0 +1,146 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Sizes of a tensor: up to 8 axes, stored inline; a default shape is 0-d (one element).
+// Every size is >= 0 and the number of elements fits index_t: checked once, on construction.
+#include <array>
+#include <initializer_list>
+#include <span>
+#include <string>
+
+#include <adze/core/error.hpp>
+#include <adze/fwd.hpp>
+
+namespace adze {
+
+inline constexpr index_t max_rank = 8;
+
+// Strides, permutations, axes: as many leading entries count as the shape has axes.
+using dims = std::array<index_t, static_cast<std::size_t>(max_rank)>;
+
+class shape {
+ public:
+  shape() = default;
+  shape(std::initializer_list<index_t> sizes) : shape(std::span(sizes.begin(), sizes.size())) {}
+  explicit shape(std::span<const index_t> sizes) {
+    if (sizes.size() > sizes_.size()) {
+      raise<shape_error>("shape: at most 8 axes; got ", sizes.size());
+    }
+    for (const index_t n : sizes) push_back(n);
+    check();
+  }
+
+  index_t rank() const { return rank_; }
+  // Axis i in 0..rank-1, unchecked; `axis` below resolves negative axes.
+  index_t operator[](index_t i) const { return sizes_[static_cast<std::size_t>(i)]; }
+  const index_t* begin() const { return sizes_.data(); }
+  const index_t* end() const { return sizes_.data() + rank_; }
+  index_t back() const { return sizes_[static_cast<std::size_t>(rank_ - 1)]; }
+
+  index_t numel() const {
+    index_t n = 1;
+    for (const index_t s : *this) n *= s;
+    return n;
+  }
+
+  // Copies with one axis changed, added or removed.
+  shape with(index_t axis, index_t size) const {
+    shape s = *this;
+    s.sizes_[static_cast<std::size_t>(axis)] = size;
+    s.check();
+    return s;
+  }
+  shape inserted(index_t axis, index_t size) const {
+    shape s;
+    if (rank_ == max_rank) raise<shape_error>("shape: at most 8 axes; got 9");
+    for (index_t i = 0; i < rank_; ++i) {
+      if (i == axis) s.push_back(size);
+      s.push_back((*this)[i]);
+    }
+    if (axis == rank_) s.push_back(size);
+    s.check();
+    return s;
+  }
+  shape erased(index_t axis) const {
+    shape s;
+    for (index_t i = 0; i < rank_; ++i) {
+      if (i != axis) s.push_back((*this)[i]);
+    }
+    return s;
+  }
+
+  bool operator==(const shape& o) const {
+    if (rank_ != o.rank_) return false;
+    for (index_t i = 0; i < rank_; ++i) {
+      if ((*this)[i] != o[i]) return false;
+    }
+    return true;
+  }
+
+ private:
+  void push_back(index_t n) { sizes_[static_cast<std::size_t>(rank_++)] = n; }
+  void check() const {
+    index_t n = 1;
+    bool overflow = false;
+    for (const index_t s : *this) {
+      if (s < 0) raise<shape_error>("shape: sizes must be >= 0; got ", s, " in ", text_of());
+      overflow = overflow || __builtin_mul_overflow(n, s == 0 ? 1 : s, &n);
+    }
+    if (overflow) raise<shape_error>("shape: too many elements; got ", text_of());
+  }
+  std::string text_of() const;
+
+  std::array<index_t, static_cast<std::size_t>(max_rank)> sizes_{};
+  index_t rank_ = 0;
+};
+
+// "[2,3]"; 0-d is "[]".
+inline std::string to_text(const shape& s) {
+  std::string r = "[";
+  for (index_t i = 0; i < s.rank(); ++i) {
+    if (i > 0) r += ',';
+    r += std::to_string(s[i]);
+  }
+  return r += ']';
+}
+inline std::string shape::text_of() const { return to_text(*this); }
+
+// Resolves a negative axis (-1 is the last) and checks it.
+inline index_t resolve_axis(index_t axis, index_t rank, std::string_view op) {
+  const index_t a = axis < 0 ? axis + rank : axis;
+  if (a < 0 || a >= rank) {
+    raise<shape_error>(op, ": axis ", axis, " is out of range; the tensor has ", rank, " axes");
+  }
+  return a;
+}
+
+// Row-major strides in elements.
+inline dims dense_strides(const shape& s) {
+  dims d{};
+  index_t step = 1;
+  for (index_t i = s.rank() - 1; i >= 0; --i) {
+    d[static_cast<std::size_t>(i)] = step;
+    step *= s[i] > 0 ? s[i] : 1;
+  }
+  return d;
+}
+
+// NumPy's rule: sizes are aligned at the right; equal sizes stay, 1 stretches.
+inline shape broadcast(const shape& a, const shape& b, std::string_view op) {
+  const shape& longer = a.rank() >= b.rank() ? a : b;
+  const shape& other = a.rank() >= b.rank() ? b : a;
+  if (a == b) return a;
+  shape r = longer;
+  const index_t shift = longer.rank() - other.rank();
+  for (index_t i = 0; i < other.rank(); ++i) {
+    const index_t n = longer[i + shift], m = other[i];
+    if (n == m || m == 1) continue;
+    if (n != 1) {
+      raise<shape_error>(op, ": shapes ", a, " and ", b, " do not broadcast (", n, " vs ", m,
+                         " on axis ", i + shift, "); sizes must be equal or 1");
+    }
+    r = r.with(i + shift, m);
+  }
+  return r;
+}
+
+}  // namespace adze

@@ -1,0 +1,193 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The driver of everything that works element by element. An op gives one loop over dense rows for
+// each type it computes in; this non-template code does broadcasting, strides, other dtypes (in
+// blocks that stay in L1) and threads. So a new op costs two small loops, a new dtype none.
+#include <algorithm>
+#include <cstring>
+
+#include <adze/core/parallel.hpp>
+#include <adze/core/shape.hpp>
+#include <adze/kernels/rows.hpp>
+
+namespace adze::kernels::inline ADZE_ISA {
+
+// out[i] = functor(in[0][i], in[1][i], ...) for i < n; dense rows of the computing type.
+using row_loop = void (*)(const void* functor, const void* const* in, void* out, index_t n);
+
+// One loop per computing type; null where the op does not support it.
+struct map_loops {
+  row_loop f32 = nullptr;
+  row_loop f64 = nullptr;
+  row_loop i64 = nullptr;
+  row_loop of(dtype type) const {
+    return type == dtype::f32 ? f32 : type == dtype::f64 ? f64 : i64;
+  }
+};
+
+// One operand: strides in elements along the axes of the result, 0 where it is stretched.
+struct operand {
+  const void* data = nullptr;
+  dtype type = dtype::f32;
+  dims strides{};
+};
+
+inline constexpr int max_operands = 5;  // the result and four inputs
+inline constexpr index_t map_block = 256;
+inline constexpr index_t map_chunk = 32768;  // elements a thread takes; benchmarks/train_step
+
+namespace detail {
+
+// Axes in the order of the result's memory, neighbours merged where all operands allow it.
+struct map_plan {
+  index_t rank = 0;
+  dims sizes{};
+  std::array<dims, max_operands> strides{};  // [operand][axis], operand 0 is the result
+};
+
+inline map_plan plan_map(const shape& sizes, const operand* x, int count) {
+  map_plan p;
+  std::array<index_t, max_rank> order{};
+  index_t rank = 0;
+  for (index_t i = 0; i < sizes.rank(); ++i) {
+    if (sizes[i] != 1) order[static_cast<std::size_t>(rank++)] = i;
+  }
+  const auto stride = [&](int k, index_t axis) {
+    return x[k].strides[static_cast<std::size_t>(axis)];
+  };
+  std::stable_sort(order.begin(), order.begin() + rank,
+                   [&](index_t a, index_t b) { return stride(0, a) > stride(0, b); });
+  for (index_t i = 0; i < rank; ++i) {
+    const index_t axis = order[static_cast<std::size_t>(i)];
+    bool merge = p.rank > 0;
+    for (int k = 0; merge && k < count; ++k) {
+      merge = p.strides[static_cast<std::size_t>(k)][static_cast<std::size_t>(p.rank - 1)] ==
+              stride(k, axis) * sizes[axis];
+    }
+    if (!merge) p.sizes[static_cast<std::size_t>(p.rank++)] = 1;
+    const auto last = static_cast<std::size_t>(p.rank - 1);
+    p.sizes[last] *= sizes[axis];
+    for (int k = 0; k < count; ++k) {
+      p.strides[static_cast<std::size_t>(k)][last] = stride(k, axis);
+    }
+  }
+  if (p.rank == 0) p.rank = 1, p.sizes[0] = 1;
+  return p;
+}
+
+// One row of n elements from the given pointers; strides along the row.
+template <class T>
+void map_row(row_loop loop, const void* functor, const operand* x, int count, std::byte* const* at,
+             const index_t* step, index_t n) {
+  alignas(64) T buffers[max_operands][map_block];
+  const void* in[max_operands] = {};
+  bool direct = true;
+  for (int k = 0; k < count; ++k) {
+    direct = direct && x[k].type == dtype_of<T> && (step[k] == 1 || n == 1);
+  }
+  if (direct) {
+    for (int k = 1; k < count; ++k) in[k - 1] = at[k];
+    return loop(functor, in, at[0], n);
+  }
+  for (index_t i = 0; i < n; i += map_block) {
+    const index_t m = std::min(map_block, n - i);
+    for (int k = 1; k < count; ++k) {
+      const std::byte* p = at[k] + i * step[k] * size_of(x[k].type);
+      in[k - 1] = p;
+      if (x[k].type == dtype_of<T> && step[k] == 1) continue;
+      in[k - 1] = buffers[k];
+      if (step[k] == 0) {
+        if (i > 0) continue;  // the same value as in the block before
+        load_row<T>(x[k].type, p, 0, 1, buffers[k]);
+        std::fill_n(buffers[k] + 1, std::min(map_block, n) - 1, buffers[k][0]);
+      } else {
+        load_row<T>(x[k].type, p, step[k], m, buffers[k]);
+      }
+    }
+    std::byte* out = at[0] + i * step[0] * size_of(x[0].type);
+    const bool plain = x[0].type == dtype_of<T> && step[0] == 1;
+    loop(functor, in, plain ? static_cast<void*>(out) : buffers[0], m);
+    if (!plain) store_row<T>(x[0].type, out, step[0], m, buffers[0]);
+  }
+}
+
+struct map_call {
+  row_loop loop;
+  const void* functor;
+  dtype compute;
+  const operand* x;
+  int count;
+};
+
+inline void map_any_row(const map_call& c, std::byte* const* at, const index_t* step, index_t n) {
+  if (c.compute == dtype::f32) return map_row<float>(c.loop, c.functor, c.x, c.count, at, step, n);
+  if (c.compute == dtype::f64) return map_row<double>(c.loop, c.functor, c.x, c.count, at, step, n);
+  map_row<std::int64_t>(c.loop, c.functor, c.x, c.count, at, step, n);
+}
+
+// Rows begin..end of the plan; the row index counts over all axes but the last.
+inline void map_rows(const map_call& c, const map_plan& p, index_t begin, index_t end) {
+  const auto last = static_cast<std::size_t>(p.rank - 1);
+  for (index_t r = begin; r < end; ++r) {
+    std::byte* at[max_operands];
+    index_t step[max_operands];
+    for (int k = 0; k < c.count; ++k) {
+      const dims& s = p.strides[static_cast<std::size_t>(k)];
+      index_t offset = 0, rest = r;
+      for (index_t a = p.rank - 2; a >= 0; --a) {
+        const auto i = static_cast<std::size_t>(a);
+        offset += rest % p.sizes[i] * s[i];
+        rest /= p.sizes[i];
+      }
+      at[k] =
+          static_cast<std::byte*>(const_cast<void*>(c.x[k].data)) + offset * size_of(c.x[k].type);
+      step[k] = s[last];
+    }
+    map_any_row(c, at, step, p.sizes[last]);
+  }
+}
+
+}  // namespace detail
+
+// x[0] = functor(x[1], ..., x[count - 1]) over the axes `sizes`. x[0] may be one of the inputs
+// exactly, but must not overlap them otherwise. Threaded; every element is computed alike.
+inline void map(const map_loops& loops, const void* functor, dtype compute, const shape& sizes,
+                const operand* x, int count) {
+  if (sizes.numel() == 0) return;
+  const detail::map_call c{loops.of(compute), functor, compute, x, count};
+  const detail::map_plan p = detail::plan_map(sizes, x, count);
+  const auto last = static_cast<std::size_t>(p.rank - 1);
+  const index_t n = p.sizes[last], rows = sizes.numel() / n;
+  if (rows > 1) {
+    const index_t chunk = std::max<index_t>(1, map_chunk / n);
+    return parallel_for(rows, chunk,
+                        [&](index_t begin, index_t end) { detail::map_rows(c, p, begin, end); });
+  }
+  parallel_for(n, map_chunk, [&](index_t begin, index_t end) {
+    std::byte* at[max_operands];
+    index_t step[max_operands];
+    for (int k = 0; k < count; ++k) {
+      step[k] = p.strides[static_cast<std::size_t>(k)][last];
+      at[k] = static_cast<std::byte*>(const_cast<void*>(x[k].data)) +
+              begin * step[k] * size_of(x[k].type);
+    }
+    detail::map_any_row(c, at, step, end - begin);
+  });
+}
+
+namespace detail {
+template <class T>
+inline constexpr row_loop copy_loop = [](const void*, const void* const* in, void* out, index_t n) {
+  if (in[0] != out) std::memcpy(out, in[0], static_cast<std::size_t>(n) * sizeof(T));
+};
+}  // namespace detail
+
+// y = x with another dtype, other strides or both.
+inline void copy(const shape& sizes, const operand& y, const operand& x) {
+  const operand both[] = {y, x};
+  constexpr map_loops loops{detail::copy_loop<float>, detail::copy_loop<double>,
+                            detail::copy_loop<std::int64_t>};
+  map(loops, nullptr, cast_type(x.type, y.type), sizes, both, 2);
+}
+
+}  // namespace adze::kernels::inline ADZE_ISA

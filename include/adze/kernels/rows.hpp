@@ -1,0 +1,68 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Loads and stores between any dtype and the three types that kernels compute in (float, double,
+// int64): here a dtype is nothing but load and store. Casts are a load and a store.
+#include <cmath>
+#include <limits>
+
+#include <adze/core/dispatch.hpp>
+#include <adze/simd/convert.hpp>
+
+namespace adze::kernels::inline ADZE_ISA {
+
+// One value from E to T. Floats become integers by truncation and saturate; NaN becomes 0;
+// integers wrap; anything but 0 is true.
+template <class T, class E> T convert_value(E x) {
+  constexpr bool narrow = std::is_same_v<E, float16> || std::is_same_v<E, bfloat16>;
+  if constexpr (std::is_same_v<T, E>) {
+    return x;
+  } else if constexpr (narrow) {
+    return convert_value<T>(static_cast<float>(x));
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return x != E{0};
+  } else if constexpr (std::is_floating_point_v<E> && std::is_integral_v<T>) {
+    constexpr auto low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+    if (!(x == x)) return T{0};
+    if (x <= static_cast<E>(low)) return low;
+    return x >= static_cast<E>(high) ? high : static_cast<T>(x);
+  } else if constexpr ((std::is_same_v<T, float16> ||
+                        std::is_same_v<T, bfloat16>)&&std::is_integral_v<E>) {
+    return T(static_cast<float>(x));
+  } else {
+    return static_cast<T>(x);
+  }
+}
+
+// out[i] = in[i * stride], from `type` to T.
+template <class T>
+[[gnu::noinline]] void load_row(dtype type, const void* in, index_t stride, index_t n, T* out) {
+  dispatch(all_types{}, type, "load", [&]<class E>() {
+    const E* x = static_cast<const E*>(in);
+    if constexpr (std::is_same_v<T, float> &&
+                  (std::is_same_v<E, float16> || std::is_same_v<E, bfloat16>)) {
+      if (stride == 1) return simd::convert(x, out, n);
+    }
+    for (index_t i = 0; i < n; ++i) out[i] = convert_value<T>(x[i * stride]);
+  });
+}
+
+// out[i * stride] = in[i], from T to `type`.
+template <class T>
+[[gnu::noinline]] void store_row(dtype type, void* out, index_t stride, index_t n, const T* in) {
+  dispatch(all_types{}, type, "store", [&]<class E>() {
+    E* y = static_cast<E*>(out);
+    if constexpr (std::is_same_v<T, float> &&
+                  (std::is_same_v<E, float16> || std::is_same_v<E, bfloat16>)) {
+      if (stride == 1) return simd::convert(in, y, n);
+    }
+    for (index_t i = 0; i < n; ++i) y[i * stride] = convert_value<E>(in[i]);
+  });
+}
+
+// The type in which a cast from a to b is carried out: exact for every value that b can hold.
+constexpr dtype cast_type(dtype a, dtype b) {
+  if (a == f64 || b == f64) return f64;
+  return is_floating(a) || is_floating(b) ? f32 : i64;
+}
+
+}  // namespace adze::kernels::inline ADZE_ISA

@@ -1,0 +1,175 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// How a functor becomes an op: unary<F> from `f` and `df`, binary<F> from `f` and `gradients`.
+// `f` and `df` are generic in V: SIMD lanes in the kernels, and for `df` also `tensor`, which is
+// how second derivatives exist without being written. Users add their own functors the same way.
+#include <adze/autograd/accumulate.hpp>
+#include <adze/ops/fwd.hpp>
+#include <adze/simd/math.hpp>
+#include <adze/tensor/layout.hpp>
+
+namespace adze::detail::inline ADZE_ISA {
+
+template <class F>
+concept whole_unary = requires(const F& f, std::int64_t x) {
+  f.whole(x);
+};
+template <class F>
+concept whole_binary = requires(const F& f, std::int64_t x) {
+  f.whole(x, x);
+};
+
+// y = f(x) over dense rows; the tail runs the same code on a partly filled pack.
+template <class F, class T>
+void unary_rows(const void* functor, const void* const* in, void* out, index_t n) {
+  using pack = simd::pack<T>;
+  const F f = *static_cast<const F*>(functor);
+  const T* x = static_cast<const T*>(in[0]);
+  T* y = static_cast<T*>(out);
+  index_t i = 0;
+  for (; i + pack::size <= n; i += pack::size) pack(f.f(pack::load(x + i))).store(y + i);
+  if (i < n) pack(f.f(pack::load_partial(x + i, n - i))).store_partial(y + i, n - i);
+}
+
+// dx = g * df(x, y).
+template <class F, class T>
+void slope_rows(const void* functor, const void* const* in, void* out, index_t n) {
+  using pack = simd::pack<T>;
+  const F f = *static_cast<const F*>(functor);
+  const T* g = static_cast<const T*>(in[0]);
+  const T* x = static_cast<const T*>(in[1]);
+  const T* y = static_cast<const T*>(in[2]);
+  T* d = static_cast<T*>(out);
+  index_t i = 0;
+  for (; i + pack::size <= n; i += pack::size) {
+    pack(pack::load(g + i) * f.df(pack::load(x + i), pack::load(y + i))).store(d + i);
+  }
+  if (i < n) {
+    const index_t m = n - i;
+    const pack px = pack::load_partial(x + i, m), py = pack::load_partial(y + i, m);
+    pack(pack::load_partial(g + i, m) * f.df(px, py)).store_partial(d + i, m);
+  }
+}
+
+template <class F, class T>
+void binary_rows(const void* functor, const void* const* in, void* out, index_t n) {
+  using pack = simd::pack<T>;
+  const F f = *static_cast<const F*>(functor);
+  const T* a = static_cast<const T*>(in[0]);
+  const T* b = static_cast<const T*>(in[1]);
+  T* y = static_cast<T*>(out);
+  index_t i = 0;
+  for (; i + pack::size <= n; i += pack::size) {
+    pack(f.f(pack::load(a + i), pack::load(b + i))).store(y + i);
+  }
+  if (i < n) {
+    const index_t m = n - i;
+    pack(f.f(pack::load_partial(a + i, m), pack::load_partial(b + i, m))).store_partial(y + i, m);
+  }
+}
+
+template <class F>
+void whole_rows(const void* functor, const void* const* in, void* out, index_t n) {
+  const F& f = *static_cast<const F*>(functor);
+  const auto* a = static_cast<const std::int64_t*>(in[0]);
+  const auto* b = static_cast<const std::int64_t*>(in[1]);
+  auto* y = static_cast<std::int64_t*>(out);
+  for (index_t i = 0; i < n; ++i) {
+    if constexpr (whole_binary<F>) {
+      y[i] = f.whole(a[i], b[i]);
+    } else {
+      y[i] = f.whole(a[i]);
+    }
+  }
+}
+
+template <class F> constexpr kernels::row_loop whole_loop() {
+  if constexpr (whole_unary<F> || whole_binary<F>) {
+    return whole_rows<F>;
+  } else {
+    return nullptr;
+  }
+}
+
+// The type an elementwise op computes in: f32 also for 16-bit floats, i64 for integers and bool.
+inline dtype compute_type(dtype type) { return type == f64 ? f64 : is_floating(type) ? f32 : i64; }
+
+inline kernels::operand operand_of(const tensor& x, const shape& sizes) {
+  return {x.impl().data, x.impl().type, broadcast_strides(x, sizes)};
+}
+
+// y = loops(x...) elementwise with broadcasting; y has dtype `result` (or that of the inputs).
+inline tensor map_tensors(std::string_view op, const kernels::map_loops& loops, const void* functor,
+                          std::initializer_list<const tensor*> in, dtype type, dtype result) {
+  const tensor& first = **in.begin();
+  shape sizes = first.shape();
+  for (const tensor* x : in) sizes = broadcast(sizes, x->shape(), op);
+  const dtype compute = compute_type(type);
+  if (loops.of(compute) == nullptr) {
+    raise<dtype_error>(op, ": takes floating tensors; got ", type, sizes, "; cast(x, f32) first");
+  }
+  const tensor* like = nullptr;
+  for (const tensor* x : in) {
+    if (like == nullptr && x->shape() == sizes) like = x;
+  }
+  tensor y = like != nullptr ? empty_like(*like, result) : empty(sizes, result);
+  kernels::operand all[kernels::max_operands] = {operand_of(y)};
+  int count = 1;
+  for (const tensor* x : in) all[count++] = operand_of(*x, sizes);
+  kernels::map(loops, functor, compute, sizes, all, count);
+  return y;
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::inline ADZE_ISA {
+
+// An op of one tensor from a functor with `name`, `reads` (what df uses: values::input(0),
+// values::output(0), both or nothing), f(x) and df(x, y), where y = f(x).
+template <class F> struct unary {
+  F f{};
+  static constexpr std::string_view name = F::name;
+  static constexpr numeric precision = F::precision;
+  static constexpr auto reads = gradient_reads(F::reads);
+  static constexpr std::string_view axes = "...->...";
+  static constexpr kernels::map_loops loops{detail::unary_rows<F, float>,
+                                            detail::unary_rows<F, double>, detail::whole_loop<F>()};
+  static constexpr kernels::map_loops slopes{detail::slope_rows<F, float>,
+                                             detail::slope_rows<F, double>, nullptr};
+
+  shape result(const shape& x) const { return x; }
+  tensor forward(const tensor& x) const {
+    return detail::map_tensors(name, loops, &f, {&x}, x.dtype(), x.dtype());
+  }
+  tensor backward(backward_context& c, const tensor& g) const {
+    constexpr bool reads_x = F::reads.has(values::input(0));
+    constexpr bool reads_y = F::reads.has(values::output(0));
+    const tensor x = reads_x ? c.in(0) : tensor(), y = reads_y ? c.out(0) : tensor();
+    if (c.create()) return g * f.df(x, y);
+    return detail::map_tensors(name, slopes, &f, {&g, reads_x ? &x : &g, reads_y ? &y : &g},
+                               g.dtype(), g.dtype());
+  }
+};
+
+// An op of two tensors from a functor with `name`, `reads`, f(a, b) and
+// gradients(context, g) in public ops.
+template <class F> struct binary {
+  F f{};
+  static constexpr std::string_view name = F::name;
+  static constexpr numeric precision = numeric::promote;
+  static constexpr bool broadcasts = true;
+  static constexpr auto reads = F::reads;
+  static constexpr kernels::map_loops loops{
+      detail::binary_rows<F, float>, detail::binary_rows<F, double>, detail::whole_loop<F>()};
+
+  shape result(const shape& a, const shape& b) const { return broadcast(a, b, name); }
+  tensor forward(const tensor& a, const tensor& b) const {
+    const dtype type = detail::result_type(a, b);
+    return detail::map_tensors(name, loops, &f, {&a, &b}, type, type);
+  }
+  std::array<tensor, 2> backward(backward_context& c, const tensor& g) const {
+    return f.gradients(c, g);
+  }
+};
+
+}  // namespace adze::inline ADZE_ISA

@@ -1,0 +1,78 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Questions about strides, and fresh tensors laid out like others. Ops keep the dense layout of
+// their inputs, so that channels-last stays channels-last.
+#include <algorithm>
+
+#include <adze/tensor/tensor.hpp>
+
+namespace adze {
+
+// The elements fill one block without gaps or overlap, in any order of the axes.
+inline bool is_dense(const shape& sizes, const dims& strides) {
+  std::array<index_t, 8> order{};
+  index_t n = 0;
+  for (index_t i = 0; i < sizes.rank(); ++i) {
+    if (sizes[i] == 0) return true;
+    if (sizes[i] != 1) order[static_cast<std::size_t>(n++)] = i;
+  }
+  const auto stride = [&](index_t i) { return strides[static_cast<std::size_t>(i)]; };
+  std::sort(order.begin(), order.begin() + n,
+            [&](index_t a, index_t b) { return stride(a) < stride(b); });
+  index_t step = 1;
+  for (index_t i = 0; i < n; ++i) {
+    const index_t axis = order[static_cast<std::size_t>(i)];
+    if (stride(axis) != step) return false;
+    step *= sizes[axis];
+  }
+  return true;
+}
+inline bool is_dense(const tensor& x) {
+  return x.is_contiguous() || is_dense(x.shape(), x.strides());
+}
+
+// Some element is reached by two indices (an expanded axis): such a tensor cannot be written.
+inline bool overlaps_itself(const tensor& x) {
+  for (index_t i = 0; i < x.rank(); ++i) {
+    if (x.shape()[i] > 1 && x.strides()[static_cast<std::size_t>(i)] == 0) return true;
+  }
+  return false;
+}
+
+// Strides of N,C,H,W (or N,C,L) data with channels next to each other in memory.
+inline dims channels_last_strides(const shape& s) {
+  dims d{};
+  index_t step = s[1];
+  d[1] = 1;
+  for (index_t i = s.rank() - 1; i >= 2; --i) {
+    d[static_cast<std::size_t>(i)] = step;
+    step *= s[i];
+  }
+  d[0] = step;
+  return d;
+}
+inline tensor empty_channels_last(const shape& s, dtype type) {
+  return empty_strided(s, channels_last_strides(s), type);
+}
+
+// Uninitialised, with the shape of x and its layout where that is dense, else row-major.
+inline tensor empty_like(const tensor& x, dtype type) {
+  if (x.is_contiguous() || !is_dense(x.shape(), x.strides())) return empty(x.shape(), type);
+  return empty_strided(x.shape(), x.strides(), type);
+}
+inline tensor empty_like(const tensor& x) { return empty_like(x, x.dtype()); }
+
+// Strides of x as an operand of the larger shape `sizes`: aligned at the right, 0 where stretched.
+inline dims broadcast_strides(const tensor& x, const shape& sizes) {
+  if (x.shape() == sizes) return x.strides();
+  dims d{};
+  const index_t shift = sizes.rank() - x.rank();
+  for (index_t i = 0; i < x.rank(); ++i) {
+    const bool stretched = x.shape()[i] == 1 && sizes[i + shift] != 1;
+    d[static_cast<std::size_t>(i + shift)] =
+        stretched ? 0 : x.strides()[static_cast<std::size_t>(i)];
+  }
+  return d;
+}
+
+}  // namespace adze

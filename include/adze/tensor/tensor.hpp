@@ -1,0 +1,184 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The one value type: a handle on a record of shape, strides, dtype, storage and gradient.
+// Copying shares the record. Members say what a tensor is; everything that computes is a free
+// function (`ops/`). Light: no kernel, no SIMD, no threads behind this header.
+#include <utility>
+
+#include <adze/core/shape.hpp>
+#include <adze/core/types.hpp>
+#include <adze/tensor/storage.hpp>
+
+namespace adze {
+
+namespace detail {
+
+// The head of a graph node, all that a tensor needs to know of it; the rest is in autograd/.
+struct node_head {
+  std::atomic<std::uint32_t> refs{1};
+  bool leaf = false;    // holds the .grad of a tensor, has no inputs
+  bool frozen = false;  // a leaf that at present wants no gradient
+  void (*destroy)(node_head*) noexcept = nullptr;
+};
+inline void release(node_head* n) noexcept {
+  if (n != nullptr && release_last(n)) n->destroy(n);
+}
+
+struct tensor_impl {
+  std::atomic<std::uint32_t> refs{1};
+  adze::dtype type = dtype::f32;
+  std::uint8_t output = 0;     // which result of `owner` this is
+  std::uint32_t stamp = 0;     // the storage's version when `owner` was attached
+  node_head* owner = nullptr;  // the node that made it, or its leaf node
+  storage* store = nullptr;
+  std::byte* data = nullptr;  // first element
+  shape sizes;
+  dims strides{};
+};
+
+}  // namespace detail
+
+class tensor {
+ public:
+  tensor() noexcept {}
+  tensor(const tensor& o) noexcept : impl_(o.impl_) { detail::retain(impl_); }
+  tensor(tensor&& o) noexcept : impl_(std::exchange(o.impl_, nullptr)) {}
+  tensor& operator=(const tensor& o) noexcept {
+    tensor copy(o);
+    std::swap(impl_, copy.impl_);
+    return *this;
+  }
+  tensor& operator=(tensor&& o) noexcept {
+    tensor moved(std::move(o));
+    std::swap(impl_, moved.impl_);
+    return *this;
+  }
+  ~tensor() { drop(); }
+
+  // A default-constructed tensor is undefined: it has no shape, dtype or data.
+  bool defined() const noexcept { return impl_ != nullptr; }
+  explicit operator bool() const noexcept { return defined(); }
+
+  const adze::shape& shape() const { return impl().sizes; }
+  adze::dtype dtype() const { return impl().type; }
+  index_t rank() const { return impl().sizes.rank(); }
+  index_t numel() const { return impl().sizes.numel(); }
+  // Size and stride (in elements) of one axis; negative axes count from the end.
+  index_t size(index_t axis) const { return shape()[resolve_axis(axis, rank(), "size")]; }
+  index_t stride(index_t axis) const {
+    return strides()[static_cast<std::size_t>(resolve_axis(axis, rank(), "stride"))];
+  }
+  const dims& strides() const { return impl().strides; }
+
+  const void* data() const { return impl().data; }
+  void* data() { return impl().data; }
+  // Unchecked: the caller has dispatched on dtype(). `as<T>()` in typed.hpp checks.
+  template <class T> const T* data_as() const { return reinterpret_cast<const T*>(impl().data); }
+  template <class T> T* data_as() { return reinterpret_cast<T*>(impl().data); }
+
+  // Row-major without gaps; axes of size 1 may have any stride.
+  bool is_contiguous() const {
+    const detail::tensor_impl& x = impl();
+    index_t step = 1;
+    for (index_t i = x.sizes.rank() - 1; i >= 0; --i) {
+      if (x.sizes[i] == 0) return true;
+      if (x.sizes[i] != 1 && x.strides[static_cast<std::size_t>(i)] != step) return false;
+      step *= x.sizes[i];
+    }
+    return true;
+  }
+
+  // The single element, converted to T; throws for any other number of elements. In typed.hpp.
+  template <class T = double> T item() const;
+  // The statically typed face of the same storage; throws on another dtype. In typed.hpp.
+  template <element T> tensor_of<T> as() const;
+
+  // Gradients: in autograd/node.hpp. A leaf collects `.grad`; results of ops on it are attached.
+  bool requires_grad() const noexcept {
+    return impl_ != nullptr && impl_->owner != nullptr && !impl_->owner->frozen;
+  }
+  bool is_leaf() const { return impl().owner == nullptr || impl().owner->leaf; }
+  // Makes this tensor, and every copy of the handle, a leaf that wants gradients (or stops).
+  tensor& set_requires_grad(bool on = true);
+  // The accumulated gradient of a leaf; undefined before the first backward().
+  tensor grad() const;
+  // Replaces it; the shape and dtype must be the leaf's. An undefined g clears.
+  void set_grad(const tensor& g);
+  // Counts the changes in place of the storage; shared by all its views.
+  std::uint32_t version() const { return impl().store->version.load(std::memory_order_relaxed); }
+
+  // For the engine and for kernels.
+  detail::tensor_impl& impl() const {
+    if (impl_ == nullptr) raise<state_error>("tensor: undefined tensor used; assign a value first");
+    return *impl_;
+  }
+  detail::tensor_impl* impl_or_null() const noexcept { return impl_; }
+  static tensor adopt(detail::tensor_impl* p) noexcept {
+    tensor t;
+    t.impl_ = p;
+    return t;
+  }
+
+ private:
+  void drop() noexcept {
+    if (impl_ == nullptr || !detail::release_last(impl_)) return;
+    detail::release(impl_->owner);
+    detail::release(impl_->store);
+    impl_->~tensor_impl();
+    detail::pool_put(impl_, sizeof(detail::tensor_impl));
+  }
+
+  detail::tensor_impl* impl_ = nullptr;
+};
+
+using tensor_list = std::span<const tensor>;
+
+// "f32[2,3]".
+inline std::string to_text(const tensor& x) {
+  return x.defined() ? text(x.dtype(), x.shape()) : std::string("undefined");
+}
+
+namespace detail {
+
+// A record on `s`, which it takes over.
+inline tensor make_record(storage* s, std::byte* data, dtype type, const shape& sizes,
+                          const dims& strides) {
+  auto* p = ::new (pool_get(sizeof(tensor_impl))) tensor_impl;
+  p->type = type;
+  p->store = s;
+  p->data = data;
+  p->sizes = sizes;
+  p->strides = strides;
+  return tensor::adopt(p);
+}
+
+inline std::size_t checked_bytes(const shape& sizes, dtype type) {
+  index_t bytes = 0;
+  if (__builtin_mul_overflow(sizes.numel(), size_of(type), &bytes)) {
+    raise<shape_error>("empty: too many bytes; got ", type, sizes);
+  }
+  return static_cast<std::size_t>(bytes);
+}
+
+}  // namespace detail
+
+// Uninitialised memory with the given strides, which must be those of a dense layout.
+inline tensor empty_strided(const shape& sizes, const dims& strides, dtype type) {
+  detail::storage* s = detail::make_storage(detail::checked_bytes(sizes, type));
+  return detail::make_record(s, s->data, type, sizes, strides);
+}
+// Uninitialised memory, row-major.
+inline tensor empty(const shape& sizes, dtype type = f32) {
+  return empty_strided(sizes, dense_strides(sizes), type);
+}
+
+// Another window on the storage of x: plain data, no gradient record. Offset in elements.
+inline tensor alias(const tensor& x, const shape& sizes, const dims& strides, index_t offset = 0) {
+  detail::tensor_impl& p = x.impl();
+  detail::retain(p.store);
+  return detail::make_record(p.store, p.data + offset * size_of(p.type), p.type, sizes, strides);
+}
+// A second record of the same elements, without the gradient record.
+inline tensor alias(const tensor& x) { return alias(x, x.shape(), x.strides()); }
+
+}  // namespace adze
