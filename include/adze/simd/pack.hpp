@@ -1,0 +1,228 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// pack<T, A>: a register of T = float or double on the instruction set A, and its comparisons.
+// The only header that includes xsimd; without xsimd, and for the tags `scalar` and `odd`, a pack
+// has one lane and the same interface. Operators and functions are found by argument: code that
+// calls exp(x) or where(x > 0.0, x, 0.0) reads the same for packs and tensors.
+#include <bit>
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <adze/fwd.hpp>
+#include <adze/simd/arch.hpp>
+#include <adze/simd/avx2.hpp>
+
+#if __has_include(<xsimd/xsimd.hpp>)
+#  pragma GCC diagnostic push
+#  pragma GCC diagnostic ignored "-Wconversion"
+#  pragma GCC diagnostic ignored "-Wsign-conversion"
+#  pragma GCC diagnostic ignored "-Wshadow"
+#  pragma GCC diagnostic ignored "-Wpedantic"
+#  pragma GCC diagnostic ignored "-Wunused-parameter"
+#  pragma GCC diagnostic ignored "-Wdeprecated"
+#  include <xsimd/xsimd.hpp>
+#  pragma GCC diagnostic pop
+#endif
+
+namespace adze::simd::inline ADZE_ISA {
+
+template <class T, class A> class mask;
+template <class T, class A> class pack;
+
+namespace detail {
+
+// What a pack and a mask are made of: one lane, unless there is a register for T on A.
+template <class T, class A> struct lanes {
+  using type = T;
+  using mask = bool;
+};
+
+#ifdef XSIMD_VERSION_MAJOR
+template <class T, class Arch> struct register_lanes {
+  using type = xsimd::batch<T, Arch>;
+  using mask = typename type::batch_bool_type;
+};
+#  if XSIMD_WITH_SSE2
+template <class T> struct lanes<T, sse2> : register_lanes<T, xsimd::sse2> {};
+#  endif
+#  if XSIMD_WITH_FMA3_AVX2
+template <class T> struct lanes<T, avx2> : register_lanes<T, xsimd::fma3<xsimd::avx2>> {};
+#  endif
+#  if XSIMD_WITH_NEON64
+template <class T> struct lanes<T, neon> : register_lanes<T, xsimd::neon64> {};
+#  endif
+#endif
+
+template <class T, class A> using lanes_of = typename lanes<T, A>::type;
+template <class T>
+using word_of =
+    std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;  // as unsigned as the lane
+
+// The one-lane twins of what xsimd has for batches; unqualified calls choose by argument.
+template <std::floating_point T> T select(bool m, T a, T b) { return m ? a : b; }
+template <std::floating_point T> T fma(T a, T b, T c) { return a * b + c; }
+template <std::floating_point T> T sqrt(T a) { return std::sqrt(a); }
+template <std::floating_point T> T nearbyint(T a) { return std::nearbyint(a); }
+inline bool any(bool m) { return m; }
+
+// Memory to lanes and back.
+template <class V, class T> V load_lanes(const T* p) {
+  if constexpr (std::is_arithmetic_v<V>)
+    return *p;
+  else
+    return V::load_unaligned(p);
+}
+template <class V, class T> void store_lanes(V v, T* p) {
+  if constexpr (std::is_arithmetic_v<V>)
+    *p = v;
+  else
+    v.store_unaligned(p);
+}
+
+}  // namespace detail
+
+// The result of a comparison: one truth value for each lane.
+template <class T, class A> class mask {
+ public:
+  using lane_type = typename detail::lanes<T, A>::mask;
+  lane_type v;
+
+  explicit mask(lane_type m) : v(m) {}
+  friend mask operator&(mask a, mask b) { return mask(lane_type(a.v & b.v)); }
+  friend mask operator|(mask a, mask b) { return mask(lane_type(a.v | b.v)); }
+  friend mask operator!(mask a) { return mask(!a.v); }
+  friend bool any(mask a) {
+    using detail::any;
+    return any(a.v);
+  }
+  // a where the mask holds, b elsewhere; either may be a number.
+  friend pack<T, A> where(mask m, pack<T, A> a, pack<T, A> b) {
+    using detail::select;
+    return pack<T, A>(select(m.v, a.v, b.v));
+  }
+};
+
+template <class T, class A = native> class pack {
+ public:
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>);
+  using value_type = T;
+  using arch = A;
+  using mask_type = mask<T, A>;
+  using lane_type = detail::lanes_of<T, A>;
+  static constexpr std::size_t width = sizeof(lane_type) / sizeof(T);
+  static constexpr auto size = static_cast<index_t>(width);
+
+  lane_type v;
+
+  pack() = default;
+  template <class N>
+  requires std::is_arithmetic_v<N> pack(N x)
+      : v(static_cast<T>(x)) {}  // every lane; implicit, so that 1.0 - x works
+  explicit pack(lane_type x) requires(size > 1) : v(x) {}
+
+  static pack load(const T* p) { return pack(detail::load_lanes<lane_type>(p)); }
+  void store(T* p) const { detail::store_lanes(v, p); }
+  // The first n elements, 0 <= n <= size: the others are loaded as zero and not stored.
+  static pack load_partial(const T* p, index_t n) {
+    if constexpr (size > 1 && std::is_same_v<A, avx2>) {
+      return pack(lane_type(load_first(p, n)));
+    } else {
+      T all[width] = {};
+      for (index_t i = 0; i < n; ++i) all[i] = p[i];
+      return load(all);
+    }
+  }
+  void store_partial(T* p, index_t n) const {
+    if constexpr (size > 1 && std::is_same_v<A, avx2>) {
+      store_first(v, p, n);
+    } else {
+      T all[width];
+      store(all);
+      for (index_t i = 0; i < n; ++i) p[i] = all[i];
+    }
+  }
+
+  friend pack operator+(pack a, pack b) { return pack(lane_type(a.v + b.v)); }
+  friend pack operator-(pack a, pack b) { return pack(lane_type(a.v - b.v)); }
+  friend pack operator*(pack a, pack b) { return pack(lane_type(a.v * b.v)); }
+  friend pack operator/(pack a, pack b) { return pack(lane_type(a.v / b.v)); }
+  friend pack operator-(pack a) { return from_bits(bits(a) ^ word(sign_bit)); }
+  pack& operator+=(pack b) { return *this = *this + b; }
+  pack& operator-=(pack b) { return *this = *this - b; }
+  pack& operator*=(pack b) { return *this = *this * b; }
+  pack& operator/=(pack b) { return *this = *this / b; }
+
+  friend mask_type operator<(pack a, pack b) { return mask_type(a.v < b.v); }
+  friend mask_type operator<=(pack a, pack b) { return mask_type(a.v <= b.v); }
+  friend mask_type operator>(pack a, pack b) { return mask_type(a.v > b.v); }
+  friend mask_type operator>=(pack a, pack b) { return mask_type(a.v >= b.v); }
+  friend mask_type operator==(pack a, pack b) { return mask_type(a.v == b.v); }
+  friend mask_type operator!=(pack a, pack b) { return !(a == b); }  // xsimd 8 loses NaN here
+  friend mask_type isnan(pack a) { return a != a; }
+
+  // a * b + c: rounded once where the instruction set has it.
+  friend pack fma(pack a, pack b, pack c) {
+    using detail::fma;
+    return pack(lane_type(fma(a.v, b.v, c.v)));
+  }
+  friend pack sqrt(pack a) {
+    using detail::sqrt;
+    return pack(lane_type(sqrt(a.v)));
+  }
+  friend pack round(pack a) {  // half to even
+    using detail::nearbyint;
+    return pack(lane_type(nearbyint(a.v)));
+  }
+  friend pack floor(pack a) {  // from round, because it keeps -0 on every instruction set
+    const pack r = round(a);
+    return where(r > a, r - pack(1), r);
+  }
+  friend pack ceil(pack a) { return -floor(-a); }
+
+  // NaN in either operand gives NaN, unlike the instructions.
+  friend pack maximum(pack a, pack b) { return where(a == a, where(a > b, a, b), a); }
+  friend pack minimum(pack a, pack b) { return where(a == a, where(a < b, a, b), a); }
+  friend pack clamp(pack a, pack low, pack high) { return minimum(maximum(a, low), high); }
+  friend pack step(pack a) { return where(a > pack(0), pack(1), pack(0)); }  // NaN gives 0
+
+  friend pack abs(pack a) { return from_bits(bits(a) & word(~sign_bit)); }
+  // The size of a with the sign of b.
+  friend pack copysign(pack a, pack b) {
+    return from_bits((bits(a) & word(~sign_bit)) | (bits(b) & word(sign_bit)));
+  }
+  // -1, 0 or 1; NaN stays.
+  friend pack sign(pack a) { return where(abs(a) > pack(0), copysign(pack(1), a), a); }
+
+  // The lanes as unsigned integers of their size, for code on the representation.
+  using word = detail::lanes_of<detail::word_of<T>, A>;
+  friend word bits(pack a) { return std::bit_cast<word>(a.v); }
+  static pack from_bits(word w) { return pack(std::bit_cast<lane_type>(w)); }
+
+  // Over the lanes, in halves: ((0+4)+(2+6)) + ((1+5)+(3+7)) for eight. Maximum keeps NaN.
+  friend T reduce_add(pack a) {
+    return a.fold([](T x, T y) { return x + y; });
+  }
+  friend T reduce_max(pack a) {
+    return a.fold([](T x, T y) { return x > y || x != x ? x : y; });
+  }
+  friend T reduce_min(pack a) {
+    return a.fold([](T x, T y) { return x < y || x != x ? x : y; });
+  }
+
+ private:
+  static constexpr auto sign_bit =
+      static_cast<detail::word_of<T>>(detail::word_of<T>{1} << (sizeof(T) * 8 - 1));
+
+  template <class F> T fold(F f) const {
+    T all[width];
+    store(all);
+    for (index_t half = size / 2; half > 0; half /= 2)
+      for (index_t i = 0; i < half; ++i) all[i] = f(all[i], all[i + half]);
+    return all[0];
+  }
+};
+
+}  // namespace adze::simd::inline ADZE_ISA
