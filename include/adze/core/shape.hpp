@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 // Sizes of a tensor: up to 8 axes, stored inline; a default shape is 0-d (one element).
 // Every size is >= 0 and the number of elements fits index_t: checked once, on construction.
+#include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <span>
@@ -16,6 +17,37 @@ inline constexpr index_t max_rank = 8;
 
 // Strides, permutations, axes: as many leading entries count as the shape has axes.
 using dims = std::array<index_t, static_cast<std::size_t>(max_rank)>;
+
+// Up to 8 whole numbers, stored inline: axes, orders, and sizes as a call states them, where -1 may
+// stand for "whatever fits". Not checked for meaning: the op that takes it does.
+class index_list {
+ public:
+  index_list() = default;
+  index_list(std::initializer_list<index_t> values)
+      : index_list(std::span(values.begin(), values.size())) {}
+  explicit index_list(std::span<const index_t> values) {
+    for (const index_t v : values) push_back(v);
+  }
+  index_list(const class shape& sizes);
+
+  index_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  index_t operator[](index_t i) const { return values_[static_cast<std::size_t>(i)]; }
+  index_t& operator[](index_t i) { return values_[static_cast<std::size_t>(i)]; }
+  const index_t* begin() const { return values_.data(); }
+  const index_t* end() const { return values_.data() + size_; }
+  void push_back(index_t value) {
+    if (size_ == max_rank) raise<shape_error>("index_list: at most 8 values");
+    values_[static_cast<std::size_t>(size_++)] = value;
+  }
+  bool operator==(const index_list& o) const {
+    return std::equal(begin(), end(), o.begin(), o.end());
+  }
+
+ private:
+  dims values_{};
+  index_t size_ = 0;
+};
 
 class shape {
  public:
@@ -103,6 +135,18 @@ inline std::string to_text(const shape& s) {
   return r += ']';
 }
 inline std::string shape::text_of() const { return to_text(*this); }
+
+inline index_list::index_list(const shape& sizes) {
+  for (const index_t n : sizes) push_back(n);
+}
+inline std::string to_text(const index_list& values) {
+  std::string r = "[";
+  for (const index_t v : values) {
+    if (r.size() > 1) r += ',';
+    r += std::to_string(v);
+  }
+  return r += ']';
+}
 
 // Resolves a negative axis (-1 is the last) and checks it.
 inline index_t resolve_axis(index_t axis, index_t rank, std::string_view op) {

@@ -14,7 +14,7 @@
 
 namespace adze {
 
-using axes = std::vector<index_t>;  // a few axes; empty means all where that makes sense
+using axes = index_list;  // a few axes; empty means all where that makes sense
 
 enum class reduction : std::uint8_t { mean, sum, none };
 enum class gelu_form : std::uint8_t { erf, tanh };
@@ -116,11 +116,11 @@ tensor cast(const tensor& x, dtype type);
 tensor clone(const tensor& x);
 tensor contiguous(const tensor& x);
 tensor detach(const tensor& x);
-tensor reshape(const tensor& x, const shape& sizes);  // one size may be -1
+tensor reshape(const tensor& x, const index_list& sizes);  // one size may be -1
 tensor flatten(const tensor& x, index_t first = 0, index_t last = -1);
 tensor transpose(const tensor& x, index_t a = -2, index_t b = -1);
 tensor permute(const tensor& x, const axes& order);
-tensor expand(const tensor& x, const shape& sizes);  // -1 keeps a size
+tensor expand(const tensor& x, const index_list& sizes);  // -1 keeps a size
 tensor squeeze(const tensor& x, index_t axis);
 tensor unsqueeze(const tensor& x, index_t axis);
 struct slice_range {
