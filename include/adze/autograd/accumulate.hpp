@@ -35,6 +35,13 @@ inline tensor dense_copy(const tensor& x) {
   return y;
 }
 
+inline tensor filled(const shape& sizes, dtype type, double value) {
+  tensor y = empty(sizes, type);
+  kernels::copy(sizes, operand_of(y), {&value, f64, {}});
+  return y;
+}
+inline tensor zeros_of(const shape& sizes, dtype type) { return filled(sizes, type, 0.0); }
+
 // Nobody else sees the elements of x, and each has its own place.
 inline bool owned_alone(const tensor& x) {
   const tensor_impl& p = x.impl();

@@ -56,10 +56,7 @@ inline tensor seed_for(const tensor& root, const tensor& given, std::string_view
     raise<shape_error>(op, ": needs a single element or a gradient; got ", root,
                        "; take sum(x) or pass .gradient");
   }
-  tensor one = empty(root.shape(), root.dtype());
-  const double value = 1.0;
-  kernels::copy(root.shape(), {one.data(), one.dtype(), one.strides()}, {&value, f64, {}});
-  return one;
+  return filled(root.shape(), root.dtype(), 1.0);
 }
 
 class backward_run {

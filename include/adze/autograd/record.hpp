@@ -12,6 +12,7 @@ namespace adze::inline ADZE_ISA {
 
 // The engine's own ops; defined in ops/.
 tensor add(const tensor& a, const tensor& b);
+tensor mul(const tensor& a, const tensor& b);
 tensor sum_to(const tensor& x, const shape& sizes);
 tensor cast(const tensor& x, dtype type);
 

@@ -36,7 +36,9 @@ inline constexpr int max_operands = 5;  // the result and four inputs
 inline constexpr index_t map_block = 256;
 inline constexpr index_t map_chunk = 32768;  // elements a thread takes; benchmarks/train_step
 
-namespace detail {
+}  // namespace adze::kernels::inline ADZE_ISA
+
+namespace adze::kernels::detail::inline ADZE_ISA {
 
 // Axes in the order of the result's memory, neighbours merged where all operands allow it.
 struct map_plan {
@@ -147,7 +149,9 @@ inline void map_rows(const map_call& c, const map_plan& p, index_t begin, index_
   }
 }
 
-}  // namespace detail
+}  // namespace adze::kernels::detail::inline ADZE_ISA
+
+namespace adze::kernels::inline ADZE_ISA {
 
 // x[0] = functor(x[1], ..., x[count - 1]) over the axes `sizes`. x[0] may be one of the inputs
 // exactly, but must not overlap them otherwise. Threaded; every element is computed alike.
@@ -175,12 +179,16 @@ inline void map(const map_loops& loops, const void* functor, dtype compute, cons
   });
 }
 
-namespace detail {
+}  // namespace adze::kernels::inline ADZE_ISA
+
+namespace adze::kernels::detail::inline ADZE_ISA {
 template <class T>
 inline constexpr row_loop copy_loop = [](const void*, const void* const* in, void* out, index_t n) {
   if (in[0] != out) std::memcpy(out, in[0], static_cast<std::size_t>(n) * sizeof(T));
 };
-}  // namespace detail
+}  // namespace adze::kernels::detail::inline ADZE_ISA
+
+namespace adze::kernels::inline ADZE_ISA {
 
 // y = x with another dtype, other strides or both.
 inline void copy(const shape& sizes, const operand& y, const operand& x) {

@@ -35,7 +35,9 @@ struct or_f {
 
 }  // namespace functors
 
-namespace detail {
+}  // namespace adze::inline ADZE_ISA
+
+namespace adze::detail::inline ADZE_ISA {
 
 // 1 or 0 in the computing type; the driver stores it as bool8. Plain loops: compilers vectorise.
 template <class F, class T>
@@ -55,13 +57,9 @@ template <class T> void where_rows(const void*, const void* const* in, void* out
   for (index_t i = 0; i < n; ++i) y[i] = c[i] != T(0) ? a[i] : b[i];
 }
 
-inline tensor scalar_like(double value, dtype type) {
-  tensor x = empty({}, type);
-  kernels::copy({}, operand_of(x), {&value, f64, {}});
-  return x;
-}
+}  // namespace adze::detail::inline ADZE_ISA
 
-}  // namespace detail
+namespace adze::inline ADZE_ISA {
 
 template <class F> struct comparison {
   F f{};
@@ -122,12 +120,16 @@ inline tensor operator>(const tensor& a, const tensor& b) { return b < a; }
 inline tensor operator>=(const tensor& a, const tensor& b) { return b <= a; }
 
 // A scalar takes the tensor's type, or f64 next to integers, which then compare as numbers.
-namespace detail {
+}  // namespace adze::inline ADZE_ISA
+
+namespace adze::detail::inline ADZE_ISA {
 inline tensor comparand(const tensor& x, double b) {
   const bool whole = b == std::floor(b) && std::abs(b) < 9.0e15;
-  return scalar_like(b, is_floating(x.dtype()) ? x.dtype() : whole ? i64 : f64);
+  return filled({}, is_floating(x.dtype()) ? x.dtype() : whole ? i64 : f64, b);
 }
-}  // namespace detail
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::inline ADZE_ISA {
 inline tensor operator==(const tensor& a, double b) { return a == detail::comparand(a, b); }
 inline tensor operator!=(const tensor& a, double b) { return a != detail::comparand(a, b); }
 inline tensor operator<(const tensor& a, double b) { return a < detail::comparand(a, b); }
@@ -148,10 +150,10 @@ inline tensor where(const tensor& condition, const tensor& a, const tensor& b) {
   return record(where_op{}, condition, a, b);
 }
 inline tensor where(const tensor& condition, const tensor& a, double b) {
-  return where(condition, a, detail::scalar_like(b, a.dtype()));
+  return where(condition, a, detail::filled({}, a.dtype(), b));
 }
 inline tensor where(const tensor& condition, double a, const tensor& b) {
-  return where(condition, detail::scalar_like(a, b.dtype()), b);
+  return where(condition, detail::filled({}, b.dtype(), a), b);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -297,7 +297,9 @@ struct erf_f {
 
 }  // namespace functors
 
-namespace detail {
+}  // namespace adze::inline ADZE_ISA
+
+namespace adze::detail::inline ADZE_ISA {
 // A scalar next to an integer tensor must be whole: integers never become floats silently.
 inline double scalar_of(std::string_view op, const tensor& x, double b) {
   const bool whole = b == std::floor(b) && std::abs(b) < 9.0e15;
@@ -307,7 +309,9 @@ inline double scalar_of(std::string_view op, const tensor& x, double b) {
   }
   return b;
 }
-}  // namespace detail
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::inline ADZE_ISA {
 
 // a + b, a - b, a * b, a / b: broadcast, PyTorch's promotion; integers wrap, and do not divide.
 inline tensor add(const tensor& a, const tensor& b) {

@@ -1,0 +1,160 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Gradients against central differences, in f64: the whole Jacobian against a random direction of
+// the result. gradgradcheck does the same to the gradient itself. For tests of ops, also of users.
+#include <cmath>
+#include <functional>
+
+#include <adze/autograd/backward.hpp>
+#include <adze/core/random.hpp>
+#include <adze/kernels/map.hpp>
+
+namespace adze::inline ADZE_ISA {
+
+struct gradcheck_options {
+  double step = 6e-6;  // times max(1, |x|): the cube root of the f64 unit round-off
+  double relative = 1e-6;
+  double absolute = 1e-8;
+  index_t most = 4096;  // elements of one input that are tried; more are sampled evenly
+  std::uint64_t seed = 1;
+};
+
+// The result: `ok`, the worst |difference| / (absolute + relative |value|), and where it was.
+struct gradcheck_result {
+  bool ok = true;
+  double worst = 0.0;
+  std::string where{};
+  explicit operator bool() const { return ok; }
+};
+
+using tensor_function = std::function<tensor(const std::vector<tensor>&)>;
+
+}  // namespace adze::inline ADZE_ISA
+
+namespace adze::detail::inline ADZE_ISA {
+
+// Random numbers of the shape of x: the direction in which a result is probed.
+inline tensor direction_like(const tensor& x, std::uint64_t seed) {
+  tensor v = empty(x.shape(), x.dtype());
+  const random_state source{seed, 0};
+  for (index_t i = 0; i < v.numel(); ++i) {
+    const auto w = source.block(static_cast<std::uint64_t>(i));
+    v.data_as<double>()[i] = unit(joined(w[0], w[1])) * 2.0 - 1.0;
+  }
+  return v;
+}
+
+inline double dot(const tensor& a, const tensor& b) {
+  const tensor x = dense_copy(a), y = dense_copy(b);
+  double s = 0.0;
+  for (index_t i = 0; i < x.numel(); ++i) s += x.data_as<double>()[i] * y.data_as<double>()[i];
+  return s;
+}
+
+inline void check_f64(const std::vector<tensor>& inputs, std::string_view op) {
+  for (const tensor& x : inputs) {
+    if (x.defined() && is_floating(x.dtype()) && x.requires_grad() && x.dtype() != f64) {
+      raise<dtype_error>(op, ": differences need f64; got ", x);
+    }
+  }
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::inline ADZE_ISA {
+
+// Compares d<f(inputs), v>/d(input) with central differences for every input that requires grad;
+// v is a random direction. f must depend smoothly on them near the given values.
+inline gradcheck_result gradcheck(const tensor_function& f, const std::vector<tensor>& inputs,
+                                  const gradcheck_options& o = {}) {
+  detail::check_f64(inputs, "gradcheck");
+  const tensor y = f(inputs);
+  const tensor v = detail::direction_like(y, o.seed);
+  std::vector<tensor> wanted;
+  for (const tensor& x : inputs) {
+    if (x.requires_grad()) wanted.push_back(x);
+  }
+  std::vector<tensor> gradients(wanted.size());
+  if (y.requires_grad()) {
+    gradients = grad(tensor_list(&y, 1), wanted, {.gradients = {v}});
+  }
+  gradcheck_result r;
+  const no_grad guard;
+  for (std::size_t w = 0; w < wanted.size(); ++w) {
+    tensor& x = wanted[w];
+    const tensor g = gradients[w].defined() ? detail::dense_copy(gradients[w]) : tensor();
+    const index_t n = x.numel(), stride = n / o.most + 1;
+    for (index_t i = 0; i < n; i += stride) {
+      index_t at = 0, rest = i;
+      for (index_t a = x.rank() - 1; a >= 0; --a) {
+        at += rest % x.shape()[a] * x.strides()[static_cast<std::size_t>(a)];
+        rest /= x.shape()[a];
+      }
+      double& element = x.data_as<double>()[at];
+      const double before = element, h = o.step * std::max(1.0, std::abs(before));
+      element = before + h;
+      const double above = detail::dot(f(inputs), v);
+      element = before - h;
+      const double below = detail::dot(f(inputs), v);
+      element = before;
+      const double expected = (above - below) / (2 * h);
+      const double got = g.defined() ? g.data_as<double>()[i] : 0.0;
+      const double error =
+          std::abs(got - expected) / (o.absolute + o.relative * std::abs(expected));
+      // Written so that NaN counts as the worst.
+      if (!(error <= r.worst)) {
+        r.worst = error;
+        r.where = text("input ", w, " element ", i, ": gradient ", got, ", difference ", expected);
+      }
+    }
+  }
+  r.ok = r.worst <= 1.0;
+  return r;
+}
+
+// gradcheck of the gradient: needs every op in f to be twice differentiable.
+inline gradcheck_result gradgradcheck(const tensor_function& f, const std::vector<tensor>& inputs,
+                                      gradcheck_options o = {}) {
+  detail::check_f64(inputs, "gradgradcheck");
+  const tensor first = f(inputs);
+  tensor v = detail::direction_like(first, o.seed + 1);
+  v.set_requires_grad();
+  std::vector<tensor> all = inputs;
+  all.push_back(v);
+  std::vector<std::size_t> wanted;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].requires_grad()) wanted.push_back(i);
+  }
+  // The gradients of all inputs, each along a fixed random direction, added up.
+  const auto gradient = [&](const std::vector<tensor>& x) {
+    const enable_grad mode;
+    const tensor y = f(x);
+    std::vector<tensor> in;
+    for (const std::size_t i : wanted) in.push_back(x[i]);
+    const std::vector<tensor> g =
+        grad(tensor_list(&y, 1), in, {.gradients = {x.back()}, .create_graph = true});
+    tensor total;
+    for (std::size_t i = 0; i < g.size(); ++i) {
+      if (!g[i].defined()) continue;
+      const tensor part = sum_to(mul(g[i], detail::direction_like(in[i], o.seed + 2 + i)), {});
+      total = total.defined() ? add(total, part) : part;
+    }
+    return total.defined() ? total : detail::zeros_of({}, f64);
+  };
+  o.absolute = std::max(o.absolute, 1e-7);
+  return gradcheck(gradient, all, o);
+}
+
+// The product of the Hessian of f (a function to a single element) at x with v.
+inline tensor hvp(const std::function<tensor(const tensor&)>& f, const tensor& x, const tensor& v) {
+  tensor leaf = detail::dense_copy(x);
+  leaf.set_requires_grad();
+  const tensor g = grad(f(leaf), leaf, {.create_graph = true});
+  if (!g.defined() || !g.requires_grad()) {
+    return detail::zeros_of(x.shape(), x.dtype());  // f is linear in x, or constant
+  }
+  const tensor h = grad(g, leaf, {.gradients = {v}});
+  return h.defined() ? h : detail::zeros_of(x.shape(), x.dtype());
+}
+
+}  // namespace adze::inline ADZE_ISA
