@@ -9,6 +9,8 @@
 
 #  include <immintrin.h>
 
+#  include <adze/core/bfloat16.hpp>
+#  include <adze/core/float16.hpp>
 #  include <adze/fwd.hpp>
 
 namespace adze::simd::inline ADZE_ISA {
@@ -36,15 +38,37 @@ inline void store_first(__m256d v, double* p, index_t n) {
   _mm256_maskstore_pd(p, first_lanes(n, 0.0), v);
 }
 
-// Eight binary16 codes and eight floats; rounding to nearest even.
-inline void widen_half(const std::uint16_t* from, float* to) {
+namespace detail {
+
+// Eight 16-bit codes to floats and back, to nearest even; the same bits as core/small_float.hpp.
+inline void widen(const float16* from, float* to) {
   const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   _mm256_storeu_ps(to, _mm256_cvtph_ps(codes));
 }
-inline void narrow_half(const float* from, std::uint16_t* to) {
+inline void narrow(const float* from, float16* to) {
   const __m128i codes = _mm256_cvtps_ph(_mm256_loadu_ps(from), _MM_FROUND_TO_NEAREST_INT);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), codes);
 }
+inline void widen(const bfloat16* from, float* to) {
+  const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  const __m256i words = _mm256_slli_epi32(_mm256_cvtepu16_epi32(codes), 16);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), words);
+}
+inline void narrow(const float* from, bfloat16* to) {
+  const __m256 x = _mm256_loadu_ps(from);
+  const __m256i words = _mm256_castps_si256(x);
+  const __m256i high = _mm256_srli_epi32(words, 16);
+  const __m256i odd_bit = _mm256_and_si256(high, _mm256_set1_epi32(1));
+  const __m256i half = _mm256_add_epi32(odd_bit, _mm256_set1_epi32(0x7fff));
+  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(words, half), 16);
+  const __m256i quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+  const __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  const __m256i codes = _mm256_blendv_epi8(rounded, quiet, is_nan);
+  const __m128i packed =
+      _mm_packus_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed);
+}
 
+}  // namespace detail
 }  // namespace adze::simd::inline ADZE_ISA
 #endif
