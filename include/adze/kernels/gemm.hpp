@@ -1,0 +1,176 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Matrix products of float and double: one call that chooses between tiles on the operand as it
+// stands, dot products, sweeps and packed blocks. The choice and every split depend on sizes and
+// strides alone, and no split changes the order of a sum: the same bits for any thread count.
+#include <algorithm>
+#include <span>
+#include <type_traits>
+
+#include <adze/core/parallel.hpp>
+#include <adze/core/view.hpp>
+#include <adze/kernels/epilogue.hpp>
+#include <adze/kernels/gemm_pack.hpp>
+#include <adze/kernels/gemm_small.hpp>
+#include <adze/kernels/gemm_tile.hpp>
+
+namespace adze::kernels {
+
+// c = activate(alpha a b + beta c + bias[column] + row_bias[row]). beta = 0 never reads c,
+// alpha = 0 never reads a and b.
+template <class T> struct gemm_options {
+  T alpha = T(1), beta = T(0);
+  const T* bias = nullptr;
+  const T* row_bias = nullptr;
+  activation activate = activation::none;
+};
+
+inline namespace ADZE_ISA {
+
+// Work below this many multiplications stays on the calling thread (about 20 us).
+inline constexpr index_t parallel_work = index_t(1) << 20;
+
+// f(begin, end) over [0, count), on several threads when there is enough work in all.
+template <class F> void split_work(index_t count, index_t work, F f) {
+  if (work < 2 * parallel_work || count < 2) return f(index_t(0), count);
+  const index_t chunks = std::min(count, work / parallel_work);
+  parallel_for(count, (count + chunks - 1) / chunks, f);
+}
+
+// Blocks of b, as it stands or packed, times strips of a.
+template <class T, class A>
+void strip_product(matrix<const T> a, matrix<const T> b, matrix<T> c, strips<T> s, bool packed,
+                   const epilogue<T>* finish) {
+  using shape = tile_shape<T, A>;
+  const bool accumulate = s.accumulate;
+  const index_t depth = balanced_block(b.rows, shape::depth_block, 1);
+  const index_t width = balanced_block(b.cols, shape::column_block, shape::panel);
+  T* panels = packed ? scratch<T, scratch_use::panels>(depth * width) : nullptr;
+  s.rows = a.rows;
+  s.a_row_step = a.row_stride;
+  s.a_col_step = a.col_stride;
+  s.c_row_step = c.row_stride;
+  for (index_t j = 0; j < b.cols; j += width) {
+    for (index_t k = 0; k < b.rows; k += depth) {
+      s.cols = std::min(width, b.cols - j);
+      s.depth = std::min(depth, b.rows - k);
+      s.a = a.data + k * a.col_stride;
+      s.b = b.data + k * b.row_stride + j * b.col_stride;
+      s.b_step = b.row_stride;
+      s.b_panel = shape::panel;
+      if (packed) {
+        const matrix<const T> block{s.b, s.depth, s.cols, b.row_stride, b.col_stride};
+        split_work((s.cols + shape::panel - 1) / shape::panel, s.depth * s.cols * 4,
+                   [&](index_t p0, index_t p1) {
+                     auto part = block;
+                     part.data += p0 * shape::panel * b.col_stride;
+                     part.cols = std::min(p1 * shape::panel, s.cols) - p0 * shape::panel;
+                     pack_panels<T, A>(part, panels + p0 * shape::panel * s.depth);
+                   });
+        s.b = panels;
+        s.b_step = shape::panel;
+        s.b_panel = shape::panel * s.depth;
+      }
+      s.c = c.data + j;
+      s.accumulate = accumulate || k > 0;
+      s.finish = k + s.depth == b.rows ? finish : nullptr;
+      s.first_column = j;
+      split_work(strip_count<T, A>(s.rows), s.rows * s.cols * s.depth,
+                 [&](index_t i0, index_t i1) { run_strips<T, A, false>(s, i0, i1); });
+    }
+  }
+}
+
+template <class T, class A>
+void finish_rows(const epilogue<T>& e, matrix<T> c, index_t first, index_t last) {
+  if (e.empty()) return;
+  for (index_t i = 0; i < c.rows; ++i)
+    apply<T, A>(e, c.data + i * c.row_stride + first, i, first, last - first);
+}
+
+// c = beta c, without reading c when beta = 0.
+template <class T> [[gnu::noinline]] void scale_rows(matrix<T> c, T beta) {
+  for (index_t i = 0; i < c.rows; ++i) {
+    T* row = c.data + i * c.row_stride;
+    if (beta == T(0)) {
+      std::fill_n(row, c.cols, T(0));
+    } else {
+      for (index_t j = 0; j < c.cols; ++j) row[j] *= beta;
+    }
+  }
+}
+
+// Matrix product c = alpha a b + beta c, then bias and activation. a is m x k and b is k x n with
+// any strides (transposes are strides); c is m x n, rows or columns contiguous, and shares no
+// memory with a and b. Sizes are the caller's promise. float and double.
+template <class T, class A = simd::native>
+void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> c,
+          std::type_identity_t<gemm_options<T>> o = {}) {
+  if (c.rows == 0 || c.cols == 0) return;
+  if (c.col_stride != 1 || (c.cols == 1 && c.row_stride == 1 && c.rows > 1)) {
+    std::swap(o.bias, o.row_bias);  // the same product, seen transposed
+    std::swap(a, b);
+    a = a.transposed(), b = b.transposed(), c = c.transposed();
+    c.col_stride = 1;
+  }
+  const epilogue<T> finish{o.bias, o.row_bias, o.activate};
+  const index_t depth = o.alpha == T(0) ? 0 : a.cols, work = c.rows * c.cols * depth;
+  if (o.beta != T(0) ? o.beta != T(1) : depth == 0) scale_rows(c, o.beta);
+  if (depth == 0) return finish_rows<T, A>(finish, c, 0, c.cols);
+  const bool accumulate = o.beta != T(0);
+  const index_t right_bytes = depth * c.cols * index_t(sizeof(T));
+
+  const auto by_columns = [&](auto product) {
+    split_work((c.cols + 63) / 64, work, [&](index_t j0, index_t j1) {
+      const index_t first = j0 * 64, last = std::min(j1 * 64, c.cols);
+      product(a, b, c, o.alpha, accumulate, first, last);
+      finish_rows<T, A>(finish, c, first, last);
+    });
+  };
+  if (b.col_stride != 1 && b.row_stride == 1 && a.col_stride == 1 &&
+      c.rows <= (depth < 128 ? 4 : 16))
+    return by_columns(dot_product<T, A>);
+  const bool rows_adjacent = b.col_stride == 1;
+  if (rows_adjacent && (c.rows == 1 || (c.rows <= 4 && right_bytes > (index_t(1) << 20))))
+    return by_columns(sweep_product<T, A>);
+  const bool direct = rows_adjacent && (c.rows <= 12 || right_bytes <= (index_t(1) << 16));
+  strips<T> s;
+  s.alpha = o.alpha;
+  s.accumulate = accumulate;
+  strip_product<T, A>(a, b, c, s, !direct, finish.empty() ? nullptr : &finish);
+}
+
+// One axis of a batch: its size and the steps of a, b and c along it; step 0 repeats a matrix.
+struct batch_axis {
+  index_t size = 1, a_step = 0, b_step = 0, c_step = 0;
+};
+
+// gemm for every index of the axes (the last one runs fastest). Small products run side by side,
+// large ones one after the other on all threads. Biases are the same for each.
+template <class T, class A = simd::native>
+void gemm_batched(std::span<const batch_axis> axes, matrix<const T> a, matrix<const T> b,
+                  std::type_identity_t<matrix<T>> c, std::type_identity_t<gemm_options<T>> o = {}) {
+  index_t count = 1;
+  for (const batch_axis& axis : axes) count *= axis.size;
+  const auto run = [&](index_t first, index_t last) {
+    for (index_t i = first; i < last; ++i) {
+      auto left = a, right = b;
+      auto out = c;
+      index_t rest = i;
+      for (std::size_t d = axes.size(); d-- > 0;) {
+        const index_t at = rest % axes[d].size;
+        rest /= axes[d].size;
+        left.data += at * axes[d].a_step;
+        right.data += at * axes[d].b_step;
+        out.data += at * axes[d].c_step;
+      }
+      gemm<T, A>(left, right, out, o);
+    }
+  };
+  const index_t work = a.rows * a.cols * b.cols;
+  if (work >= 16 * parallel_work) return run(0, count);
+  split_work(count, work * count, run);
+}
+
+}  // namespace ADZE_ISA
+}  // namespace adze::kernels

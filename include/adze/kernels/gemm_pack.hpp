@@ -1,0 +1,121 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Blocks of the right operand copied into the panels that tiles read front to back, and the
+// memory for them. A panel holds tile_shape::panel columns, the missing ones as zeros.
+#include <memory>
+#include <new>
+
+#include <adze/core/parallel.hpp>
+#include <adze/core/view.hpp>
+#include <adze/kernels/gemm_tile.hpp>
+
+namespace adze::kernels {
+
+// What a thread's scratch memory is in use for; two users at once must not share one.
+enum class scratch_use : std::uint8_t { panels, window, table, partial };
+
+// Memory of this thread that only grows, so that a loop in steady state asks the system for none.
+// Valid until the same thread asks again for the same use.
+template <scratch_use use> [[gnu::noinline]] void* scratch_bytes(std::size_t bytes) {
+  struct release {
+    void operator()(void* p) const { ::operator delete (p, std::align_val_t{64}); }
+  };
+  thread_local std::unique_ptr<void, release> memory;
+  thread_local std::size_t capacity = 0;
+  if (bytes > capacity) {
+    capacity = 0;
+    memory.reset();
+    memory.reset(::operator new (bytes, std::align_val_t{64}));
+    capacity = bytes;
+  }
+  return memory.get();
+}
+template <class T, scratch_use use> T* scratch(index_t count) {
+  return static_cast<T*>(scratch_bytes<use>(static_cast<std::size_t>(count) * sizeof(T)));
+}
+
+inline namespace ADZE_ISA {
+
+// size split into equal blocks of at most `most`, each a multiple of `step`.
+constexpr index_t balanced_block(index_t size, index_t most, index_t step) {
+  const index_t blocks = (size + most - 1) / most;
+  const index_t block = blocks == 1 ? size : (size + blocks - 1) / blocks;
+  return (block + step - 1) / step * step;
+}
+
+// Columns contiguous: four rows at a time keep four read streams and one line being written.
+template <class T, class A> void pack_rows(matrix<const T> b, T* out) {
+  using P = simd::pack<T, A>;
+  constexpr index_t panel = tile_shape<T, A>::panel, lanes = P::size;
+  constexpr index_t vectors = panel / lanes;
+  for (index_t k0 = 0; k0 < b.rows; k0 += 4) {
+    const index_t k1 = std::min(k0 + 4, b.rows);
+    for (index_t j = 0; j < b.cols; j += panel) {
+      for (index_t k = k0; k < k1; ++k) {
+        const T* from = &b(k, j);
+        T* to = out + j * b.rows + k * panel;
+        if (const index_t width = b.cols - j; width >= panel) {
+          for (index_t v = 0; v < vectors; ++v) P::load(from + v * lanes).store(to + v * lanes);
+        } else {
+          for (index_t v = 0; v < panel; v += lanes) {
+            const index_t n = std::clamp<index_t>(width - v, 0, lanes);
+            (n > 0 ? P::load_partial(from + v, n) : P(T(0))).store(to + v);
+          }
+        }
+      }
+    }
+  }
+}
+
+// n rows and `exist` columns of a square of packs, transposed; missing elements become zeros.
+template <class T, class A, bool partial>
+[[gnu::always_inline]] inline void pack_square(const T* from, index_t step, index_t n,
+                                               index_t exist, T* out) {
+  using P = simd::pack<T, A>;
+  constexpr index_t lanes = P::size, panel = tile_shape<T, A>::panel;
+  P square[P::width];
+#pragma GCC unroll 16
+  for (index_t i = 0; i < lanes; ++i)
+    square[i] = !partial    ? P::load(from + i * step)
+                : i < exist ? P::load_partial(from + i * step, n)
+                            : P(T(0));
+  transpose(square);
+#pragma GCC unroll 16
+  for (index_t i = 0; i < lanes; ++i)
+    if (!partial || i < n) square[i].store(out + i * panel);
+}
+
+// Rows contiguous (the transpose of a row-major matrix): squares of packs, transposed.
+template <class T, class A> void pack_columns(matrix<const T> b, T* out) {
+  constexpr index_t panel = tile_shape<T, A>::panel, lanes = simd::pack<T, A>::size;
+  for (index_t j = 0; j < b.cols; j += panel, out += panel * b.rows) {
+    for (index_t v = 0; v < panel; v += lanes) {
+      const T* from = b.data + (j + v) * b.col_stride;
+      const index_t exist = b.cols - j - v;
+      index_t k = 0;
+      if (exist >= lanes)
+        for (; k + lanes <= b.rows; k += lanes)
+          pack_square<T, A, false>(from + k, b.col_stride, lanes, lanes, out + k * panel + v);
+      for (; k < b.rows; k += lanes)
+        pack_square<T, A, true>(from + k, b.col_stride, std::min(lanes, b.rows - k), exist,
+                                out + k * panel + v);
+    }
+  }
+}
+
+template <class T, class A> void pack_any(matrix<const T> b, T* out) {
+  constexpr index_t panel = tile_shape<T, A>::panel;
+  for (index_t j = 0; j < b.cols; j += panel)
+    for (index_t k = 0; k < b.rows; ++k)
+      for (index_t i = 0; i < panel; ++i) *out++ = j + i < b.cols ? b(k, j + i) : T(0);
+}
+
+// b.rows x b.cols elements into ceil(cols / panel) panels of b.rows * panel elements each.
+template <class T, class A> [[gnu::noinline]] void pack_panels(matrix<const T> b, T* out) {
+  if (b.col_stride == 1) return pack_rows<T, A>(b, out);
+  if (b.row_stride == 1) return pack_columns<T, A>(b, out);
+  pack_any<T, A>(b, out);
+}
+
+}  // namespace ADZE_ISA
+}  // namespace adze::kernels
