@@ -1,0 +1,220 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// What makes a struct a module, and everything that reads or changes a whole model by name.
+// A model holds its layers and tensors as members and names them in one function:
+//   void visit(auto&& f) { f("fc1", fc1); f("weight", weight); f("mean", nn::buffer{mean}); }
+// A tensor is a parameter, a buffer is state without gradient, a bool is the training flag; nested
+// modules, and optional, vector or array of modules, may be named too. Undefined tensors are
+// absent. Copying a model shares its tensors; clone() copies them.
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <adze/autograd/accumulate.hpp>
+#include <adze/tensor/layout.hpp>
+
+namespace adze {
+
+using named_tensors = std::vector<std::pair<std::string, tensor>>;  // in the order of visit
+
+namespace nn {
+
+// Marks a tensor in visit() as state that is saved and moved, but not trained.
+struct buffer {
+  tensor& value;
+};
+
+}  // namespace nn
+
+namespace detail {
+
+struct visit_probe {
+  template <class T> void operator()(std::string_view, T&&) const {}
+};
+
+}  // namespace detail
+
+template <class M>
+concept module = requires(std::remove_const_t<M>& m, const detail::visit_probe& f) {
+  m.visit(f);
+};
+
+}  // namespace adze
+
+namespace adze::detail::inline ADZE_ISA {
+
+// What the walk over a model finds. Names are kept only for named walks.
+struct module_tensor {
+  std::string name;
+  tensor* value;
+  bool parameter;
+};
+struct module_parts {
+  std::vector<module_tensor> tensors;
+  std::vector<bool*> training;
+};
+
+// The visitor that all readers share: only this much of them is instantiated per model.
+class module_walker {
+ public:
+  module_walker(module_parts& out, bool named) : out_(out), named_(named) {}
+
+  template <class T> void operator()(std::string_view name, T&& part) const {
+    const std::size_t before = path_.size();
+    if (named_) {
+      if (before > 0) path_ += '.';
+      path_ += name;
+    }
+    take(part);
+    path_.resize(before);
+  }
+
+ private:
+  void take(tensor& x) const { keep(x, true); }
+  void take(nn::buffer& b) const { keep(b.value, false); }
+  void take(bool& training) const { out_.training.push_back(&training); }
+  template <class M> void take(std::optional<M>& m) const {
+    if (m.has_value()) take(*m);
+  }
+  template <class M> void take(std::vector<M>& list) const { take_list(list); }
+  template <class M, std::size_t N> void take(std::array<M, N>& list) const { take_list(list); }
+  template <class M> void take(M& m) const {
+    if constexpr (module<M>) {
+      m.visit(*this);
+    } else {  // a lambda or another layer without state
+      static_assert(std::is_invocable_v<M&, const tensor&>,
+                    "adze module: visit() names something that is neither a tensor, nn::buffer, "
+                    "bool, module or layer, nor a list of them");
+    }
+  }
+  template <class L> void take_list(L& list) const {
+    for (std::size_t i = 0; i < list.size(); ++i) (*this)(named_ ? std::to_string(i) : "", list[i]);
+  }
+  void keep(tensor& x, bool parameter) const {
+    if (x.defined()) out_.tensors.push_back({path_, &x, parameter});
+  }
+
+  module_parts& out_;
+  bool named_;
+  mutable std::string path_;
+};
+
+// The one place where constness is cast away: readers hand out copies of handles only.
+template <module M> module_parts parts_of(const M& model, bool named = false) {
+  module_parts parts;
+  const_cast<M&>(model).visit(module_walker(parts, named));
+  return parts;
+}
+
+inline named_tensors named(const module_parts& parts, bool parameters, bool buffers) {
+  named_tensors list;
+  for (const module_tensor& t : parts.tensors) {
+    if (t.parameter ? parameters : buffers) list.emplace_back(t.name, *t.value);
+  }
+  return list;
+}
+
+// Without repetition: a tied tensor counts once.
+inline std::vector<tensor> unnamed(const module_parts& parts, bool parameters) {
+  std::vector<tensor> list;
+  std::unordered_map<const tensor_impl*, bool> seen;
+  for (const module_tensor& t : parts.tensors) {
+    if (t.parameter == parameters && seen.emplace(&t.value->impl(), true).second) {
+      list.push_back(*t.value);
+    }
+  }
+  return list;
+}
+
+// Gives every handle the copy of its tensor, tied ones the same copy; leaves stay leaves.
+template <class F> void replace_tensors(const module_parts& parts, F copy) {
+  std::vector<tensor> old;  // kept alive, so that no address is used twice
+  std::unordered_map<const tensor_impl*, tensor> copies;
+  for (const module_tensor& t : parts.tensors) {
+    const tensor x = *t.value;
+    old.push_back(x);
+    tensor& y = copies[&x.impl()];
+    if (!y.defined()) {
+      y = copy(x);
+      if (x.requires_grad() && !y.requires_grad()) y.set_requires_grad();
+    }
+    *t.value = y;
+  }
+}
+
+inline tensor plain_copy(const tensor& x, dtype type) {
+  tensor y = empty_like(x, type);
+  kernels::copy(x.shape(), operand_of(y), operand_of(x));
+  return y;
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::inline ADZE_ISA {
+
+// The trainable tensors in the order of visit, each once; handles on the model's own.
+template <module M> std::vector<tensor> parameters(const M& model) {
+  return detail::unnamed(detail::parts_of(model), true);
+}
+// Tensors that are saved and moved with the model but not trained, such as running statistics.
+template <module M> std::vector<tensor> buffers(const M& model) {
+  return detail::unnamed(detail::parts_of(model), false);
+}
+// The same with dotted names, e.g. "encoder.0.weight"; a tied tensor appears under each name.
+template <module M> named_tensors named_parameters(const M& model) {
+  return detail::named(detail::parts_of(model, true), true, false);
+}
+template <module M> named_tensors named_buffers(const M& model) {
+  return detail::named(detail::parts_of(model, true), false, true);
+}
+
+// Number of trainable elements; tied tensors count once.
+template <module M> index_t count_parameters(const M& model) {
+  index_t n = 0;
+  for (const tensor& p : parameters(model)) n += p.numel();
+  return n;
+}
+
+// Training or evaluation mode of every layer that has one (dropout, batch norm).
+template <module M> void train(M& model, bool on = true) {
+  for (bool* flag : detail::parts_of(model).training) *flag = on;
+}
+template <module M> void eval(M& model) { train(model, false); }
+
+// Whether the parameters want gradients: false freezes the model or a part of it.
+template <module M> void set_requires_grad(M& model, bool on = true) {
+  for (tensor& p : parameters(model)) p.set_requires_grad(on);
+}
+
+// Forgets the gradients of all parameters.
+template <module M> void zero_grad(M& model) {
+  for (tensor& p : parameters(model)) {
+    if (p.impl().owner != nullptr && p.is_leaf()) p.set_grad({});
+  }
+}
+
+// A model of its own: every tensor is copied once (tied ones stay tied), gradients are left behind.
+template <module M> M clone(const M& model) {
+  M copy = model;
+  detail::replace_tensors(detail::parts_of(copy),
+                          [](const tensor& x) { return detail::plain_copy(x, x.dtype()); });
+  return copy;
+}
+
+// Converts every floating parameter and buffer to a floating dtype. The tensors are new ones: make
+// the optimizer afterwards; copies of the struct made before keep the old ones.
+template <module M> void to(M& model, dtype type) {
+  if (!is_floating(type)) {
+    raise<dtype_error>("to: a model is converted to a floating dtype; got ", type,
+                       "; quantization is done on its graph");
+  }
+  detail::replace_tensors(detail::parts_of(model), [type](const tensor& x) {
+    return is_floating(x.dtype()) && x.dtype() != type ? detail::plain_copy(x, type) : x;
+  });
+}
+
+}  // namespace adze::inline ADZE_ISA
