@@ -16,7 +16,8 @@ struct backward_options {
 // Errors: state_error when root does not require grad or its graph was freed; shape_error when the
 // root has more than one element and no gradient is given.
 inline void backward(const tensor& root, const backward_options& o = {}) {
-  const tensor* const roots[] = {&root};
+  const tensor held = root;  // a hook may let go of the caller's handle
+  const tensor* const roots[] = {&held};
   const tensor seed = detail::seed_for(root, o.gradient, "backward");
   detail::run_request r{.roots = roots, .seeds = {&seed, 1}, .retain = o.retain_graph};
   detail::run(r);
@@ -24,10 +25,11 @@ inline void backward(const tensor& root, const backward_options& o = {}) {
 
 // Several roots at once: the gradients of their sum.
 inline void backward(tensor_list roots, tensor_list gradients = {}, bool retain_graph = false) {
+  const std::vector<tensor> held(roots.begin(), roots.end());
   std::vector<const tensor*> at;
   std::vector<tensor> seeds;
   for (std::size_t i = 0; i < roots.size(); ++i) {
-    at.push_back(&roots[i]);
+    at.push_back(&held[i]);
     seeds.push_back(
         detail::seed_for(roots[i], i < gradients.size() ? gradients[i] : tensor(), "backward"));
   }
@@ -45,10 +47,11 @@ struct grad_options {
 // Inputs may be leaves or intermediate results. No `.grad` is touched.
 inline std::vector<tensor> grad(tensor_list outputs, tensor_list inputs,
                                 const grad_options& o = {}) {
+  const std::vector<tensor> held(outputs.begin(), outputs.end());
   std::vector<const tensor*> roots;
   std::vector<tensor> seeds;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    roots.push_back(&outputs[i]);
+    roots.push_back(&held[i]);
     seeds.push_back(
         detail::seed_for(outputs[i], i < o.gradients.size() ? o.gradients[i] : tensor(), "grad"));
   }

@@ -82,7 +82,6 @@ class backward_run {
         s.at->slots()[k].gradient = std::move(s.gradients[k]);
       }
     }
-    for (node* n : order_) release(static_cast<node_head*>(n));
     --state.depth;
     order_.clear();
     if (!nested_) spare().swap(order_);
@@ -115,7 +114,6 @@ class backward_run {
     return nested_ ? std::vector<node*>() : std::exchange(spare(), {});
   }
 
-  // Keeps n alive for the run: hooks and nested runs may drop the last handle on it.
   void add(node* n) {
     if (n->mark == id_) return;
     if (nested_) {
@@ -126,7 +124,6 @@ class backward_run {
       stash_.push_back(std::move(s));
     }
     n->mark = id_;
-    retain<node_head>(n);
     order_.push_back(n);
     if (n->leaf && !request_.capturing) claim(n);
   }
@@ -237,34 +234,35 @@ class backward_run {
     const std::uint64_t want = request_.capturing ? id_ : 0;
     backward_context c(n, request_.create, want);
     if (request_.create && n->info->composed != nullptr) return call_composed(n, c, out);
-    std::array<tensor, 8> few;
-    std::vector<tensor> many;
-    tensor* g = few.data();
-    if (n->outputs > few.size()) {
-      many.resize(n->outputs);
-      g = many.data();
+    if (n->outputs == 1) {
+      tensor g = std::move(n->slots()[0].gradient);
+      return backward_of(n, c, {&g, 1}, out);
     }
-    tensor probe;
+    std::vector<tensor> g;
     for (std::uint32_t k = 0; k < n->outputs; ++k) {
-      g[k] = n->slots()[k].gradient;
-      if (!request_.create || !g[k].defined() || g[k].impl().owner != nullptr) continue;
-      g[k] = alias(g[k]);  // a gradient is linear in g: what does not follow a leaf put here is
-      g[k].set_requires_grad();  // a constant to the graph, and its derivative would be lost
-      probe = g[k];
+      g.push_back(std::move(n->slots()[k].gradient));
     }
-    n->info->backward(n->op(), c, tensor_list(g, n->outputs), out);
-    for (std::size_t j = 0; request_.create && j < out.count; ++j) {
+    backward_of(n, c, g, out);
+  }
+
+  void backward_of(node* n, backward_context& c, std::span<tensor> g, results& out) {
+    if (!request_.create) return n->info->backward(n->op(), c, g, out);
+    // A gradient is linear in g: what does not follow a leaf put here is a constant to the graph,
+    // and its derivative would be lost without a word.
+    std::vector<tensor> probes;
+    for (tensor& x : g) {
+      if (!x.defined() || x.impl().owner != nullptr) continue;
+      x = alias(x);
+      probes.push_back(x.set_requires_grad());
+    }
+    n->info->backward(n->op(), c, g, out);
+    for (std::size_t j = 0; j < out.count; ++j) {
       if (out[j].defined() && !out[j].requires_grad() && c.wants(j)) {
         raise<state_error>(n->info->name, ": not twice differentiable; its gradient is a kernel ",
                            "without a recorded form, so create_graph would lose terms");
       }
     }
-    for (std::uint32_t k = 0; request_.create && k < n->outputs; ++k) {
-      if (g[k].defined() && g[k].is_leaf() &&
-          g[k].impl_or_null() != n->slots()[k].gradient.impl_or_null()) {
-        g[k].impl().owner->frozen = true;
-      }
-    }
+    for (tensor& x : probes) x.set_requires_grad(false);
   }
 
   // The gradient of a fused op by way of its forward in public ops.

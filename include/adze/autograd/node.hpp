@@ -118,10 +118,9 @@ inline node* make_node(std::uint32_t inputs, std::uint32_t outputs, std::uint32_
   return n;
 }
 
-// Makes x the k-th result of n.
-inline void attach(tensor& x, node* n, std::uint32_t k) {
+// Makes x the k-th result of n, of which it takes over one reference.
+inline void attach_owned(tensor& x, node* n, std::uint32_t k) {
   tensor_impl& p = x.impl();
-  retain<node_head>(n);
   p.owner = n;
   p.output = static_cast<std::uint8_t>(k);
   p.stamp = p.store->version.load(std::memory_order_relaxed);
@@ -129,12 +128,16 @@ inline void attach(tensor& x, node* n, std::uint32_t k) {
   n->slots()[k].type = p.type;
 }
 
+inline void attach(tensor& x, node* n, std::uint32_t k) {
+  retain<node_head>(n);
+  attach_owned(x, n, k);
+}
+
 inline void make_leaf(tensor& x) {
   node* n = make_node(0, 1, 0, sizeof(leaf_data));
   n->leaf = true;
   ::new (n->op()) leaf_data;
-  attach(x, n, 0);
-  release(static_cast<node_head*>(n));
+  attach_owned(x, n, 0);
   x.impl().store->holds_leaf.store(true, std::memory_order_relaxed);
 }
 

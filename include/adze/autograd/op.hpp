@@ -75,13 +75,12 @@ class backward_context {
   backward_context(detail::node* n, bool create, std::uint64_t want)
       : node_(n), create_(create), want_(want) {}
 
-  tensor in(std::size_t i) const { return fetch(values::input(static_cast<int>(i)), i); }
+  const tensor& in(std::size_t i) const { return fetch(values::input(static_cast<int>(i)), i); }
   tensor out(std::size_t k) const {
-    tensor y = fetch(values::output(static_cast<int>(k)), node_->inputs);
-    if (create_) {
-      y = alias(y);
-      detail::attach(y, node_, static_cast<std::uint32_t>(k));
-    }
+    const tensor& plain = fetch(values::output(static_cast<int>(k)), node_->inputs);
+    if (!create_) return plain;
+    tensor y = alias(plain);
+    detail::attach(y, node_, static_cast<std::uint32_t>(k));
     return y;
   }
   // Whether the gradient of input j is wanted at all; if not, return an undefined tensor for it.
@@ -103,7 +102,7 @@ class backward_context {
     const detail::edge& e = node_->edges()[j];
     return e.to->slots()[e.output];
   }
-  tensor fetch(value_set v, std::size_t list_index) const;
+  const tensor& fetch(value_set v, std::size_t list_index) const;
 
   detail::node* node_;
   bool create_;
@@ -284,7 +283,7 @@ template <class Op> inline constexpr op_info info_of = make_info<Op>();
 
 }  // namespace detail
 
-inline tensor backward_context::fetch(value_set v, std::size_t list_index) const {
+inline const tensor& backward_context::fetch(value_set v, std::size_t list_index) const {
   const std::uint32_t bits = node_->saved_bits;
   if ((bits & v.bits) == 0) {
     raise<state_error>(node_->info->name, ": backward reads a value that `reads` does not name");

@@ -50,10 +50,10 @@ inline wanted wanted_inputs(const op_info& info, const tensor* const* in, std::s
 
 inline void run_forward(const op_info& info, void* op, const tensor* const* in, std::size_t n,
                         results& out) {
+  const no_grad plain;
   engine_state& s = state;
-  if (s.no_grad && s.rule == nullptr && s.watch == nullptr) return info.forward(op, in, n, out);
+  if (s.rule == nullptr && s.watch == nullptr) return info.forward(op, in, n, out);
   const state_guard guard;
-  s.no_grad = true;
   s.rule = nullptr;
   s.watch = nullptr;
   info.forward(op, in, n, out);
@@ -99,6 +99,7 @@ inline void keep_node(const op_info& info, void* op, const tensor* const* in, st
   }
   node->number = state.clock = number + 1;
   info.move(node->op(), op);
+  bool held = false;  // a result has taken over the reference that make_node returned
   for (std::size_t k = 0; k < out.count; ++k) {
     tensor& y = out[k];
     if (!y.defined()) continue;
@@ -110,9 +111,11 @@ inline void keep_node(const op_info& info, void* op, const tensor* const* in, st
     if (y.impl().refs.load(std::memory_order_relaxed) != 1 || y.impl().owner != nullptr) {
       y = alias(y);
     }
-    attach(y, node, static_cast<std::uint32_t>(k));
+    if (held) retain<node_head>(node);
+    held = true;
+    attach_owned(y, node, static_cast<std::uint32_t>(k));
   }
-  release(static_cast<node_head*>(node));
+  if (!held) release(static_cast<node_head*>(node));
 }
 
 inline void refuse_writes(const op_info& info, const tensor* const* in, std::size_t n) {

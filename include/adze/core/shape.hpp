@@ -168,6 +168,24 @@ inline dims dense_strides(const shape& s) {
   return d;
 }
 
+// The axes whose size is not 1, in the order of memory: largest stride first, ties as they come.
+// Returns how many there are.
+inline index_t memory_order(const shape& s, const dims& strides, dims& order) {
+  index_t n = 0;
+  for (index_t axis = 0; axis < s.rank(); ++axis) {
+    if (s[axis] == 1) continue;
+    const index_t stride = strides[static_cast<std::size_t>(axis)];
+    index_t at = n++;
+    for (; at > 0; --at) {
+      const index_t other = order[static_cast<std::size_t>(at - 1)];
+      if (strides[static_cast<std::size_t>(other)] >= stride) break;
+      order[static_cast<std::size_t>(at)] = other;
+    }
+    order[static_cast<std::size_t>(at)] = axis;
+  }
+  return n;
+}
+
 // NumPy's rule: sizes are aligned at the right; equal sizes stay, 1 stretches.
 inline shape broadcast(const shape& a, const shape& b, std::string_view op) {
   const shape& longer = a.rank() >= b.rank() ? a : b;

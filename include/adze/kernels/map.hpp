@@ -49,16 +49,11 @@ struct map_plan {
 
 inline map_plan plan_map(const shape& sizes, const operand* x, int count) {
   map_plan p;
-  std::array<index_t, max_rank> order{};
-  index_t rank = 0;
-  for (index_t i = 0; i < sizes.rank(); ++i) {
-    if (sizes[i] != 1) order[static_cast<std::size_t>(rank++)] = i;
-  }
+  dims order{};
+  const index_t rank = memory_order(sizes, x[0].strides, order);
   const auto stride = [&](int k, index_t axis) {
     return x[k].strides[static_cast<std::size_t>(axis)];
   };
-  std::stable_sort(order.begin(), order.begin() + rank,
-                   [&](index_t a, index_t b) { return stride(0, a) > stride(0, b); });
   for (index_t i = 0; i < rank; ++i) {
     const index_t axis = order[static_cast<std::size_t>(i)];
     bool merge = p.rank > 0;

@@ -98,26 +98,73 @@ inline kernels::operand operand_of(const tensor& x, const shape& sizes) {
   return {x.impl().data, x.impl().type, broadcast_strides(x, sizes)};
 }
 
-// y = loops(x...) elementwise with broadcasting; y has dtype `result` (or that of the inputs).
-inline tensor map_tensors(std::string_view op, const kernels::map_loops& loops, const void* functor,
-                          std::initializer_list<const tensor*> in, dtype type, dtype result) {
-  const tensor& first = **in.begin();
-  shape sizes = first.shape();
-  for (const tensor* x : in) sizes = broadcast(sizes, x->shape(), op);
-  const dtype compute = compute_type(type);
-  if (loops.of(compute) == nullptr) {
-    raise<dtype_error>(op, ": takes floating tensors; got ", type, sizes, "; cast(x, f32) first");
+// All inputs have the layout of the first, which is dense, and the computing type: one plain loop.
+inline bool alike(const tensor_impl& first, const tensor_impl& x, dtype compute) {
+  if (x.type != compute) return false;
+  if (&x == &first) return true;
+  if (x.sizes != first.sizes) return false;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(x.sizes.rank()); ++i) {
+    if (x.strides[i] != first.strides[i]) return false;
   }
+  return true;
+}
+
+struct map_inputs {
+  const tensor* const* x;
+  int count;
+};
+
+inline tensor map_dense(kernels::row_loop loop, const void* functor, const map_inputs& in,
+                        dtype result) {
+  tensor y = empty_like(*in.x[0], result);
+  const index_t n = y.numel(), size = size_of(result);
+  const void* at[kernels::max_operands];
+  for (int i = 0; i < in.count; ++i) at[i] = in.x[i]->data();
+  if (n <= kernels::map_chunk) {
+    loop(functor, at, y.data(), n);
+    return y;
+  }
+  parallel_for(n, kernels::map_chunk, [&](index_t begin, index_t end) {
+    const void* from[kernels::max_operands];
+    for (int i = 0; i < in.count; ++i) {
+      from[i] = static_cast<const std::byte*>(at[i]) + begin * size;
+    }
+    loop(functor, from, static_cast<std::byte*>(y.data()) + begin * size, end - begin);
+  });
+  return y;
+}
+
+[[gnu::noinline]] inline tensor map_general(std::string_view op, const kernels::map_loops& loops,
+                                            const void* functor, const map_inputs& in,
+                                            dtype compute, dtype result) {
+  shape sizes = in.x[0]->shape();
+  for (int i = 1; i < in.count; ++i) sizes = broadcast(sizes, in.x[i]->shape(), op);
   const tensor* like = nullptr;
-  for (const tensor* x : in) {
-    if (like == nullptr && x->shape() == sizes) like = x;
+  for (int i = in.count - 1; i >= 0; --i) {
+    if (in.x[i]->shape() == sizes) like = in.x[i];
   }
   tensor y = like != nullptr ? empty_like(*like, result) : empty(sizes, result);
   kernels::operand all[kernels::max_operands] = {operand_of(y)};
-  int count = 1;
-  for (const tensor* x : in) all[count++] = operand_of(*x, sizes);
-  kernels::map(loops, functor, compute, sizes, all, count);
+  for (int i = 0; i < in.count; ++i) all[i + 1] = operand_of(*in.x[i], sizes);
+  kernels::map(loops, functor, compute, sizes, all, in.count + 1);
   return y;
+}
+
+// y = loops(x...) elementwise with broadcasting; computed for inputs of `type`, stored as `result`.
+inline tensor map_tensors(std::string_view op, const kernels::map_loops& loops, const void* functor,
+                          std::initializer_list<const tensor*> x, dtype type, dtype result) {
+  const map_inputs in{x.begin(), static_cast<int>(x.size())};
+  const dtype compute = compute_type(type);
+  const kernels::row_loop loop = loops.of(compute);
+  if (loop == nullptr) {
+    raise<dtype_error>(op, ": takes floating tensors; got ", type, in.x[0]->shape(),
+                       "; cast(x, f32) first");
+  }
+  const tensor_impl& first = in.x[0]->impl();
+  bool dense = result == compute && is_dense(*in.x[0]);
+  for (int i = 0; dense && i < in.count; ++i) dense = alike(first, in.x[i]->impl(), compute);
+  return dense ? map_dense(loop, functor, in, result)
+               : map_general(op, loops, functor, in, compute, result);
 }
 
 }  // namespace adze::detail::inline ADZE_ISA

@@ -69,8 +69,8 @@ struct central_pool {
   std::mutex lock;
   std::array<free_list, class_count> lists{};
   std::atomic<index_t> live{0}, peak{0}, system{0};
-  std::atomic<bool> caching{true};
 };
+inline constinit std::atomic<bool> caching_on{true};
 inline central_pool& central() {
   static central_pool* const pool = new central_pool;
   return *pool;
@@ -171,7 +171,7 @@ inline void pool_put(void* p, std::size_t bytes) noexcept {
   const std::size_t c = class_of(bytes);
   const std::size_t size = class_bytes(c);
   count_live(-static_cast<index_t>(size));
-  if (!central().caching.load(std::memory_order_relaxed)) {
+  if (!caching_on.load(std::memory_order_relaxed)) {
     ::operator delete (p, std::align_val_t{64});
     return;
   }
@@ -187,7 +187,7 @@ inline void pool_put(void* p, std::size_t bytes) noexcept {
 // With caching off each release goes to the system at once, so that address sanitizers see every
 // use after free. Results never depend on it.
 inline void set_caching(bool on) {
-  detail::central().caching.store(on, std::memory_order_relaxed);
+  detail::caching_on.store(on, std::memory_order_relaxed);
   if (!on) trim();
 }
 

@@ -2,27 +2,18 @@
 // SPDX-License-Identifier: MIT
 // Questions about strides, and fresh tensors laid out like others. Ops keep the dense layout of
 // their inputs, so that channels-last stays channels-last.
-#include <algorithm>
-
 #include <adze/tensor/tensor.hpp>
 
 namespace adze {
 
 // The elements fill one block without gaps or overlap, in any order of the axes.
 inline bool is_dense(const shape& sizes, const dims& strides) {
-  std::array<index_t, 8> order{};
-  index_t n = 0;
-  for (index_t i = 0; i < sizes.rank(); ++i) {
-    if (sizes[i] == 0) return true;
-    if (sizes[i] != 1) order[static_cast<std::size_t>(n++)] = i;
-  }
-  const auto stride = [&](index_t i) { return strides[static_cast<std::size_t>(i)]; };
-  std::sort(order.begin(), order.begin() + n,
-            [&](index_t a, index_t b) { return stride(a) < stride(b); });
+  dims order{};
   index_t step = 1;
-  for (index_t i = 0; i < n; ++i) {
+  for (index_t i = memory_order(sizes, strides, order); i-- > 0;) {
     const index_t axis = order[static_cast<std::size_t>(i)];
-    if (stride(axis) != step) return false;
+    if (sizes[axis] == 0) return true;
+    if (strides[static_cast<std::size_t>(axis)] != step) return false;
     step *= sizes[axis];
   }
   return true;

@@ -143,12 +143,8 @@ namespace detail {
 // A record on `s`, which it takes over.
 inline tensor make_record(storage* s, std::byte* data, dtype type, const shape& sizes,
                           const dims& strides) {
-  auto* p = ::new (pool_get(sizeof(tensor_impl))) tensor_impl;
-  p->type = type;
-  p->store = s;
-  p->data = data;
-  p->sizes = sizes;
-  p->strides = strides;
+  auto* p = ::new (pool_get(sizeof(tensor_impl)))
+      tensor_impl{.type = type, .store = s, .data = data, .sizes = sizes, .strides = strides};
   return tensor::adopt(p);
 }
 
