@@ -23,7 +23,7 @@ enum class gelu_form : std::uint8_t { erf, tanh };
 
 namespace adze::inline ADZE_ISA {
 
-// pointwise.hpp: arithmetic with broadcasting; a double stands for a scalar of the tensor's type.
+// arithmetic.hpp: with broadcasting; a double stands for a scalar of the tensor's type.
 tensor add(const tensor& a, const tensor& b);
 tensor sub(const tensor& a, const tensor& b);
 tensor mul(const tensor& a, const tensor& b);

@@ -1,167 +1,17 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Arithmetic and elementary functions, element by element with broadcasting. Each op is a functor
-// of a few lines. NaN propagates through maximum, minimum and clamp.
+// Elementary functions of one tensor, element by element. Each op is a functor of a few lines: f,
+// and its slope df from the input x or the result y.
 #include <adze/ops/map.hpp>
 
 namespace adze::inline ADZE_ISA {
 
 namespace functors {
 
-using values::input;
-using values::nothing;
-using values::output;
-
-struct add_f {
-  static constexpr std::string_view name = "add";
-  static constexpr auto reads = gradient_reads(nothing, nothing);
-  template <class V> V f(const V& a, const V& b) const { return a + b; }
-  std::int64_t whole(std::int64_t a, std::int64_t b) const {
-    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
-  }
-  std::array<tensor, 2> gradients(backward_context&, const tensor& g) const { return {g, g}; }
-};
-struct sub_f {
-  static constexpr std::string_view name = "sub";
-  static constexpr auto reads = gradient_reads(nothing, nothing);
-  template <class V> V f(const V& a, const V& b) const { return a - b; }
-  std::int64_t whole(std::int64_t a, std::int64_t b) const {
-    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b));
-  }
-  std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
-    return {g, c.wants(1) ? -g : tensor()};
-  }
-};
-struct mul_f {
-  static constexpr std::string_view name = "mul";
-  static constexpr auto reads = gradient_reads(input(1), input(0));
-  template <class V> V f(const V& a, const V& b) const { return a * b; }
-  std::int64_t whole(std::int64_t a, std::int64_t b) const {
-    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b));
-  }
-  std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
-    return {c.wants(0) ? g * c.in(1) : tensor(), c.wants(1) ? g * c.in(0) : tensor()};
-  }
-};
-struct div_f {
-  static constexpr std::string_view name = "div";
-  static constexpr auto reads = gradient_reads(input(1), input(1) | output(0));
-  template <class V> V f(const V& a, const V& b) const { return a / b; }
-  std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
-    const tensor d = g / c.in(1);
-    return {d, c.wants(1) ? -(d * c.out(0)) : tensor()};
-  }
-};
-struct pow_f {  // b log(a) needs a > 0; the gradient of the exponent is 0 where a is 0
-  static constexpr std::string_view name = "pow";
-  static constexpr auto reads = gradient_reads(input(0) | input(1), input(0) | output(0));
-  template <class V> V f(const V& a, const V& b) const { return pow(a, b); }
-  std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
-    return {c.wants(0) ? g * c.in(1) * pow(c.in(0), c.in(1) - 1.0) : tensor(),
-            c.wants(1) ? g * where(c.in(0) == 0.0, 0.0, c.out(0) * log(c.in(0))) : tensor()};
-  }
-};
-struct maximum_f {  // equal values share the gradient
-  static constexpr std::string_view name = "maximum";
-  static constexpr auto reads = gradient_reads(input(0) | input(1), input(0) | input(1));
-  template <class V> V f(const V& a, const V& b) const { return maximum(a, b); }
-  std::int64_t whole(std::int64_t a, std::int64_t b) const { return a > b ? a : b; }
-  std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
-    const tensor tie = where(c.in(0) == c.in(1), g * 0.5, g), none = g * 0.0;
-    return {where(c.in(0) >= c.in(1), tie, none), where(c.in(1) >= c.in(0), tie, none)};
-  }
-};
-struct minimum_f {
-  static constexpr std::string_view name = "minimum";
-  static constexpr auto reads = gradient_reads(input(0) | input(1), input(0) | input(1));
-  template <class V> V f(const V& a, const V& b) const { return minimum(a, b); }
-  std::int64_t whole(std::int64_t a, std::int64_t b) const { return a < b ? a : b; }
-  std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
-    const tensor tie = where(c.in(0) == c.in(1), g * 0.5, g), none = g * 0.0;
-    return {where(c.in(0) <= c.in(1), tie, none), where(c.in(1) <= c.in(0), tie, none)};
-  }
-};
-
-// With a scalar. Integer tensors take whole numbers only (scalar_of checks), and stay integers.
-struct scalar_functor {
-  static constexpr numeric precision = numeric::any;
-  double b = 0.0;
-  std::int64_t n() const { return static_cast<std::int64_t>(b); }
-};
-struct add_scalar_f : scalar_functor {
-  static constexpr std::string_view name = "add_scalar";
-  static constexpr auto reads = nothing;
-  template <class V> V f(const V& x) const { return x + b; }
-  template <class V> double df(const V&, const V&) const { return 1.0; }
-  std::int64_t whole(std::int64_t x) const { return x + n(); }
-};
-struct mul_scalar_f : scalar_functor {
-  static constexpr std::string_view name = "mul_scalar";
-  static constexpr auto reads = nothing;
-  template <class V> V f(const V& x) const { return x * b; }
-  template <class V> double df(const V&, const V&) const { return b; }
-  std::int64_t whole(std::int64_t x) const { return x * n(); }
-};
-struct div_scalar_f : scalar_functor {
-  static constexpr std::string_view name = "div_scalar";
-  static constexpr auto reads = nothing;
-  template <class V> V f(const V& x) const { return x / b; }
-  template <class V> double df(const V&, const V&) const { return 1.0 / b; }
-};
-struct from_scalar_f : scalar_functor {  // b - x
-  static constexpr std::string_view name = "from_scalar";
-  static constexpr auto reads = nothing;
-  template <class V> V f(const V& x) const { return b - x; }
-  template <class V> double df(const V&, const V&) const { return -1.0; }
-  std::int64_t whole(std::int64_t x) const { return n() - x; }
-};
-struct scalar_div_f : scalar_functor {  // b / x
-  static constexpr std::string_view name = "scalar_div";
-  static constexpr auto reads = input(0) | output(0);
-  template <class V> V f(const V& x) const { return b / x; }
-  template <class V> V df(const V& x, const V& y) const { return -(y / x); }
-};
-struct pow_scalar_f : scalar_functor {
-  static constexpr std::string_view name = "pow_scalar";
-  static constexpr numeric precision = numeric::wide;
-  static constexpr auto reads = input(0);
-  template <class V> V f(const V& x) const { return pow(x, b); }
-  template <class V> V df(const V& x, const V&) const { return pow(x, b - 1.0) * b; }
-};
-struct maximum_scalar_f : scalar_functor {
-  static constexpr std::string_view name = "maximum_scalar";
-  static constexpr auto reads = input(0);
-  template <class V> V f(const V& x) const { return maximum(x, b); }
-  template <class V> V df(const V& x, const V&) const {
-    return (step(x - b) - step(b - x) + 1.0) * 0.5;  // 1, 0 and, where equal, 1/2
-  }
-  std::int64_t whole(std::int64_t x) const { return x > n() ? x : n(); }
-};
-struct minimum_scalar_f : scalar_functor {
-  static constexpr std::string_view name = "minimum_scalar";
-  static constexpr auto reads = input(0);
-  template <class V> V f(const V& x) const { return minimum(x, b); }
-  template <class V> V df(const V& x, const V&) const {
-    return (step(b - x) - step(x - b) + 1.0) * 0.5;
-  }
-  std::int64_t whole(std::int64_t x) const { return x < n() ? x : n(); }
-};
-struct clamp_f {  // the gradient passes on the closed interval
-  static constexpr std::string_view name = "clamp";
-  static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = input(0);
-  double low = 0.0, high = 0.0;
-  template <class V> V f(const V& x) const { return minimum(maximum(x, low), high); }
-  template <class V> V df(const V& x, const V&) const {
-    return (1.0 - step(low - x)) * (1.0 - step(x - high));
-  }
-};
-
-// Functions of one tensor: f, and df from the input x or the result y.
 struct neg_f {
   static constexpr std::string_view name = "neg";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = nothing;
+  static constexpr auto reads = values::nothing;
   template <class V> V f(const V& x) const { return -x; }
   template <class V> double df(const V&, const V&) const { return -1.0; }
   std::int64_t whole(std::int64_t x) const {
@@ -171,7 +21,7 @@ struct neg_f {
 struct abs_f {
   static constexpr std::string_view name = "abs";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = input(0);
+  static constexpr auto reads = values::input(0);
   template <class V> V f(const V& x) const { return abs(x); }
   template <class V> V df(const V& x, const V&) const { return sign(x); }
   std::int64_t whole(std::int64_t x) const {
@@ -181,7 +31,7 @@ struct abs_f {
 struct sign_f {  // -1, 0 or 1; its gradient is zero
   static constexpr std::string_view name = "sign";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = nothing;
+  static constexpr auto reads = values::nothing;
   template <class V> V f(const V& x) const { return sign(x); }
   template <class V> double df(const V&, const V&) const { return 0.0; }
   std::int64_t whole(std::int64_t x) const { return (x > 0) - (x < 0); }
@@ -189,106 +39,108 @@ struct sign_f {  // -1, 0 or 1; its gradient is zero
 struct step_f {  // 1 where x > 0, else 0
   static constexpr std::string_view name = "step";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = nothing;
+  static constexpr auto reads = values::nothing;
   template <class V> V f(const V& x) const { return step(x); }
   template <class V> double df(const V&, const V&) const { return 0.0; }
 };
 struct floor_f {
   static constexpr std::string_view name = "floor";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = nothing;
+  static constexpr auto reads = values::nothing;
   template <class V> V f(const V& x) const { return floor(x); }
   template <class V> double df(const V&, const V&) const { return 0.0; }
 };
 struct ceil_f {
   static constexpr std::string_view name = "ceil";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = nothing;
+  static constexpr auto reads = values::nothing;
   template <class V> V f(const V& x) const { return -floor(-x); }
   template <class V> double df(const V&, const V&) const { return 0.0; }
 };
 struct round_f {  // half to even
   static constexpr std::string_view name = "round";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = nothing;
+  static constexpr auto reads = values::nothing;
   template <class V> V f(const V& x) const { return round(x); }
   template <class V> double df(const V&, const V&) const { return 0.0; }
 };
 struct square_f {
   static constexpr std::string_view name = "square";
   static constexpr numeric precision = numeric::wide;
-  static constexpr auto reads = input(0);
+  static constexpr auto reads = values::input(0);
   template <class V> V f(const V& x) const { return x * x; }
   template <class V> V df(const V& x, const V&) const { return x * 2.0; }
-  std::int64_t whole(std::int64_t x) const { return mul_f().whole(x, x); }
+  std::int64_t whole(std::int64_t x) const {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(x));
+  }
 };
 struct sqrt_f {
   static constexpr std::string_view name = "sqrt";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = output(0);
+  static constexpr auto reads = values::output(0);
   template <class V> V f(const V& x) const { return sqrt(x); }
   template <class V> V df(const V&, const V& y) const { return 0.5 / y; }
 };
 struct rsqrt_f {
   static constexpr std::string_view name = "rsqrt";
   static constexpr numeric precision = numeric::wide;
-  static constexpr auto reads = output(0);
+  static constexpr auto reads = values::output(0);
   template <class V> V f(const V& x) const { return 1.0 / sqrt(x); }
   template <class V> V df(const V&, const V& y) const { return y * y * y * -0.5; }
 };
 struct reciprocal_f {
   static constexpr std::string_view name = "reciprocal";
   static constexpr numeric precision = numeric::wide;
-  static constexpr auto reads = output(0);
+  static constexpr auto reads = values::output(0);
   template <class V> V f(const V& x) const { return 1.0 / x; }
   template <class V> V df(const V&, const V& y) const { return -(y * y); }
 };
 struct exp_f {
   static constexpr std::string_view name = "exp";
   static constexpr numeric precision = numeric::wide;
-  static constexpr auto reads = output(0);
+  static constexpr auto reads = values::output(0);
   template <class V> V f(const V& x) const { return exp(x); }
   template <class V> V df(const V&, const V& y) const { return y; }
 };
 struct expm1_f {
   static constexpr std::string_view name = "expm1";
   static constexpr numeric precision = numeric::wide;
-  static constexpr auto reads = output(0);
+  static constexpr auto reads = values::output(0);
   template <class V> V f(const V& x) const { return expm1(x); }
   template <class V> V df(const V&, const V& y) const { return y + 1.0; }
 };
 struct log_f {
   static constexpr std::string_view name = "log";
   static constexpr numeric precision = numeric::wide;
-  static constexpr auto reads = input(0);
+  static constexpr auto reads = values::input(0);
   template <class V> V f(const V& x) const { return log(x); }
   template <class V> V df(const V& x, const V&) const { return 1.0 / x; }
 };
 struct log1p_f {
   static constexpr std::string_view name = "log1p";
   static constexpr numeric precision = numeric::wide;
-  static constexpr auto reads = input(0);
+  static constexpr auto reads = values::input(0);
   template <class V> V f(const V& x) const { return log1p(x); }
   template <class V> V df(const V& x, const V&) const { return 1.0 / (x + 1.0); }
 };
 struct sin_f {
   static constexpr std::string_view name = "sin";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = input(0);
+  static constexpr auto reads = values::input(0);
   template <class V> V f(const V& x) const { return sin(x); }
   template <class V> V df(const V& x, const V&) const { return cos(x); }
 };
 struct cos_f {
   static constexpr std::string_view name = "cos";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = input(0);
+  static constexpr auto reads = values::input(0);
   template <class V> V f(const V& x) const { return cos(x); }
   template <class V> V df(const V& x, const V&) const { return -sin(x); }
 };
 struct erf_f {
   static constexpr std::string_view name = "erf";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = input(0);
+  static constexpr auto reads = values::input(0);
   template <class V> V f(const V& x) const { return erf(x); }
   template <class V> V df(const V& x, const V&) const {
     return exp(-(x * x)) * 1.1283791670955126;  // 2 / sqrt(pi)
@@ -296,86 +148,6 @@ struct erf_f {
 };
 
 }  // namespace functors
-
-}  // namespace adze::inline ADZE_ISA
-
-namespace adze::detail::inline ADZE_ISA {
-// A scalar next to an integer tensor must be whole: integers never become floats silently.
-inline double scalar_of(std::string_view op, const tensor& x, double b) {
-  const bool whole = b == std::floor(b) && std::abs(b) < 9.0e15;
-  if (!is_floating(x.dtype()) && !whole) {
-    raise<dtype_error>(op, ": an integer tensor takes whole scalars; got ", x, " and ", b,
-                       "; cast(x, f32) first");
-  }
-  return b;
-}
-}  // namespace adze::detail::inline ADZE_ISA
-
-namespace adze::inline ADZE_ISA {
-
-// a + b, a - b, a * b, a / b: broadcast, PyTorch's promotion; integers wrap, and do not divide.
-inline tensor add(const tensor& a, const tensor& b) {
-  return record(binary<functors::add_f>{}, a, b);
-}
-inline tensor sub(const tensor& a, const tensor& b) {
-  return record(binary<functors::sub_f>{}, a, b);
-}
-inline tensor mul(const tensor& a, const tensor& b) {
-  return record(binary<functors::mul_f>{}, a, b);
-}
-inline tensor div(const tensor& a, const tensor& b) {
-  return record(binary<functors::div_f>{}, a, b);
-}
-inline tensor pow(const tensor& a, const tensor& b) {
-  return record(binary<functors::pow_f>{}, a, b);
-}
-// The larger, the smaller; NaN wins. Equal values share the gradient, as in PyTorch.
-inline tensor maximum(const tensor& a, const tensor& b) {
-  return record(binary<functors::maximum_f>{}, a, b);
-}
-inline tensor minimum(const tensor& a, const tensor& b) {
-  return record(binary<functors::minimum_f>{}, a, b);
-}
-
-inline tensor add(const tensor& a, double b) {
-  return record(unary<functors::add_scalar_f>{{{detail::scalar_of("add", a, b)}}}, a);
-}
-inline tensor mul(const tensor& a, double b) {
-  return record(unary<functors::mul_scalar_f>{{{detail::scalar_of("mul", a, b)}}}, a);
-}
-inline tensor pow(const tensor& a, double b) {
-  return record(unary<functors::pow_scalar_f>{{{b}}}, a);
-}
-inline tensor maximum(const tensor& a, double b) {
-  return record(unary<functors::maximum_scalar_f>{{{detail::scalar_of("maximum", a, b)}}}, a);
-}
-inline tensor minimum(const tensor& a, double b) {
-  return record(unary<functors::minimum_scalar_f>{{{detail::scalar_of("minimum", a, b)}}}, a);
-}
-// min(max(x, low), high); the gradient is that of x inside the closed interval, else 0.
-inline tensor clamp(const tensor& x, double low, double high) {
-  return record(unary<functors::clamp_f>{{low, high}}, x);
-}
-
-inline tensor operator+(const tensor& a, const tensor& b) { return add(a, b); }
-inline tensor operator-(const tensor& a, const tensor& b) { return sub(a, b); }
-inline tensor operator*(const tensor& a, const tensor& b) { return mul(a, b); }
-inline tensor operator/(const tensor& a, const tensor& b) { return div(a, b); }
-inline tensor operator+(const tensor& a, double b) { return add(a, b); }
-inline tensor operator-(const tensor& a, double b) { return add(a, -b); }
-inline tensor operator*(const tensor& a, double b) { return mul(a, b); }
-inline tensor operator/(const tensor& a, double b) {
-  return record(unary<functors::div_scalar_f>{{{b}}}, a);
-}
-inline tensor operator+(double a, const tensor& b) { return add(b, a); }
-inline tensor operator-(double a, const tensor& b) {
-  return record(unary<functors::from_scalar_f>{{{detail::scalar_of("sub", b, a)}}}, b);
-}
-inline tensor operator*(double a, const tensor& b) { return mul(b, a); }
-inline tensor operator/(double a, const tensor& b) {
-  return record(unary<functors::scalar_div_f>{{{a}}}, b);
-}
-inline tensor operator-(const tensor& x) { return neg(x); }
 
 inline tensor neg(const tensor& x) { return record(unary<functors::neg_f>{}, x); }
 inline tensor abs(const tensor& x) { return record(unary<functors::abs_f>{}, x); }
@@ -399,6 +171,4 @@ inline tensor erf(const tensor& x) { return record(unary<functors::erf_f>{}, x);
 }  // namespace adze::inline ADZE_ISA
 
 // What the gradients above call.
-#include <adze/ops/compare.hpp>
-#include <adze/ops/layout.hpp>
-#include <adze/ops/reduce.hpp>
+#include <adze/ops/arithmetic.hpp>

@@ -48,8 +48,7 @@ inline tensor empty_channels_last(const shape& s, dtype type) {
 
 // Uninitialised, with the shape of x and its layout where that is dense, else row-major.
 inline tensor empty_like(const tensor& x, dtype type) {
-  if (x.is_contiguous() || !is_dense(x.shape(), x.strides())) return empty(x.shape(), type);
-  return empty_strided(x.shape(), x.strides(), type);
+  return is_dense(x) ? empty_strided(x.shape(), x.strides(), type) : empty(x.shape(), type);
 }
 inline tensor empty_like(const tensor& x) { return empty_like(x, x.dtype()); }
 
