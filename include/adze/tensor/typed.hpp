@@ -81,8 +81,7 @@ template <class T> class tensor_of {
     }
   }
 
-  operator const tensor&() const& { return value_; }
-  operator tensor() && { return std::move(value_); }
+  operator const tensor&() const { return value_; }
   const tensor& untyped() const { return value_; }
 
   const adze::shape& shape() const { return value_.shape(); }

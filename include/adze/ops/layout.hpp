@@ -1,0 +1,302 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The same values in another dtype, shape or order. Everything but cast, clone and what cannot be
+// a view shares the storage of its input; gradients are the way back. Slices are in slice.hpp,
+// joins in concat.hpp.
+#include <adze/autograd/accumulate.hpp>
+#include <adze/ops/fwd.hpp>
+#include <adze/tensor/index.hpp>
+#include <adze/tensor/layout.hpp>
+
+namespace adze::inline ADZE_ISA {
+
+struct cast_op {
+  dtype type = f32;
+  static constexpr std::string_view name = "cast";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  static constexpr std::string_view axes = "...->...";
+
+  shape result(const shape& x) const { return x; }
+  tensor forward(const tensor& x) const {
+    if (x.dtype() == type) return x;
+    tensor y = empty_like(x, type);
+    kernels::copy(x.shape(), detail::operand_of(y), detail::operand_of(x));
+    return y;
+  }
+  tensor backward(backward_context& c, const tensor& g) const { return cast(g, c.in_type(0)); }
+};
+
+struct clone_op {
+  static constexpr std::string_view name = "clone";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  static constexpr std::string_view axes = "...->...";
+
+  shape result(const shape& x) const { return x; }
+  tensor forward(const tensor& x) const {
+    tensor y = empty_like(x);
+    kernels::copy(x.shape(), detail::operand_of(y), detail::operand_of(x));
+    return y;
+  }
+  tensor backward(backward_context&, const tensor& g) const { return g; }
+};
+
+struct contiguous_op {
+  static constexpr std::string_view name = "contiguous";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  static constexpr std::string_view axes = "...->...";
+
+  shape result(const shape& x) const { return x; }
+  tensor forward(const tensor& x) const { return x.is_contiguous() ? x : detail::dense_copy(x); }
+  tensor backward(backward_context&, const tensor& g) const { return g; }
+};
+
+struct detach_op {
+  static constexpr std::string_view name = "detach";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  static constexpr value_set nondifferentiable = values::output(0);
+  static constexpr std::string_view axes = "...->...";
+
+  shape result(const shape& x) const { return x; }
+  tensor forward(const tensor& x) const { return alias(x); }
+  tensor backward(backward_context&, const tensor&) const { return {}; }
+};
+
+struct reshape_op {
+  index_list sizes{};
+  static constexpr std::string_view name = "reshape";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  // The -1 is what the other sizes leave over.
+  shape result(const shape& x) const {
+    index_list to = sizes;
+    index_t open = -1;
+    for (index_t i = 0; i < to.size(); ++i) {
+      if (to[i] >= 0) continue;
+      if (to[i] != -1 || open >= 0) {
+        raise<shape_error>("reshape: sizes must be >= 0, with -1 at most once; got ", sizes);
+      }
+      to[open = i] = 1;
+    }
+    const index_t known = shape(std::span(to.begin(), to.end())).numel();
+    if (open >= 0) to[open] = known > 0 ? x.numel() / known : 0;
+    const shape s{std::span(to.begin(), to.end())};
+    if (s.numel() != x.numel()) {
+      raise<shape_error>("reshape: ", sizes, " does not hold the ", x.numel(), " elements of ", x);
+    }
+    return s;
+  }
+  tensor forward(const tensor& x) const {
+    const shape to = result(x.shape());
+    if (const auto strides = detail::view_strides(x, to)) return alias(x, to, *strides);
+    return alias(detail::dense_copy(x), to, dense_strides(to));
+  }
+  tensor backward(backward_context& c, const tensor& g) const { return reshape(g, c.in_shape(0)); }
+};
+
+struct flatten_op {
+  index_t first = 0, last = -1;
+  static constexpr std::string_view name = "flatten";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  shape result(const shape& x) const {
+    if (x.rank() == 0) return {1};
+    const index_t a = resolve_axis(first, x.rank(), name), b = resolve_axis(last, x.rank(), name);
+    if (a > b) {
+      raise<shape_error>("flatten: the first axis must not come after the last; got ", first,
+                         " and ", last, " for ", x);
+    }
+    index_list to;
+    for (index_t i = 0; i < x.rank(); ++i) {
+      if (i <= a || i > b) {
+        to.push_back(x[i]);
+      } else {
+        to[a] *= x[i];
+      }
+    }
+    return shape(std::span(to.begin(), to.end()));
+  }
+  tensor forward(const tensor& x) const { return reshape_op{result(x.shape())}.forward(x); }
+  tensor backward(backward_context& c, const tensor& g) const { return reshape(g, c.in_shape(0)); }
+};
+
+struct transpose_op {
+  index_t a = -2, b = -1;
+  static constexpr std::string_view name = "transpose";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  shape result(const shape& x) const {
+    const index_t i = resolve_axis(a, x.rank(), name), j = resolve_axis(b, x.rank(), name);
+    index_list to = x;
+    std::swap(to[i], to[j]);
+    return shape(std::span(to.begin(), to.end()));
+  }
+  tensor forward(const tensor& x) const {
+    const shape to = result(x.shape());
+    dims d = x.strides();
+    std::swap(d[static_cast<std::size_t>(resolve_axis(a, x.rank(), name))],
+              d[static_cast<std::size_t>(resolve_axis(b, x.rank(), name))]);
+    return alias(x, to, d);
+  }
+  tensor backward(backward_context&, const tensor& g) const { return transpose(g, a, b); }
+};
+
+struct permute_op {
+  index_list order{};
+  static constexpr std::string_view name = "permute";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  // The order with every axis counted from the front; checked to name each axis once.
+  index_list resolved(const shape& x) const {
+    index_list axes;
+    std::uint32_t seen = 0;
+    for (const index_t a : order) axes.push_back(resolve_axis(a, x.rank(), name));
+    for (const index_t a : axes) seen |= std::uint32_t{1} << a;
+    if (axes.size() != x.rank() || seen != (std::uint32_t{1} << x.rank()) - 1) {
+      raise<shape_error>("permute: the order must name each axis once; got ", order, " for ", x);
+    }
+    return axes;
+  }
+  shape result(const shape& x) const {
+    index_list to;
+    for (const index_t a : resolved(x)) to.push_back(x[a]);
+    return shape(std::span(to.begin(), to.end()));
+  }
+  tensor forward(const tensor& x) const {
+    dims d{};
+    std::size_t i = 0;
+    for (const index_t a : resolved(x.shape())) d[i++] = x.strides()[static_cast<std::size_t>(a)];
+    return alias(x, result(x.shape()), d);
+  }
+  tensor backward(backward_context& c, const tensor& g) const {
+    index_list back = c.in_shape(0);  // for its length
+    index_t i = 0;
+    for (const index_t a : resolved(c.in_shape(0))) back[a] = i++;
+    return permute(g, back);
+  }
+};
+
+struct expand_op {
+  index_list sizes{};
+  static constexpr std::string_view name = "expand";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  shape result(const shape& x) const {
+    index_list to = sizes;
+    const index_t shift = to.size() - x.rank();
+    for (index_t i = 0; i < to.size(); ++i) {
+      const index_t n = i < shift ? -1 : x[i - shift];
+      if (to[i] == -1 && n >= 0) to[i] = n;
+      if (to[i] < 0 || (n >= 0 && n != 1 && n != to[i]) || shift < 0) {
+        raise<shape_error>("expand: ", x, " does not stretch to ", sizes,
+                           "; only axes of size 1 do, and new ones in front need a size");
+      }
+    }
+    if (shift < 0) raise<shape_error>("expand: ", x, " has more axes than ", sizes);
+    return shape(std::span(to.begin(), to.end()));
+  }
+  tensor forward(const tensor& x) const {
+    const shape to = result(x.shape());
+    return alias(x, to, broadcast_strides(x, to));
+  }
+  tensor backward(backward_context& c, const tensor& g) const { return sum_to(g, c.in_shape(0)); }
+};
+
+struct squeeze_op {
+  index_t axis = 0;
+  static constexpr std::string_view name = "squeeze";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  shape result(const shape& x) const {
+    const index_t a = resolve_axis(axis, x.rank(), name);
+    if (x[a] != 1) {
+      raise<shape_error>("squeeze: axis ", axis, " must have size 1; got ", x,
+                         "; select(x, axis, i) takes one of several");
+    }
+    return x.erased(a);
+  }
+  tensor forward(const tensor& x) const {
+    static_cast<void>(result(x.shape()));
+    return detail::without_axis(x, resolve_axis(axis, x.rank(), name));
+  }
+  tensor backward(backward_context& c, const tensor& g) const { return reshape(g, c.in_shape(0)); }
+};
+
+struct unsqueeze_op {
+  index_t axis = 0;
+  static constexpr std::string_view name = "unsqueeze";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  shape result(const shape& x) const {
+    return x.inserted(resolve_axis(axis, x.rank() + 1, name), 1);
+  }
+  tensor forward(const tensor& x) const {
+    const shape to = result(x.shape());
+    const index_t a = resolve_axis(axis, to.rank(), name);
+    dims d{};
+    for (index_t i = 0; i < to.rank(); ++i) {
+      const index_t from = i < a ? i : i - 1;
+      d[static_cast<std::size_t>(i)] = i == a ? 1 : x.strides()[static_cast<std::size_t>(from)];
+    }
+    return alias(x, to, d);
+  }
+  tensor backward(backward_context& c, const tensor& g) const { return reshape(g, c.in_shape(0)); }
+};
+
+// x in another dtype; x itself when it has it. Floats become integers by truncation and saturate,
+// NaN becomes 0, anything but 0 is true. Gradient: cast back; none through integers.
+inline tensor cast(const tensor& x, dtype type) {
+  if (x.dtype() == type && detail::state.watch == nullptr) return x;
+  return record(cast_op{type}, x);
+}
+// A copy with its own storage; it keeps the order of a dense layout. Gradient: g.
+inline tensor clone(const tensor& x) { return record(clone_op{}, x); }
+// x in row-major order without gaps; x itself when it is so already. Gradient: g.
+inline tensor contiguous(const tensor& x) {
+  if (x.is_contiguous() && detail::state.watch == nullptr) return x;
+  return record(contiguous_op{}, x);
+}
+// The same elements, cut off from the graph. Gradient: none.
+inline tensor detach(const tensor& x) {
+  const no_grad guard;
+  return record(detach_op{}, x);
+}
+// The elements in row-major order under other sizes, of which one may be -1: what is left over. A
+// view where strides allow it, else a copy. Gradient: g in the old shape. Throws shape_error when
+// the number of elements differs.
+inline tensor reshape(const tensor& x, const index_list& sizes) {
+  return record(reshape_op{sizes}, x);
+}
+// Axes first..last as one; a 0-d tensor becomes [1]. Gradient: g in the old shape.
+inline tensor flatten(const tensor& x, index_t first, index_t last) {
+  return record(flatten_op{first, last}, x);
+}
+// Axes a and b exchanged: a view. Gradient: g with them exchanged.
+inline tensor transpose(const tensor& x, index_t a, index_t b) {
+  return record(transpose_op{a, b}, x);
+}
+// Axis i of the result is axis order[i] of x: a view. Gradient: g in the inverse order.
+inline tensor permute(const tensor& x, const axes& order) { return record(permute_op{order}, x); }
+// Axes of size 1 repeated, and new ones in front, without a copy (stride 0); -1 keeps a size.
+// Gradient: g summed over what was repeated.
+inline tensor expand(const tensor& x, const index_list& sizes) {
+  return record(expand_op{sizes}, x);
+}
+// Without an axis of size 1; with a new one. Views. Throws shape_error for another size.
+inline tensor squeeze(const tensor& x, index_t axis) { return record(squeeze_op{axis}, x); }
+inline tensor unsqueeze(const tensor& x, index_t axis) { return record(unsqueeze_op{axis}, x); }
+
+}  // namespace adze::inline ADZE_ISA
+
+// What the gradients above call.
+#include <adze/ops/reduce.hpp>

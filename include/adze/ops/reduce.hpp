@@ -1,0 +1,207 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Sums over axes: sum, mean, sum_to, cumsum, and what all reductions share. Moments and norms are
+// in statistics.hpp, extremes and products in extremes.hpp. Sums of f32 and 16-bit floats are
+// carried in f32 blocks joined in double (kernels/reduce.hpp).
+#include <adze/autograd/accumulate.hpp>
+#include <adze/kernels/reduce.hpp>
+#include <adze/ops/fwd.hpp>
+#include <adze/tensor/index.hpp>
+
+namespace adze::detail::inline ADZE_ISA {
+
+// The axes named, as bits; none named means all.
+inline std::uint32_t folded_axes(const shape& x, const index_list& over, std::string_view op) {
+  if (over.empty()) return (std::uint32_t{1} << x.rank()) - 1;
+  std::uint32_t bits = 0;
+  for (const index_t a : over) {
+    const std::uint32_t bit = std::uint32_t{1} << resolve_axis(a, x.rank(), op);
+    if ((bits & bit) != 0) raise<shape_error>(op, ": axis ", a, " is named twice; got ", over);
+    bits |= bit;
+  }
+  return bits;
+}
+
+inline shape folded_shape(const shape& x, std::uint32_t folded, bool keep) {
+  index_list to;
+  for (index_t i = 0; i < x.rank(); ++i) {
+    const bool gone = (folded >> i & 1) != 0;
+    if (!gone || keep) to.push_back(gone ? 1 : x[i]);
+  }
+  return shape(std::span(to.begin(), to.end()));
+}
+inline index_t folded_count(const shape& x, std::uint32_t folded) {
+  index_t n = 1;
+  for (index_t i = 0; i < x.rank(); ++i) n *= (folded >> i & 1) != 0 ? x[i] : 1;
+  return n;
+}
+
+// Strides of the result (row-major over the axes left) along the axes of x.
+inline dims folded_strides(const shape& x, std::uint32_t folded) {
+  dims d{};
+  index_t step = 1;
+  for (index_t i = x.rank() - 1; i >= 0; --i) {
+    if ((folded >> i & 1) != 0) continue;
+    d[static_cast<std::size_t>(i)] = step;
+    step *= x[i];
+  }
+  return d;
+}
+
+struct fold_options {
+  const kernels::reduce_loops* loops = nullptr;
+  const void* functor = nullptr;
+  kernels::finish_slots finish = nullptr;
+  dtype result = f32;
+  const tensor* center = nullptr;  // f64, row-major over the axes left
+};
+
+// x folded over some axes into a row-major tensor of shape `to`: that of the axes left, where
+// axes of size 1 may come and go.
+inline tensor fold(const tensor& x, std::uint32_t folded, const shape& to, const fold_options& o) {
+  tensor y = empty(to, o.result);
+  const dims strides = folded_strides(x.shape(), folded);
+  kernels::reduction r{.loops = o.loops,
+                       .functor = o.functor,
+                       .finish = o.finish,
+                       .compute = !is_floating(x.dtype()) ? i64
+                                  : x.dtype() == f64      ? f64
+                                                          : f32,
+                       .folded = folded,
+                       .y = {y.data(), o.result, strides},
+                       .x = operand_of(x)};
+  if (o.center != nullptr) r.center = {o.center->data(), f64, strides};
+  kernels::reduce(r, x.shape());
+  return y;
+}
+
+// The gradient of a result, repeated along the axes that were folded away.
+inline tensor spread(const tensor& g, const index_list& over, bool keep, const shape& x,
+                     std::string_view op) {
+  if (keep || over.empty() || g.rank() == 0) return expand(g, x);
+  return expand(reshape(g, folded_shape(x, folded_axes(x, over, op), true)), x);
+}
+
+inline void need_floating(const tensor& x, std::string_view op) {
+  if (is_floating(x.dtype())) return;
+  raise<dtype_error>(op, ": takes floating tensors; got ", x, "; cast(x, f32) first");
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::inline ADZE_ISA {
+
+namespace folds {
+
+struct sum {
+  static constexpr bool whole = true;
+  double count = 1.0;  // what the sum is divided by
+  template <class T> static T start() { return T(0); }
+  template <class V> V take(const V& x, const V&) const { return x; }
+  template <class V> V join(const V& a, const V& b) const {
+    if constexpr (std::is_integral_v<V>) {  // wraps
+      return static_cast<V>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+    } else {
+      return a + b;
+    }
+  }
+  static constexpr kernels::reduce_loops loops = kernels::loops_of<sum>::make();
+  static void divide(const void* functor, double* acc, const double*, index_t n) {
+    const double count = static_cast<const sum*>(functor)->count;
+    for (index_t i = 0; i < n; ++i) acc[i] /= count;
+  }
+};
+
+}  // namespace folds
+
+struct sum_op {
+  index_list over{};
+  bool keep = false;
+  static constexpr std::string_view name = "sum";
+  static constexpr numeric precision = numeric::wide;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  shape result(const shape& x) const {
+    return detail::folded_shape(x, detail::folded_axes(x, over, name), keep);
+  }
+  tensor forward(const tensor& x) const {
+    const folds::sum f;
+    const dtype type = is_floating(x.dtype()) ? x.dtype() : i64;
+    return detail::fold(x, detail::folded_axes(x.shape(), over, name), result(x.shape()),
+                        {.loops = &f.loops, .functor = &f, .result = type});
+  }
+  tensor backward(backward_context& c, const tensor& g) const {
+    return detail::spread(g, over, keep, c.in_shape(0), name);
+  }
+};
+
+struct mean_op {
+  index_list over{};
+  bool keep = false;
+  static constexpr std::string_view name = "mean";
+  static constexpr numeric precision = numeric::wide;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  static double count(const shape& x, const index_list& over) {
+    return static_cast<double>(detail::folded_count(x, detail::folded_axes(x, over, name)));
+  }
+  shape result(const shape& x) const { return sum_op{over, keep}.result(x); }
+  tensor forward(const tensor& x) const {
+    detail::need_floating(x, name);
+    const folds::sum f{count(x.shape(), over)};
+    return detail::fold(
+        x, detail::folded_axes(x.shape(), over, name), result(x.shape()),
+        {.loops = &f.loops, .functor = &f, .finish = folds::sum::divide, .result = x.dtype()});
+  }
+  tensor backward(backward_context& c, const tensor& g) const {
+    return detail::spread(g / count(c.in_shape(0), over), over, keep, c.in_shape(0), name);
+  }
+};
+
+struct sum_to_op {
+  shape sizes{};
+  static constexpr std::string_view name = "sum_to";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  shape result(const shape&) const { return sizes; }
+  tensor forward(const tensor& x) const {
+    const index_t shift = x.rank() - sizes.rank();
+    std::uint32_t folded = 0;
+    for (index_t i = 0; i < x.rank(); ++i) {
+      const index_t n = x.shape()[i], to = i < shift ? 1 : sizes[i - shift];
+      if (shift < 0 || (to != 1 && to != n)) {
+        raise<shape_error>("sum_to: ", x, " is not what ", sizes, " broadcasts to");
+      }
+      if (i < shift || (to == 1 && n != 1)) folded |= std::uint32_t{1} << i;
+    }
+    if (folded == 0) return x;
+    const folds::sum f;
+    const dtype type = is_floating(x.dtype()) ? x.dtype() : i64;
+    return detail::fold(x, folded, sizes, {.loops = &f.loops, .functor = &f, .result = type});
+  }
+  tensor backward(backward_context& c, const tensor& g) const { return expand(g, c.in_shape(0)); }
+};
+
+// Sum over the given axes, all when none are given: y = sum_i x_i; 0 over nothing. Gradient: g
+// repeated. Floats keep their dtype, integers and bool give i64. Throws shape_error for an axis
+// that is out of range or named twice.
+inline tensor sum(const tensor& x, const axes& over, bool keep) {
+  return record(sum_op{over, keep}, x);
+}
+// Sum divided by the number of elements; NaN over nothing. Gradient: g / n repeated. Floats only.
+inline tensor mean(const tensor& x, const axes& over, bool keep) {
+  return record(mean_op{over, keep}, x);
+}
+// The way back from broadcasting: x summed down to `sizes`, which must broadcast to its shape.
+// Gradient: g expanded.
+inline tensor sum_to(const tensor& x, const shape& sizes) {
+  if (x.shape() == sizes && detail::state.watch == nullptr) return x;
+  return record(sum_to_op{sizes}, x);
+}
+
+}  // namespace adze::inline ADZE_ISA
+
+// What the gradients above call, and the rest of the family.
+#include <adze/ops/layout.hpp>
+#include <adze/ops/pointwise.hpp>
