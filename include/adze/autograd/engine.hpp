@@ -5,25 +5,9 @@
 // composed gradients) may reach nodes of the outer run: what they find is stashed and put back.
 #include <atomic>
 
-#include <adze/autograd/accumulate.hpp>
-#include <adze/autograd/record.hpp>
+#include <adze/autograd/gradients.hpp>
 
 namespace adze::detail {
-
-struct capture {  // a value whose gradient is asked for
-  node* at = nullptr;
-  index_t output = 0;
-  tensor gradient;
-};
-
-struct run_request {
-  std::span<const tensor* const> roots{};
-  std::span<const tensor> seeds{};
-  std::span<capture> captures{};
-  bool retain = false;
-  bool create = false;
-  bool capturing = false;
-};
 
 inline std::uint64_t next_run() {
   static std::atomic<std::uint64_t> counter{0};
@@ -38,26 +22,6 @@ inline std::uint64_t thread_tag() {
 }  // namespace adze::detail
 
 namespace adze::detail::inline ADZE_ISA {
-
-// The gradient of a root: the given one, or 1 for a single element.
-inline tensor seed_for(const tensor& root, const tensor& given, std::string_view op) {
-  if (!root.requires_grad()) {
-    raise<state_error>(op, ": ", root, " does not require grad; set_requires_grad() on a leaf and ",
-                       "compute it outside no_grad");
-  }
-  if (given.defined()) {
-    if (given.shape() != root.shape() || given.dtype() != root.dtype()) {
-      raise<shape_error>(op, ": the gradient must look like the root; root ", root, ", gradient ",
-                         given);
-    }
-    return given;
-  }
-  if (root.numel() != 1) {
-    raise<shape_error>(op, ": needs a single element or a gradient; got ", root,
-                       "; take sum(x) or pass .gradient");
-  }
-  return filled(root.shape(), root.dtype(), 1.0);
-}
 
 class backward_run {
  public:
@@ -181,8 +145,9 @@ class backward_run {
     if (!leads_on(n)) return;
     check_saved(n);
     results out;
-    call_backward(n, out);
-    deliver(n, out);
+    backward_context c(n, request_.create, request_.capturing ? id_ : 0);
+    node_gradients(n, c, out);
+    deliver(n, c, out);
     for (std::uint32_t k = 0; k < n->outputs; ++k) n->slots()[k].gradient = tensor();
     if (!request_.retain && n->saved_count > 0) free_saved(n);
   }
@@ -210,71 +175,12 @@ class backward_run {
     }
   }
 
-  void check_saved(node* n) {
-    if (n->freed) {
-      raise<state_error>("backward: the graph of ", n->info->name, " was freed by an earlier run; ",
-                         "pass retain_graph = true there");
-    }
-    for (std::uint32_t i = 0; i < n->saved_count; ++i) {
-      const saved_tensor& s = n->saved()[i];
-      if (s.value.defined() && s.value.version() != s.version) {
-        raise<state_error>(n->info->name, ": a value saved for its gradient (", s.value,
-                           ") was changed in place (version ", s.version, ", now ",
-                           s.value.version(), "); clone() it before the change");
-      }
-    }
-  }
-
-  static void free_saved(node* n) {
-    for (std::uint32_t i = 0; i < n->saved_count; ++i) n->saved()[i].value = tensor();
-    n->freed = true;
-  }
-
-  void call_backward(node* n, results& out) {
-    const std::uint64_t want = request_.capturing ? id_ : 0;
-    backward_context c(n, request_.create, want);
-    if (request_.create && n->info->composed != nullptr) return call_composed(n, c, out);
-    if (n->outputs == 1) {
-      tensor g = std::move(n->slots()[0].gradient);
-      return backward_of(n, c, {&g, 1}, out);
-    }
-    std::vector<tensor> g;
-    for (std::uint32_t k = 0; k < n->outputs; ++k) {
-      g.push_back(std::move(n->slots()[k].gradient));
-    }
-    backward_of(n, c, g, out);
-  }
-
-  void backward_of(node* n, backward_context& c, std::span<tensor> g, results& out) {
-    if (!request_.create) return n->info->backward(n->op(), c, g, out);
-    // A gradient is linear in g: what does not follow a leaf put here is a constant to the graph,
-    // and its derivative would be lost without a word.
-    std::vector<tensor> probes;
-    for (tensor& x : g) {
-      if (!x.defined() || x.impl().owner != nullptr) continue;
-      x = alias(x);
-      probes.push_back(x.set_requires_grad());
-    }
-    n->info->backward(n->op(), c, g, out);
-    for (std::size_t j = 0; j < out.count; ++j) {
-      if (out[j].defined() && !out[j].requires_grad() && c.wants(j)) {
-        raise<state_error>(n->info->name, ": not twice differentiable; its gradient is a kernel ",
-                           "without a recorded form, so create_graph would lose terms");
-      }
-    }
-    for (tensor& x : probes) x.set_requires_grad(false);
-  }
-
-  // The gradient of a fused op by way of its forward in public ops.
-  void call_composed(node* n, backward_context& c, results& out);
-
-  void deliver(node* n, results& out) {
+  void deliver(node* n, const backward_context& c, results& out) {
     if (state.anomaly) check_finite(*n->info, out, "backward");
     if (out.count != n->inputs) {
       raise<shape_error>(n->info->name, ": backward returned ", out.count, " gradients for ",
                          n->inputs, " inputs");
     }
-    const backward_context c(n, request_.create, request_.capturing ? id_ : 0);
     for (std::uint32_t j = 0; j < n->inputs; ++j) {
       if (!out[j].defined() || !c.wants(j)) continue;
       const edge& e = n->edges()[j];
@@ -301,40 +207,6 @@ inline void run(run_request& r) {
   state.rule = nullptr;
   state.watch = nullptr;
   backward_run(r).go();
-}
-
-inline void backward_run::call_composed(node* n, backward_context& c, results& out) {
-  std::vector<tensor> inputs(n->inputs);
-  std::vector<const tensor*> at;
-  std::vector<capture> wanted;
-  for (std::uint32_t j = 0; j < n->inputs; ++j) {
-    if ((n->saved_bits >> j & 1) != 0) inputs[j] = c.in(j);
-    at.push_back(&inputs[j]);
-  }
-  results forward;
-  n->info->composed(n->op(), at.data(), at.size(), forward);
-  std::vector<const tensor*> roots;
-  std::vector<tensor> seeds;
-  for (std::uint32_t k = 0; k < n->outputs; ++k) {
-    if (!n->slots()[k].gradient.defined()) continue;
-    roots.push_back(&forward[k]);
-    seeds.push_back(n->slots()[k].gradient);
-  }
-  for (std::uint32_t j = 0; j < n->inputs; ++j) {
-    if (c.wants(j)) wanted.push_back({owner_of(inputs[j]), inputs[j].impl().output, {}});
-  }
-  run_request r{.roots = roots,
-                .seeds = seeds,
-                .captures = wanted,
-                .retain = true,
-                .create = true,
-                .capturing = true};
-  run(r);
-  out.count = n->inputs;
-  if (out.count > out.few.size()) out.many.resize(out.count);
-  for (std::uint32_t j = 0, w = 0; j < n->inputs; ++j) {
-    if (c.wants(j)) out[j] = std::move(wanted[w++].gradient);
-  }
 }
 
 }  // namespace adze::detail::inline ADZE_ISA

@@ -1,0 +1,142 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The gradients of one node: by the op's backward, or, when they are to be differentiated again,
+// by way of its composed forward; with the checks that keep silent faults out. engine.hpp decides
+// which nodes, and in which order.
+#include <adze/autograd/accumulate.hpp>
+#include <adze/autograd/record.hpp>
+
+namespace adze::detail {
+
+struct capture {  // a value whose gradient is asked for
+  node* at = nullptr;
+  index_t output = 0;
+  tensor gradient;
+};
+
+struct run_request {
+  std::span<const tensor* const> roots{};
+  std::span<const tensor> seeds{};
+  std::span<capture> captures{};
+  bool retain = false;
+  bool create = false;
+  bool capturing = false;
+};
+
+}  // namespace adze::detail
+
+namespace adze::detail::inline ADZE_ISA {
+
+void run(run_request& r);  // engine.hpp
+
+// The gradient of a root: the given one, or 1 for a single element.
+inline tensor seed_for(const tensor& root, const tensor& given, std::string_view op) {
+  if (!root.requires_grad()) {
+    raise<state_error>(op, ": ", root, " does not require grad; set_requires_grad() on a leaf and ",
+                       "compute it outside no_grad");
+  }
+  if (given.defined()) {
+    if (given.shape() != root.shape() || given.dtype() != root.dtype()) {
+      raise<shape_error>(op, ": the gradient must look like the root; root ", root, ", gradient ",
+                         given);
+    }
+    return given;
+  }
+  if (root.numel() != 1) {
+    raise<shape_error>(op, ": needs a single element or a gradient; got ", root,
+                       "; take sum(x) or pass .gradient");
+  }
+  return filled(root.shape(), root.dtype(), 1.0);
+}
+
+// A saved value must be the one that was saved.
+inline void check_saved(node* n) {
+  if (n->freed) {
+    raise<state_error>("backward: the graph of ", n->info->name, " was freed by an earlier run; ",
+                       "pass retain_graph = true there");
+  }
+  for (std::uint32_t i = 0; i < n->saved_count; ++i) {
+    const saved_tensor& s = n->saved()[i];
+    if (s.value.defined() && s.value.version() != s.version) {
+      raise<state_error>(n->info->name, ": a value saved for its gradient (", s.value,
+                         ") was changed in place (version ", s.version, ", now ", s.value.version(),
+                         "); clone() it before the change");
+    }
+  }
+}
+
+inline void free_saved(node* n) {
+  for (std::uint32_t i = 0; i < n->saved_count; ++i) n->saved()[i].value = tensor();
+  n->freed = true;
+}
+
+// The op's own backward. Under create_graph, g is given a leaf where it has none: a gradient is
+// linear in g, so what does not follow that leaf would be a constant to the graph, and its
+// derivative would be lost without a word.
+inline void own_gradients(node* n, backward_context& c, std::span<tensor> g, results& out) {
+  if (!c.create()) return n->info->backward(n->op(), c, g, out);
+  std::vector<tensor> probes;
+  for (tensor& x : g) {
+    if (!x.defined() || x.impl().owner != nullptr) continue;
+    x = alias(x);
+    probes.push_back(x.set_requires_grad());
+  }
+  n->info->backward(n->op(), c, g, out);
+  for (std::size_t j = 0; j < out.count; ++j) {
+    if (out[j].defined() && !out[j].requires_grad() && c.wants(j)) {
+      raise<state_error>(n->info->name, ": not twice differentiable; its gradient is a kernel ",
+                         "without a recorded form, so create_graph would lose terms");
+    }
+  }
+  for (tensor& x : probes) x.set_requires_grad(false);
+}
+
+// The gradient of a fused op by way of its forward in public ops.
+inline void composed_gradients(node* n, const backward_context& c, results& out) {
+  std::vector<tensor> inputs(n->inputs);
+  std::vector<const tensor*> at;
+  std::vector<capture> wanted;
+  for (std::uint32_t j = 0; j < n->inputs; ++j) {
+    if ((n->saved_bits >> j & 1) != 0) inputs[j] = c.in(j);
+    at.push_back(&inputs[j]);
+  }
+  results forward;
+  n->info->composed(n->op(), at.data(), at.size(), forward);
+  std::vector<const tensor*> roots;
+  std::vector<tensor> seeds;
+  for (std::uint32_t k = 0; k < n->outputs; ++k) {
+    if (!n->slots()[k].gradient.defined()) continue;
+    roots.push_back(&forward[k]);
+    seeds.push_back(n->slots()[k].gradient);
+  }
+  for (std::uint32_t j = 0; j < n->inputs; ++j) {
+    if (c.wants(j)) wanted.push_back({owner_of(inputs[j]), inputs[j].impl().output, {}});
+  }
+  run_request r{.roots = roots,
+                .seeds = seeds,
+                .captures = wanted,
+                .retain = true,
+                .create = true,
+                .capturing = true};
+  run(r);
+  out.count = n->inputs;
+  if (out.count > out.few.size()) out.many.resize(out.count);
+  for (std::uint32_t j = 0, w = 0; j < n->inputs; ++j) {
+    if (c.wants(j)) out[j] = std::move(wanted[w++].gradient);
+  }
+}
+
+// What flows from the slots of n to its inputs; the slots are emptied.
+inline void node_gradients(node* n, backward_context& c, results& out) {
+  if (c.create() && n->info->composed != nullptr) return composed_gradients(n, c, out);
+  if (n->outputs <= 4) {
+    std::array<tensor, 4> g;
+    for (std::uint32_t k = 0; k < n->outputs; ++k) g[k] = std::move(n->slots()[k].gradient);
+    return own_gradients(n, c, std::span(g.data(), n->outputs), out);
+  }
+  std::vector<tensor> g;
+  for (std::uint32_t k = 0; k < n->outputs; ++k) g.push_back(std::move(n->slots()[k].gradient));
+  own_gradients(n, c, g, out);
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
