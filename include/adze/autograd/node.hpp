@@ -15,6 +15,8 @@ namespace adze::detail {
 
 struct op_info;  // op.hpp
 
+inline constexpr std::size_t max_results = 65535;  // what tensor_impl::output can count
+
 struct slot {  // of one result: what flows back into it, and what that must look like
   tensor gradient;
   shape sizes;
@@ -122,7 +124,7 @@ inline node* make_node(std::uint32_t inputs, std::uint32_t outputs, std::uint32_
 inline void attach_owned(tensor& x, node* n, std::uint32_t k) {
   tensor_impl& p = x.impl();
   p.owner = n;
-  p.output = static_cast<std::uint8_t>(k);
+  p.output = static_cast<std::uint16_t>(k);
   p.stamp = p.store->version.load(std::memory_order_relaxed);
   n->slots()[k].sizes = p.sizes;
   n->slots()[k].type = p.type;

@@ -75,7 +75,7 @@ class backward_context {
   backward_context(detail::node* n, bool create, std::uint64_t want)
       : node_(n), create_(create), want_(want) {}
 
-  const tensor& in(std::size_t i) const { return fetch(values::input(static_cast<int>(i)), i); }
+  const tensor& in(std::size_t i) const;
   tensor out(std::size_t k) const {
     const tensor& plain = fetch(values::output(static_cast<int>(k)), node_->inputs);
     if (!create_) return plain;
@@ -283,6 +283,10 @@ template <class Op> inline constexpr op_info info_of = make_info<Op>();
 
 }  // namespace detail
 
+inline const tensor& backward_context::in(std::size_t i) const {
+  const bool list = node_->info->inputs == detail::is_list;
+  return fetch(list ? values::inputs : values::input(static_cast<int>(i)), i);
+}
 inline const tensor& backward_context::fetch(value_set v, std::size_t list_index) const {
   const std::uint32_t bits = node_->saved_bits;
   if ((bits & v.bits) == 0) {

@@ -63,13 +63,16 @@ inline void run_forward(const op_info& info, void* op, const tensor* const* in, 
 inline void keep_node(const op_info& info, void* op, const tensor* const* in, std::size_t n,
                       std::uint32_t wants, results& out) {
   const bool list = info.inputs == is_list;
+  if (out.count > max_results) {
+    raise<value_error>(info.name, ": too many results; got ", out.count, ", at most ", max_results);
+  }
+  const std::size_t named = std::min<std::size_t>(out.count, 8);  // those a value_set can name
   value_set bits = info.reads(op, wants != 0 || list ? wants | std::uint32_t{list} : 0);
   std::uint32_t saved = 0;
   if (list) {
     saved = bits.bits != 0 ? static_cast<std::uint32_t>(n) : 0;
   } else {
-    const std::uint32_t real =
-        ((std::uint32_t{1} << n) - 1) | (((std::uint32_t{1} << out.count) - 1) << 24);
+    const std::uint32_t real = ((std::uint32_t{1} << n) - 1) | (0xffu >> (8 - named) << 24);
     bits.bits &= real;
     saved = static_cast<std::uint32_t>(__builtin_popcount(bits.bits));
   }
@@ -91,7 +94,7 @@ inline void keep_node(const op_info& info, void* op, const tensor* const* in, st
     node->edges()[i] = {static_cast<struct node*>(p->owner), p->output};
     number = std::max(number, node->edges()[i].to->number);
   }
-  for (std::size_t k = 0; k < out.count && !list; ++k) {
+  for (std::size_t k = 0; k < named && !list; ++k) {
     if ((bits.bits >> (24 + k) & 1) == 0) continue;
     save->value = out[k];
     save->version = out[k].version();
@@ -105,7 +108,8 @@ inline void keep_node(const op_info& info, void* op, const tensor* const* in, st
     if (!y.defined()) continue;
     node->slots()[k].sizes = y.shape();
     node->slots()[k].type = y.dtype();
-    if (!is_floating(y.dtype()) || (info.nondifferentiable.bits >> (24 + k) & 1) != 0) continue;
+    const bool constant = k < 8 && (info.nondifferentiable.bits >> (24 + k) & 1) != 0;
+    if (constant || !is_floating(y.dtype())) continue;
     // Somebody else holds this record (a saved result, an op's member, an identity op's input):
     // the caller gets a twin that carries the node, so that nodes never point at themselves.
     if (y.impl().refs.load(std::memory_order_relaxed) != 1 || y.impl().owner != nullptr) {

@@ -27,7 +27,7 @@ inline void release(node_head* n) noexcept {
 struct tensor_impl {
   std::atomic<std::uint32_t> refs{1};
   adze::dtype type = dtype::f32;
-  std::uint8_t output = 0;     // which result of `owner` this is
+  std::uint16_t output = 0;    // which result of `owner` this is
   std::uint32_t stamp = 0;     // the storage's version when `owner` was attached
   node_head* owner = nullptr;  // the node that made it, or its leaf node
   storage* store = nullptr;
