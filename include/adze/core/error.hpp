@@ -36,6 +36,7 @@ struct numeric_error : error {  // NaN, infinity, no convergence
 
 // What an object looks like in a message; other headers overload it for their types.
 inline std::string to_text(std::string_view s) { return std::string(s); }
+inline std::string to_text(char c) { return std::string(1, c); }
 // A template for bool too: a plain bool parameter would attract string literals.
 template <std::integral T> std::string to_text(T n) {
   if constexpr (std::is_same_v<T, bool>) return n ? "true" : "false";
