@@ -1,0 +1,195 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// softmax and log_softmax along one axis of dense data, and their gradients. The axis lies in
+// memory as [outer, n, inner]: rows where inner is 1, else columns taken in blocks that stay in
+// L1. Every result depends on its own row only, so threads never change a bit.
+#include <algorithm>
+#include <limits>
+
+#include <adze/core/parallel.hpp>
+#include <adze/kernels/lanes.hpp>
+#include <adze/simd/math.hpp>
+
+namespace adze::kernels {
+
+struct softmax_sizes {
+  index_t outer = 0, n = 0, inner = 1;
+};
+
+inline namespace ADZE_ISA {
+
+inline constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
+inline constexpr index_t softmax_chunk = 16384;  // elements a thread takes: about 20 us
+inline constexpr index_t softmax_columns = 64;
+
+template <class T> T row_max(const T* x, index_t n) {
+  using pack = simd::pack<T>;
+  pack m(minus_infinity);
+  over_packs<T>(n,
+                [&](index_t i, auto lanes) { m = maximum(m, lanes.load(x + i, minus_infinity)); });
+  return reduce_max(m);
+}
+
+// The sum of e^(x - shift).
+template <class T> T row_exp_sum(const T* x, index_t n, T shift) {
+  using pack = simd::pack<T>;
+  pack sum(0);
+  over_packs<T>(n, [&](index_t i, auto lanes) {
+    sum += exp(lanes.load(x + i, minus_infinity) - pack(shift));
+  });
+  return reduce_add(sum);
+}
+
+// y = e^(x - shift); returns the sum of y. y may be x.
+template <class T> T row_exp(const T* x, T* y, index_t n, T shift) {
+  using pack = simd::pack<T>;
+  pack sum(0);
+  over_packs<T>(n, [&](index_t i, auto lanes) {
+    const pack e = exp(lanes.load(x + i, minus_infinity) - pack(shift));
+    sum += e;
+    lanes.store(e, y + i);
+  });
+  return reduce_add(sum);
+}
+
+// y = softmax(x); y may be x. A row of nothing but -infinity gives NaN.
+template <class T> void softmax_row(const T* x, T* y, index_t n) {
+  using pack = simd::pack<T>;
+  const pack scale(T(1) / row_exp(x, y, n, row_max(x, n)));
+  over_packs<T>(n, [&](index_t i, auto lanes) { lanes.store(lanes.load(y + i) * scale, y + i); });
+}
+
+template <class T> void log_softmax_row(const T* x, T* y, index_t n) {
+  using pack = simd::pack<T>;
+  const T shift = row_max(x, n);
+  const pack log_sum(std::log(row_exp_sum(x, n, shift)));
+  over_packs<T>(n, [&](index_t i, auto lanes) {
+    lanes.store(lanes.load(x + i) - pack(shift) - log_sum, y + i);
+  });
+}
+
+// d = y (g - sum(g y)); d may be g.
+template <class T> void softmax_slope_row(const T* y, const T* g, T* d, index_t n) {
+  using pack = simd::pack<T>;
+  pack sum(0);
+  over_packs<T>(
+      n, [&](index_t i, auto lanes) { sum = fma(lanes.load(y + i), lanes.load(g + i), sum); });
+  const pack dot(reduce_add(sum));
+  over_packs<T>(n, [&](index_t i, auto lanes) {
+    lanes.store(lanes.load(y + i) * (lanes.load(g + i) - dot), d + i);
+  });
+}
+
+// d = g - e^y sum(g).
+template <class T> void log_softmax_slope_row(const T* y, const T* g, T* d, index_t n) {
+  using pack = simd::pack<T>;
+  pack sum(0);
+  over_packs<T>(n, [&](index_t i, auto lanes) { sum += lanes.load(g + i); });
+  const pack total(reduce_add(sum));
+  over_packs<T>(n, [&](index_t i, auto lanes) {
+    lanes.store(lanes.load(g + i) - exp(lanes.load(y + i)) * total, d + i);
+  });
+}
+
+// `width` columns at once: element (i, j) at [i * step + j].
+template <class T, bool logarithm>
+void softmax_block(const T* x, T* y, index_t n, index_t step, index_t width) {
+  using pack = simd::pack<T>;
+  alignas(64) T shift[softmax_columns], sum[softmax_columns];
+  std::fill_n(shift, width, T(minus_infinity));
+  std::fill_n(sum, width, T(0));
+  for (index_t i = 0; i < n; ++i) {
+    over_packs<T>(width, [&](index_t j, auto lanes) {
+      lanes.store(maximum(lanes.load(shift + j), lanes.load(x + i * step + j)), shift + j);
+    });
+  }
+  for (index_t i = 0; i < n; ++i) {
+    over_packs<T>(width, [&](index_t j, auto lanes) {
+      const pack e = exp(lanes.load(x + i * step + j) - lanes.load(shift + j));
+      lanes.store(lanes.load(sum + j) + e, sum + j);
+      if constexpr (!logarithm) lanes.store(e, y + i * step + j);
+    });
+  }
+  over_packs<T>(width, [&](index_t j, auto lanes) {
+    const pack s = lanes.load(sum + j, 1.0);
+    lanes.store(logarithm ? log(s) : 1.0 / s, sum + j);
+  });
+  for (index_t i = 0; i < n; ++i) {
+    over_packs<T>(width, [&](index_t j, auto lanes) {
+      const index_t at = i * step + j;
+      const pack s = lanes.load(sum + j);
+      if constexpr (logarithm) {
+        lanes.store(lanes.load(x + at) - lanes.load(shift + j) - s, y + at);
+      } else {
+        lanes.store(lanes.load(y + at) * s, y + at);
+      }
+    });
+  }
+}
+
+template <class T, bool logarithm>
+void softmax_slope_block(const T* y, const T* g, T* d, index_t n, index_t step, index_t width) {
+  using pack = simd::pack<T>;
+  alignas(64) T sum[softmax_columns];
+  std::fill_n(sum, width, T(0));
+  for (index_t i = 0; i < n; ++i) {
+    over_packs<T>(width, [&](index_t j, auto lanes) {
+      const pack v = lanes.load(g + i * step + j);
+      const pack weight = logarithm ? pack(1) : lanes.load(y + i * step + j);
+      lanes.store(fma(v, weight, lanes.load(sum + j)), sum + j);
+    });
+  }
+  for (index_t i = 0; i < n; ++i) {
+    over_packs<T>(width, [&](index_t j, auto lanes) {
+      const index_t at = i * step + j;
+      const pack v = lanes.load(g + at), p = lanes.load(y + at), s = lanes.load(sum + j);
+      lanes.store(logarithm ? v - exp(p) * s : p * (v - s), d + at);
+    });
+  }
+}
+
+// Calls row(offset) for each row, or block(offset, width) for blocks of columns.
+template <class Row, class Block>
+void over_softmax_rows(const softmax_sizes& s, Row row, Block block) {
+  if (s.outer * s.n * s.inner == 0) return;
+  const index_t blocks = (s.inner + softmax_columns - 1) / softmax_columns;
+  const index_t width = s.inner == 1 ? 1 : std::min(s.inner, softmax_columns);
+  const index_t chunk = std::max<index_t>(1, softmax_chunk / (s.n * width));
+  parallel_for(s.outer * blocks, chunk, [&](index_t begin, index_t end) {
+    for (index_t k = begin; k < end; ++k) {
+      if (s.inner == 1) {
+        row(k * s.n);
+        continue;
+      }
+      const index_t j = k % blocks * softmax_columns;
+      block(k / blocks * s.n * s.inner + j, std::min(softmax_columns, s.inner - j));
+    }
+  });
+}
+
+// y = softmax(x) over the middle of [outer, n, inner], or its logarithm.
+template <class T, bool logarithm>
+[[gnu::noinline]] void softmax(const T* x, T* y, const softmax_sizes& s) {
+  over_softmax_rows(
+      s,
+      [&](index_t at) { (logarithm ? log_softmax_row<T> : softmax_row<T>)(x + at, y + at, s.n); },
+      [&](index_t at, index_t width) {
+        softmax_block<T, logarithm>(x + at, y + at, s.n, s.inner, width);
+      });
+}
+
+// The gradient of x from the result y and its gradient g. d may be g.
+template <class T, bool logarithm>
+[[gnu::noinline]] void softmax_slope(const T* y, const T* g, T* d, const softmax_sizes& s) {
+  over_softmax_rows(
+      s,
+      [&](index_t at) {
+        (logarithm ? log_softmax_slope_row<T> : softmax_slope_row<T>)(y + at, g + at, d + at, s.n);
+      },
+      [&](index_t at, index_t width) {
+        softmax_slope_block<T, logarithm>(y + at, g + at, d + at, s.n, s.inner, width);
+      });
+}
+
+}  // namespace ADZE_ISA
+}  // namespace adze::kernels
