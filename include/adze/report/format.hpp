@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <string>
 #include <string_view>
 
@@ -17,7 +17,9 @@ namespace adze::report {
 
 // Seconds of a clock that never goes back.
 inline double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  std::timespec now{};  // POSIX: <chrono> alone would cost a tenth of a second to compile
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 // Columns that a UTF-8 text takes on a terminal, counted in code points.
