@@ -50,7 +50,9 @@ struct reduction {
   operand center{};  // f64, one per result; null data: none
 };
 
-namespace detail {
+}  // namespace adze::kernels::inline ADZE_ISA
+
+namespace adze::kernels::detail::inline ADZE_ISA {
 
 // The lanes a functor works on: packs of floats, or single integers.
 template <class T, bool whole> struct lanes {
@@ -164,7 +166,9 @@ template <class F, class S> void join_slots(void* acc, const void* more, index_t
   }
 }
 
-}  // namespace detail
+}  // namespace adze::kernels::detail::inline ADZE_ISA
+
+namespace adze::kernels::inline ADZE_ISA {
 
 // The loops of a functor with `start<T>()`, `take(x, center)` and `join(a, b)`, the last two
 // generic in lanes. `join` may use no members.

@@ -7,9 +7,7 @@
 
 #include <adze/kernels/reduce.hpp>
 
-namespace adze::kernels::inline ADZE_ISA {
-
-namespace detail {
+namespace adze::kernels::detail::inline ADZE_ISA {
 
 // One result in the making: a double, or an integer where those are folded.
 union slot {
@@ -213,7 +211,9 @@ class reduce_run {
   index_t positions_ = 0;
 };
 
-}  // namespace detail
+}  // namespace adze::kernels::detail::inline ADZE_ISA
+
+namespace adze::kernels::inline ADZE_ISA {
 
 // y = f folded over the axes r.folded of x, which has the given sizes.
 inline void reduce(const reduction& r, const shape& sizes) {

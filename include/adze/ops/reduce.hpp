@@ -4,7 +4,7 @@
 // in statistics.hpp, extremes and products in extremes.hpp. Sums of f32 and 16-bit floats are
 // carried in f32 blocks joined in double (kernels/reduce.hpp).
 #include <adze/autograd/accumulate.hpp>
-#include <adze/kernels/reduce.hpp>
+#include <adze/kernels/folds.hpp>
 #include <adze/ops/fwd.hpp>
 #include <adze/tensor/index.hpp>
 
@@ -49,8 +49,8 @@ inline dims folded_strides(const shape& x, std::uint32_t folded) {
 }
 
 struct fold_options {
-  const kernels::reduce_loops* loops = nullptr;
-  const void* functor = nullptr;
+  const kernels::reduce_loops* loops = &kernels::folds::loops<kernels::folds::sum>;
+  const void* functor = nullptr;  // the loops of plain sums read none
   kernels::finish_slots finish = nullptr;
   dtype result = f32;
   const tensor* center = nullptr;  // f64, row-major over the axes left
@@ -82,6 +82,11 @@ inline tensor spread(const tensor& g, const index_list& over, bool keep, const s
   return expand(reshape(g, folded_shape(x, folded_axes(x, over, op), true)), x);
 }
 
+// Divides what was folded by *count.
+inline void divide_slots(const void* count, double* acc, const double*, index_t n) {
+  for (index_t i = 0; i < n; ++i) acc[i] /= *static_cast<const double*>(count);
+}
+
 inline void need_floating(const tensor& x, std::string_view op) {
   if (is_floating(x.dtype())) return;
   raise<dtype_error>(op, ": takes floating tensors; got ", x, "; cast(x, f32) first");
@@ -90,29 +95,6 @@ inline void need_floating(const tensor& x, std::string_view op) {
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
-
-namespace folds {
-
-struct sum {
-  static constexpr bool whole = true;
-  double count = 1.0;  // what the sum is divided by
-  template <class T> static T start() { return T(0); }
-  template <class V> V take(const V& x, const V&) const { return x; }
-  template <class V> V join(const V& a, const V& b) const {
-    if constexpr (std::is_integral_v<V>) {  // wraps
-      return static_cast<V>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
-    } else {
-      return a + b;
-    }
-  }
-  static constexpr kernels::reduce_loops loops = kernels::loops_of<sum>::make();
-  static void divide(const void* functor, double* acc, const double*, index_t n) {
-    const double count = static_cast<const sum*>(functor)->count;
-    for (index_t i = 0; i < n; ++i) acc[i] /= count;
-  }
-};
-
-}  // namespace folds
 
 struct sum_op {
   index_list over{};
@@ -125,10 +107,9 @@ struct sum_op {
     return detail::folded_shape(x, detail::folded_axes(x, over, name), keep);
   }
   tensor forward(const tensor& x) const {
-    const folds::sum f;
     const dtype type = is_floating(x.dtype()) ? x.dtype() : i64;
     return detail::fold(x, detail::folded_axes(x.shape(), over, name), result(x.shape()),
-                        {.loops = &f.loops, .functor = &f, .result = type});
+                        {.result = type});
   }
   tensor backward(backward_context& c, const tensor& g) const {
     return detail::spread(g, over, keep, c.in_shape(0), name);
@@ -148,10 +129,9 @@ struct mean_op {
   shape result(const shape& x) const { return sum_op{over, keep}.result(x); }
   tensor forward(const tensor& x) const {
     detail::need_floating(x, name);
-    const folds::sum f{count(x.shape(), over)};
-    return detail::fold(
-        x, detail::folded_axes(x.shape(), over, name), result(x.shape()),
-        {.loops = &f.loops, .functor = &f, .finish = folds::sum::divide, .result = x.dtype()});
+    const double n = count(x.shape(), over);
+    return detail::fold(x, detail::folded_axes(x.shape(), over, name), result(x.shape()),
+                        {.functor = &n, .finish = detail::divide_slots, .result = x.dtype()});
   }
   tensor backward(backward_context& c, const tensor& g) const {
     return detail::spread(g / count(c.in_shape(0), over), over, keep, c.in_shape(0), name);
@@ -176,9 +156,8 @@ struct sum_to_op {
       if (i < shift || (to == 1 && n != 1)) folded |= std::uint32_t{1} << i;
     }
     if (folded == 0) return x;
-    const folds::sum f;
     const dtype type = is_floating(x.dtype()) ? x.dtype() : i64;
-    return detail::fold(x, folded, sizes, {.loops = &f.loops, .functor = &f, .result = type});
+    return detail::fold(x, folded, sizes, {.result = type});
   }
   tensor backward(backward_context& c, const tensor& g) const { return expand(g, c.in_shape(0)); }
 };

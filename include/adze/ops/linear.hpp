@@ -1,0 +1,136 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The dense layer: one product with the bias, and an activation where a graph has fused one, added
+// in the kernel. The gradients are two products and a sum over rows on plain data, and public ops
+// when they are recorded themselves.
+#include <adze/ops/matmul.hpp>
+#include <adze/ops/reduce.hpp>
+
+namespace adze::detail::inline ADZE_ISA {
+
+// x as rows of features in `type`: a view where type and strides allow it.
+inline tensor feature_rows(const tensor& x, dtype type) {
+  tensor wide = as_computed(x, type);
+  if (wide.rank() == 2) return wide;
+  const shape rows = rows_shape(x.shape());
+  if (const auto strides = view_strides(wide, rows)) return alias(wide, rows, *strides);
+  return alias(dense_copy(wide), rows, dense_strides(rows));
+}
+
+// Sums over the rows of a matrix. The small ones of small steps skip the driver of reductions.
+template <class T> tensor column_sums(const tensor& x) {
+  const shape to{x.shape()[1]};
+  if (x.strides()[1] != 1 || x.numel() > kernels::map_chunk)
+    return fold(x, 1, to, {.result = dtype_of<T>});
+  tensor y = empty(to, dtype_of<T>);
+  kernels::folds::sum_columns(matrix_of<T>(x), y.data_as<T>());
+  return y;
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::inline ADZE_ISA {
+
+struct linear_op {
+  kernels::activation act = kernels::activation::none;
+  static constexpr std::string_view name = "linear";
+  static constexpr numeric precision = numeric::low;
+  static constexpr std::string_view axes = "...i,oi,o->...o";
+
+  auto reads() const {
+    const bool masks = act != kernels::activation::none;
+    const value_set y = masks ? values::output(0) : values::nothing;
+    return gradient_reads(values::input(1) | y, values::input(0) | y, y);
+  }
+  shape result(const shape& x, const shape& w, const shape& b) const {
+    check(x, w);
+    if (b != shape{w[0]}) {
+      raise<shape_error>("linear: the bias must be [", w[0], "] for a weight ", w, "; got ", b);
+    }
+    return x.with(x.rank() - 1, w[0]);
+  }
+  tensor forward(const tensor& x, const tensor& w, const tensor& b) const {
+    check(x.shape(), w.shape());
+    const dtype type = detail::result_type(x, w);
+    const dtype compute = detail::floating_compute_type(name, is_floating(w.dtype()) ? x : w);
+    tensor y = empty(b.defined() ? result(x.shape(), w.shape(), b.shape())
+                                 : x.shape().with(x.rank() - 1, w.shape()[0]),
+                     compute);
+    const tensor bias = b.defined() ? detail::dense_as(b, compute) : b;
+    if (compute == f64) {
+      product<double>(x, w, bias, y);
+    } else {
+      product<float>(x, w, bias, y);
+    }
+    return detail::as_result(std::move(y), type);
+  }
+  std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
+    const tensor d = act == kernels::activation::relu ? where(c.out(0) > 0.0, g, 0.0) : g;
+    if (c.create()) return recorded(c, d);
+    return d.dtype() == f64 ? plain<double>(c, d) : plain<float>(c, d);
+  }
+
+ private:
+  static void check(const shape& x, const shape& w) {
+    if (w.rank() != 2) {
+      raise<shape_error>("linear: the weight must be [out, in]; got ", w);
+    }
+    if (x.rank() == 0 || x.back() != w[1]) {
+      const bool transposed = x.rank() > 0 && x.back() == w[0];
+      raise<shape_error>("linear: the last axis of x must be the weight's ", w[1], "; x ", x,
+                         ", weight ", w, transposed ? "; did you mean transpose(weight)?" : "");
+    }
+  }
+
+  template <class T>
+  void product(const tensor& x, const tensor& w, const tensor& b, tensor& y) const {
+    const tensor rows = detail::feature_rows(x, dtype_of<T>);
+    const tensor weight = detail::as_computed(w, dtype_of<T>);
+    kernels::gemm<T>(detail::matrix_of<T>(rows), detail::matrix_of<T>(weight).transposed(),
+                     dense_matrix(y.data_as<T>(), rows.shape()[0], w.shape()[0]),
+                     {.bias = b.defined() ? b.data_as<T>() : nullptr, .activate = act});
+  }
+
+  static std::array<tensor, 3> recorded(backward_context& c, const tensor& g) {
+    const tensor rows = detail::flat_rows(g);
+    return {c.wants(0) ? matmul(g, c.in(1)) : tensor(),
+            c.wants(1) ? matmul(transpose(rows), detail::flat_rows(c.in(0))) : tensor(),
+            c.wants(2) ? sum(rows, {0}) : tensor()};
+  }
+
+  template <class T> static std::array<tensor, 3> plain(backward_context& c, const tensor& g) {
+    constexpr dtype compute = dtype_of<T>;
+    const tensor rows = detail::feature_rows(g, compute);
+    const matrix<const T> d = detail::matrix_of<T>(rows);
+    std::array<tensor, 3> r;
+    if (c.wants(0)) {
+      const tensor w = detail::as_computed(c.in(1), compute);
+      r[0] = empty(c.in_shape(0), compute);
+      kernels::gemm<T>(d, detail::matrix_of<T>(w),
+                       dense_matrix(r[0].data_as<T>(), d.rows, w.shape()[1]));
+    }
+    if (c.wants(1)) {
+      const tensor x = detail::feature_rows(c.in(0), compute);
+      r[1] = empty(c.in_shape(1), compute);
+      kernels::gemm<T>(d.transposed(), detail::matrix_of<T>(x), detail::result_matrix<T>(r[1]));
+    }
+    if (c.wants(2)) r[2] = detail::column_sums<T>(rows);
+    for (tensor& gradient : r) {
+      if (gradient.defined()) gradient = detail::as_result(std::move(gradient), g.dtype());
+    }
+    return r;
+  }
+};
+
+// y = x w^T + b over the last axis of x: x [..., in], weight [out, in], bias [out] or undefined.
+// Gradients: dx = g w, dw = g^T x, db = g summed over all leading axes. Floats; 16-bit ones are
+// computed in f32. Throws shape_error when sizes do not match.
+inline tensor linear(const tensor& x, const tensor& weight, const tensor& bias) {
+  return record(linear_op{}, x, weight, bias);
+}
+
+}  // namespace adze::inline ADZE_ISA
+
+// What the gradients above call.
+#include <adze/ops/compare.hpp>
+#include <adze/ops/layout.hpp>
