@@ -75,7 +75,8 @@ void time_mlp(report::table& t, index_t batch, index_t in, index_t hidden, index
   const long before = allocations.load();
   for (int i = 0; i < 1000; ++i) step();
   const long during = allocations.load() - before;
-  const double us = median_ns(std::max(1, static_cast<int>(4e6 / (1.0 + median_ns(20, step)))), step) / 1e3;
+  const double us =
+      median_ns(std::max(1, static_cast<int>(4e6 / (1.0 + median_ns(20, step)))), step) / 1e3;
   t.add(text("MLP ", in, "-", hidden, "-", out, ", batch ", batch), us, during);
 }
 
@@ -112,8 +113,8 @@ int main() {
   std::fputs(steps.text().c_str(), stdout);
   std::puts("");
 
-  report::table ops({"one op on 4 floats, ns", "recorded, forward and backward", "kernels alone",
-                     "engine"});
+  report::table ops(
+      {"one op on 4 floats, ns", "recorded, forward and backward", "kernels alone", "engine"});
   const tensor k = full({4}, 0.999);
   const auto map = [](auto& loops, const void* f, std::initializer_list<const tensor*> x) {
     return detail::map_tensors("plain", loops, f, x, f32, f32);
@@ -121,19 +122,28 @@ int main() {
   const binary<functors::mul_f> mul_op{};
   const unary<functors::relu_f> relu_op{};
   const unary<functors::tanh_f> tanh_op{};
-  time_op(ops, "add", [&](const tensor& y) { return y + k; },
-          [&](const tensor& y) { map(binary<functors::add_f>::loops, nullptr, {&y, &k}); });
-  time_op(ops, "mul", [&](const tensor& y) { return y * k; }, [&](const tensor& y) {
-    map(mul_op.loops, &mul_op.f, {&y, &k});
-    map(mul_op.loops, &mul_op.f, {&y, &k});
-  });
-  time_op(ops, "relu", [&](const tensor& y) { return relu(y); }, [&](const tensor& y) {
-    map(relu_op.loops, &relu_op.f, {&y});
-    map(relu_op.slopes, &relu_op.f, {&y, &y, &y});
-  });
-  time_op(ops, "tanh", [&](const tensor& y) { return tanh(y); }, [&](const tensor& y) {
-    map(tanh_op.loops, &tanh_op.f, {&y});
-    map(tanh_op.slopes, &tanh_op.f, {&y, &y, &y});
-  });
+  time_op(
+      ops, "add", [&](const tensor& y) { return y + k; },
+      [&](const tensor& y) {
+        map(binary<functors::add_f>::loops, nullptr, {&y, &k});
+      });
+  time_op(
+      ops, "mul", [&](const tensor& y) { return y * k; },
+      [&](const tensor& y) {
+        map(mul_op.loops, &mul_op.f, {&y, &k});
+        map(mul_op.loops, &mul_op.f, {&y, &k});
+      });
+  time_op(
+      ops, "relu", [&](const tensor& y) { return relu(y); },
+      [&](const tensor& y) {
+        map(relu_op.loops, &relu_op.f, {&y});
+        map(relu_op.slopes, &relu_op.f, {&y, &y, &y});
+      });
+  time_op(
+      ops, "tanh", [&](const tensor& y) { return tanh(y); },
+      [&](const tensor& y) {
+        map(tanh_op.loops, &tanh_op.f, {&y});
+        map(tanh_op.slopes, &tanh_op.f, {&y, &y, &y});
+      });
   std::fputs(ops.text().c_str(), stdout);
 }

@@ -50,5 +50,6 @@ function(adze_attach_dependencies target)
     add_library(adze::zlib INTERFACE IMPORTED GLOBAL)
     target_include_directories(adze::zlib INTERFACE ${ZLIB_INCLUDE_DIRS})
     target_link_libraries(adze::zlib INTERFACE ${ZLIB_LIBRARIES})
+    target_compile_definitions(adze::zlib INTERFACE ADZE_ZLIB)  # examples read .gz where it is set
   endif()
 endfunction()

@@ -27,29 +27,30 @@ inline dtype result_type(const tensor& a, const tensor& b) {
   return promote(x, y);
 }
 
-// The common dtype of the floating inputs, and whether any of them differs from it.
+inline bool casts_input(const op_info& op, const tensor& x, std::size_t i) {
+  const tensor_impl* p = x.impl_or_null();
+  return p != nullptr && is_floating(p->type) && (i >= 24 || (op.keeps.bits >> i & 1) == 0);
+}
+
+// The dtype that the floating inputs are cast to, if they differ.
 inline precision_rule::answer promotion(const op_info& op, const tensor* const* in, std::size_t n) {
-  precision_rule::answer a;
-  bool first = true, first_wide = true, mixed = false;
-  dtype narrow = f32, wide = f32;  // over 0-d inputs, over the others
-  dtype seen = f32;
+  const tensor* first = nullptr;
+  bool mixed = false;
   for (std::size_t i = 0; i < n; ++i) {
-    const tensor_impl* p = in[i]->impl_or_null();
-    if (p == nullptr || !is_floating(p->type) || (i < 24 && (op.keeps.bits >> i & 1) != 0))
-      continue;
-    mixed = mixed || (!first && p->type != seen);
-    seen = p->type;
-    first = false;
-    if (p->sizes.rank() == 0) {
-      narrow = narrow == f32 ? p->type : promote(narrow, p->type);
-    } else {
-      wide = first_wide ? p->type : promote(wide, p->type);
-      first_wide = false;
-    }
+    if (!casts_input(op, *in[i], i)) continue;
+    if (first == nullptr) first = in[i];
+    mixed = mixed || in[i]->impl().type != first->impl().type;
   }
-  a.cast = mixed;
-  a.type = first_wide ? narrow : wide;
-  return a;
+  if (!mixed) return {};
+  const tensor* widest = first;  // 0-d tensors give way to others
+  dtype type = first->dtype();
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!casts_input(op, *in[i], i)) continue;
+    const bool flat = in[i]->rank() == 0, was_flat = widest->rank() == 0;
+    type = flat == was_flat ? promote(type, in[i]->dtype()) : was_flat ? in[i]->dtype() : type;
+    if (was_flat) widest = in[i];
+  }
+  return {true, type};
 }
 
 }  // namespace adze::detail

@@ -116,7 +116,7 @@ struct map_inputs {
 
 inline tensor map_dense(kernels::row_loop loop, const void* functor, const map_inputs& in,
                         dtype result) {
-  tensor y = empty_like(*in.x[0], result);
+  tensor y = empty_strided(in.x[0]->shape(), in.x[0]->strides(), result);
   const index_t n = y.numel(), size = size_of(result);
   const void* at[kernels::max_operands];
   for (int i = 0; i < in.count; ++i) at[i] = in.x[i]->data();
