@@ -61,7 +61,7 @@ TEST_CASE_TEMPLATE("floats narrow alike one by one and in bulk", Code, float16, 
   CHECK(wrong_codes<Code>(0, std::uint64_t{1} << 32, 1009) == 0);
 }
 
-TEST_SUITE("full") {
+TEST_SUITE("slow") {
   TEST_CASE_TEMPLATE("all floats narrow alike one by one and in bulk", Code, float16, bfloat16) {
     constexpr index_t step = index_t{1} << 24;
     std::atomic<index_t> wrong{0};

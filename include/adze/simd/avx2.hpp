@@ -38,6 +38,12 @@ inline void store_first(__m256d v, double* p, index_t n) {
   _mm256_maskstore_pd(p, first_lanes(n, 0.0), v);
 }
 
+// One instruction for a > b ? a : b and a < b ? a : b: the second operand wins when one is NaN.
+inline __m256 max_lanes(__m256 a, __m256 b) { return _mm256_max_ps(a, b); }
+inline __m256d max_lanes(__m256d a, __m256d b) { return _mm256_max_pd(a, b); }
+inline __m256 min_lanes(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
+inline __m256d min_lanes(__m256d a, __m256d b) { return _mm256_min_pd(a, b); }
+
 namespace detail {
 
 // Eight 16-bit codes to floats and back, to nearest even; the same bits as core/small_float.hpp.

@@ -127,7 +127,7 @@ template <class T, class A = native> class pack {
   void store(T* p) const { detail::store_lanes(v, p); }
   // The first n elements, 0 <= n <= size: the others are loaded as zero and not stored.
   static pack load_partial(const T* p, index_t n) {
-    if constexpr (size > 1 && std::is_same_v<A, avx2>) {
+    if constexpr (on_avx2) {
       return pack(lane_type(load_first(p, n)));
     } else {
       T all[width] = {};
@@ -136,7 +136,7 @@ template <class T, class A = native> class pack {
     }
   }
   void store_partial(T* p, index_t n) const {
-    if constexpr (size > 1 && std::is_same_v<A, avx2>) {
+    if constexpr (on_avx2) {
       store_first(v, p, n);
     } else {
       T all[width];
@@ -182,9 +182,28 @@ template <class T, class A = native> class pack {
   }
   friend pack ceil(pack a) { return -floor(-a); }
 
-  // NaN in either operand gives NaN, unlike the instructions.
-  friend pack maximum(pack a, pack b) { return where(a == a, where(a > b, a, b), a); }
-  friend pack minimum(pack a, pack b) { return where(a == a, where(a < b, a, b), a); }
+  // a > b ? a : b and a < b ? a : b, to the letter: if either is NaN, the result is b.
+  friend pack greater_of(pack a, pack b) {
+    if constexpr (on_avx2)
+      return pack(lane_type(max_lanes(a.v, b.v)));
+    else
+      return where(a > b, a, b);
+  }
+  friend pack less_of(pack a, pack b) {
+    if constexpr (on_avx2)
+      return pack(lane_type(min_lanes(a.v, b.v)));
+    else
+      return where(a < b, a, b);
+  }
+  // NaN in either operand gives NaN.
+  friend pack maximum(pack a, pack b) { return where(a == a, greater_of(a, b), a); }
+  friend pack minimum(pack a, pack b) { return where(a == a, less_of(a, b), a); }
+  template <class N>
+  requires std::is_arithmetic_v<N>
+  friend pack maximum(pack a, N b) { return b == b ? greater_of(pack(b), a) : pack(b); }
+  template <class N>
+  requires std::is_arithmetic_v<N>
+  friend pack minimum(pack a, N b) { return b == b ? less_of(pack(b), a) : pack(b); }
   friend pack clamp(pack a, pack low, pack high) { return minimum(maximum(a, low), high); }
   friend pack step(pack a) { return where(a > pack(0), pack(1), pack(0)); }  // NaN gives 0
 
@@ -213,6 +232,7 @@ template <class T, class A = native> class pack {
   }
 
  private:
+  static constexpr bool on_avx2 = size > 1 && std::is_same_v<A, avx2>;
   static constexpr auto sign_bit =
       static_cast<detail::word_of<T>>(detail::word_of<T>{1} << (sizeof(T) * 8 - 1));
 

@@ -1,0 +1,241 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Elementary functions of float packs: kernels of our own, without branches on the usual path,
+// within 2.5 ulp (tests/simd/math.cpp asserts the figure of each). Infinities, NaN and signed zeros
+// follow <cmath>; results below the smallest normal number are rounded, not flushed. A lane's
+// result never depends on its neighbours. Coefficients are weighted minimax fits made for these
+// intervals.
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include <adze/simd/pack.hpp>
+
+namespace adze::simd::inline ADZE_ISA {
+
+namespace detail {
+
+// f of each lane, one after the other.
+template <class T, class A, class F> pack<T, A> each_lane(pack<T, A> x, F f) {
+  T lane[pack<T, A>::width];
+  x.store(lane);
+  for (T& value : lane) value = f(value);
+  return pack<T, A>::load(lane);
+}
+template <class T, class A, class F> pack<T, A> each_lane(pack<T, A> x, pack<T, A> y, F f) {
+  T lane[pack<T, A>::width], other[pack<T, A>::width];
+  x.store(lane);
+  y.store(other);
+  for (std::size_t i = 0; i < pack<T, A>::width; ++i) lane[i] = f(lane[i], other[i]);
+  return pack<T, A>::load(lane);
+}
+
+template <std::size_t n, class V> V power(V x) {  // n a power of two
+  if constexpr (n == 1)
+    return x;
+  else
+    return power<n / 2>(x * x);
+}
+// c[first] + c[first + 1] x + ..., split in the middle (Estrin): the latency of the chain of
+// multiply-adds is what these functions wait for.
+template <std::size_t first, std::size_t count, class V, std::size_t n>
+V polynomial_part(V x, const float (&c)[n]) {
+  if constexpr (count == 1) {
+    return V(c[first]);
+  } else {
+    constexpr std::size_t half = std::bit_ceil(count) / 2;
+    return fma(polynomial_part<first + half, count - half>(x, c), power<half>(x),
+               polynomial_part<first, half>(x, c));
+  }
+}
+template <class V, std::size_t n> V polynomial(V x, const float (&c)[n]) {
+  return polynomial_part<0, n>(x, c);
+}
+
+// Adding this rounds |x| < 2^22 to a whole number and leaves it in the low bits.
+inline constexpr float to_whole = 0x1.8p23f;
+
+// x = n ln 2 + r with |r| <= ln(2) / 2; `whole` is n + to_whole. The first part of ln 2 has nine
+// bits: its product with n is exact without a fused multiply-add too.
+template <class V> struct power_of_two_split { V whole, r; };
+template <class V> power_of_two_split<V> split_exponent(V x) {
+  const V whole = fma(x, V(0x1.715476p+0f), V(to_whole));
+  const V n = whole - to_whole;
+  return {whole, fma(n, V(2.12194440e-4f), fma(n, V(-0.693359375f), x))};
+}
+// 2^(n + shift) from the low bits of n + to_whole.
+template <class V> V power_of_two(typename V::word whole, std::uint32_t shift) {
+  using word = typename V::word;
+  return V::from_bits((whole + word(127 + shift)) << 23);
+}
+
+// x = m 2^k with m in [sqrt(1/2), sqrt(2)), for normal x.
+template <class V> struct mantissa_split { V m, k; };
+template <class V> mantissa_split<V> split_mantissa(V x) {
+  using word = typename V::word;
+  constexpr std::uint32_t root_half = 0x3f3504f3, one = 0x3f800000;
+  const word shifted = bits(x) + word(one - root_half);
+  const V k = V::from_bits((shifted >> 23) | word(0x4b000000)) - V(0x1p23f + 127);
+  return {V::from_bits((shifted & word(0x007fffff)) + word(root_half)), k};
+}
+
+}  // namespace detail
+
+namespace detail {
+
+// e^r for |r| <= ln(2) / 2.
+template <class V> V exp_of_rest(V r) {
+  const V q = polynomial(
+      r, {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f2p-5f, 0x1.123a2p-7f, 0x1.6a23cep-10f});
+  return fma(r * r, q, r) + 1.0;
+}
+// e^r - 1, as exact for small r.
+template <class V> V expm1_of_rest(V r) {
+  const V q = polynomial(
+      r, {0.5f, 0x1.555554p-3f, 0x1.5554bp-5f, 0x1.11118ap-7f, 0x1.6d723ep-10f, 0x1.a032c2p-13f});
+  return fma(r * r, q, r);
+}
+
+}  // namespace detail
+
+// e^x.
+template <class A> [[gnu::always_inline]] inline pack<float, A> exp(pack<float, A> x) {
+  using V = pack<float, A>;
+  // Beyond these ends the result is infinity or zero anyway; NaN passes.
+  const auto [whole, r] = detail::split_exponent(less_of(V(88.8), greater_of(V(-104), x)));
+  // 2^n in two factors: the ends of the range would not fit in one.
+  const typename V::word n = bits(whole), half = n >> 1;
+  return detail::exp_of_rest(r) * detail::power_of_two<V>(half, 0) *
+         detail::power_of_two<V>(n - half, 0);
+}
+
+// e^x - 1.
+template <class A> [[gnu::always_inline]] inline pack<float, A> expm1(pack<float, A> x) {
+  using V = pack<float, A>;
+  const auto [whole, r] = detail::split_exponent(less_of(V(88.8), greater_of(V(-20), x)));
+  const V s = detail::power_of_two<V>(bits(whole), std::uint32_t(-1));  // half of 2^n, for n = 128
+  const V y = 2.0 * fma(s, detail::expm1_of_rest(r), s - 0.5);
+  return copysign(y, x);
+}
+
+namespace detail {
+
+// log(m 2^k) from f = m - 1 in [-0.3, 0.42].
+template <class V> V log_of_split(V f, V k) {
+  const V z = f * f;
+  const V p = polynomial(f, {0x1.555548p-2f, -0x1.000006p-2f, 0x1.99a4b6p-3f, -0x1.555c4ep-3f,
+                             0x1.233768p-3f, -0x1.fc2208p-4f, 0x1.e6f06ap-4f, -0x1.de3c16p-4f,
+                             0x1.1457a8p-4f});
+  const V tail = fma(V(-0.5f), z, fma(k, V(-2.12194440e-4f), p * f * z));
+  return fma(k, V(0.693359375f), f + tail);
+}
+
+template <class V> auto is_normal_positive(V x) {
+  return (x >= std::numeric_limits<float>::min()) & (x < std::numeric_limits<float>::infinity());
+}
+
+// log for packs that hold a zero, subnormal, negative, infinite or NaN lane.
+template <class V> [[gnu::noinline, gnu::cold]] V log_of_any(V x) {
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  const auto subnormal = x < std::numeric_limits<float>::min();
+  const auto [m, k] = split_mantissa(V(where(subnormal, x * 0x1p23f, x)));
+  const V y = log_of_split(V(m - 1.0), V(k - where(subnormal, 23.0, V(0))));
+  const V edge = where(x == 0.0, -infinity, V(std::numeric_limits<float>::quiet_NaN()));
+  return where(x > 0.0, where(x < infinity, y, x), edge);
+}
+
+}  // namespace detail
+
+// Natural logarithm.
+template <class A> [[gnu::always_inline]] inline pack<float, A> log(pack<float, A> x) {
+  using V = pack<float, A>;
+  if (any(!detail::is_normal_positive(x))) return detail::log_of_any(x);
+  const auto [m, k] = detail::split_mantissa(x);
+  return detail::log_of_split(V(m - 1.0), k);
+}
+
+// log(1 + x).
+template <class A> [[gnu::always_inline]] inline pack<float, A> log1p(pack<float, A> x) {
+  using V = pack<float, A>;
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  const V u = x + 1.0;
+  const V lost = where(x > 1.0, 1.0 - (u - x), x - (u - 1.0));  // what the sum rounded away
+  const V y = log(u);
+  return copysign(where((u > 0.0) & (u < infinity), y + lost / u, y), x);
+}
+
+// Hyperbolic tangent, from e^(2|x|) - 1, so that it is exact in relative terms around zero.
+template <class A> [[gnu::always_inline]] inline pack<float, A> tanh(pack<float, A> x) {
+  using V = pack<float, A>;
+  const V size = abs(x);
+  const auto [whole, r] = detail::split_exponent(less_of(V(20), size + size));
+  const V s = detail::power_of_two<V>(bits(whole), 0);
+  const V e = fma(s, detail::expm1_of_rest(r), s - 1.0);
+  return copysign(e / (e + 2.0), x);
+}
+
+// 1 / (1 + e^-x), by e^-|x|, which neither overflows nor loses the small end.
+template <class A> [[gnu::always_inline]] inline pack<float, A> sigmoid(pack<float, A> x) {
+  using V = pack<float, A>;
+  const V e = exp(-abs(x));
+  return where(x < 0.0, e, V(1)) / (1.0 + e);
+}
+
+// Error function: odd polynomial up to 0.93, one minus an exponential beyond.
+template <class A> [[gnu::always_inline]] inline pack<float, A> erf(pack<float, A> x) {
+  using V = pack<float, A>;
+  const V size = abs(x), z = x * x;
+  const V low =
+      detail::polynomial(z, {0x1.06eba8p-3f, -0x1.812742p-2f, 0x1.ce2e0ap-4f, -0x1.b80e92p-6f,
+                             0x1.54c7f8p-8f, -0x1.aa3f4ap-11f, 0x1.5cd5p-14f});
+  const V t = less_of(V(3.95), size);
+  const V g =
+      detail::polynomial(t, {-0x1.20ef1cp+0f, -0x1.45328ep-1f, -0x1.b3257p-4f, 0x1.85514ep-6f,
+                             -0x1.dd6c9ap-9f, 0x1.527beap-12f, -0x1.78dbe2p-17f});
+  const auto [whole, r] = detail::split_exponent(V(g * t));  // -17.5 to 0
+  const V high = 1.0 - detail::exp_of_rest(r) * detail::power_of_two<V>(bits(whole), 0);
+  return where(size < 0.93, fma(x, low, x), copysign(high, x));
+}
+
+namespace detail {
+
+// sin(x + quarter * pi / 2) for |x| <= 8192: the remainder of x by pi / 2 in four exact steps, then
+// the polynomial that belongs to the quadrant.
+template <class V> V sine(V x, std::uint32_t quarter) {
+  using word = typename V::word;
+  const V whole = fma(x, V(0x1.45f306p-1f), V(to_whole));
+  const V n = to_whole - whole;
+  V r = fma(n, V(0x1.92p+0f), x);
+  r = fma(n, V(0x1.fb4p-12f), r);
+  r = fma(n, V(0x1.444p-24f), r);
+  r = fma(n, V(0x1.68c234p-39f), r);
+  const V z = r * r;
+  const V s = fma(r * z, polynomial(z, {-0x1.555546p-3f, 0x1.11073p-7f, -0x1.994062p-13f}), r);
+  const V c = fma(z * z, polynomial(z, {0x1.55554ap-5f, -0x1.6c0c28p-10f, 0x1.99e86ap-16f}),
+                  fma(V(-0.5f), z, V(1)));
+  const word quadrant = bits(whole) + word(quarter);
+  const auto odd = V::from_bits((quadrant & word(1)) << 29) > V(0);  // any number with few bits
+  return V::from_bits(bits(V(where(odd, c, s))) ^ ((quadrant & word(2)) << 30));
+}
+
+}  // namespace detail
+
+// Sine; of lanes beyond 8192 by the C library.
+template <class A> [[gnu::always_inline]] inline pack<float, A> sin(pack<float, A> x) {
+  const auto large = abs(x) > 8192.0;
+  const pack<float, A> y = where(x == 0.0, x, detail::sine(x, 0));
+  if (!any(large)) return y;
+  return where(large, detail::each_lane(x, [](float v) { return std::sin(v); }), y);
+}
+
+// Cosine; of lanes beyond 8192 by the C library.
+template <class A> [[gnu::always_inline]] inline pack<float, A> cos(pack<float, A> x) {
+  const auto large = abs(x) > 8192.0;
+  const pack<float, A> y = detail::sine(x, 1);
+  if (!any(large)) return y;
+  return where(large, detail::each_lane(x, [](float v) { return std::cos(v); }), y);
+}
+
+}  // namespace adze::simd::inline ADZE_ISA
