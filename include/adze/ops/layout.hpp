@@ -298,5 +298,7 @@ inline tensor unsqueeze(const tensor& x, index_t axis) { return record(unsqueeze
 
 }  // namespace adze::inline ADZE_ISA
 
-// What the gradients above call.
+// What the gradients above call, and the rest of the family.
+#include <adze/ops/concat.hpp>
 #include <adze/ops/reduce.hpp>
+#include <adze/ops/slice.hpp>
