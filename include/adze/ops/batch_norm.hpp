@@ -1,0 +1,276 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Batch norm: two ops, one that takes the statistics of the batch and updates the running ones,
+// and one that uses the running ones. Row-major and channels-last x are read as they stand.
+#include <adze/kernels/batch_norm.hpp>
+#include <adze/ops/norm.hpp>
+
+namespace adze::detail::inline ADZE_ISA {
+
+// Dense x as the kernels see it: columns where channels are innermost, else segments.
+inline bool channels_innermost(const tensor& x) {
+  const dims d = channels_last_strides(x.shape());
+  for (index_t i = 0; i < x.rank(); ++i) {
+    const auto a = static_cast<std::size_t>(i);
+    if (x.shape()[i] != 1 && x.strides()[a] != d[a]) return false;
+  }
+  return true;
+}
+inline tensor batch_norm_input(const tensor& x, dtype type) {
+  if (x.is_contiguous() || !channels_innermost(x)) return dense_as(x, type);
+  if (x.dtype() == type) return x;
+  tensor y = empty_channels_last(x.shape(), type);
+  kernels::copy(x.shape(), operand_of(y), operand_of(x));
+  return y;
+}
+inline kernels::batch_norm_sizes batch_norm_sizes_of(const tensor& x) {
+  const index_t n = x.shape()[0], c = x.shape()[1];
+  index_t pixels = 1;
+  for (index_t i = 2; i < x.rank(); ++i) pixels *= x.shape()[i];
+  if (!x.is_contiguous()) return {.outer = n * pixels, .channels = c};
+  return {.outer = n, .channels = c, .inner = pixels};
+}
+
+// A vector of numbers in f64, whatever it is kept in; `value` where it is undefined.
+inline tensor channel_values(const tensor& w, index_t channels, double value) {
+  if (w.defined()) return dense_as(w, f64);
+  tensor y = empty({channels}, f64);
+  std::fill_n(y.data_as<double>(), channels, value);
+  return y;
+}
+
+inline tensor f64_copy(const tensor& x) {
+  tensor y = empty(x.shape(), f64);
+  kernels::copy(x.shape(), operand_of(y), operand_of(x));
+  return y;
+}
+
+struct batch_norm_saved {
+  tensor mean{}, rstd{};  // f64 [c], filled by forward
+};
+
+// y = (x - mean) rstd weight + bias, laid out like x, which is an input of the kernels.
+inline tensor batch_norm_apply(const tensor& in, const batch_norm_saved& saved,
+                               const tensor& weight, const tensor& bias, dtype result) {
+  const dtype type = in.dtype();
+  const kernels::batch_norm_sizes s = batch_norm_sizes_of(in);
+  tensor scale = f64_copy(saved.rstd);
+  const tensor w = channel_values(weight, s.channels, 1), b = channel_values(bias, s.channels, 0);
+  for (index_t i = 0; i < s.channels; ++i) scale.data_as<double>()[i] *= w.data_as<double>()[i];
+  tensor y = empty_like(in, type), four = empty({4 * s.channels}, type);
+  const auto run = [&]<class T>() {
+    kernels::batch_norm_apply<T>(in.data_as<T>(), y.data_as<T>(), s, saved.mean.data_as<double>(),
+                                 scale.data_as<double>(), b.data_as<double>(), four.data_as<T>());
+  };
+  dispatch(float_types{}, type, "batch_norm", run);
+  return dense_keeping(y, result);
+}
+
+// Sums of g and of g (x - mean) by channel: [2, c].
+inline tensor batch_norm_sums(const tensor& g, const tensor& x, const batch_norm_saved& saved) {
+  const kernels::batch_norm_sizes s = batch_norm_sizes_of(x);
+  tensor sums = empty({2, s.channels}, f64);
+  tensor workspace = empty({kernels::batch_norm_workspace(s)}, f64);
+  const auto run = [&]<class T>() {
+    double* sum = sums.data_as<double>();
+    kernels::batch_norm_sums<T>(g.data_as<T>(), x.data_as<T>(), s, saved.mean.data_as<double>(),
+                                sum, sum + s.channels, workspace.data_as<double>());
+  };
+  dispatch(float_types{}, x.dtype(), "batch_norm", run);
+  return sums;
+}
+
+// The gradients of x, weight and bias; in training the statistics are functions of x too.
+inline std::array<tensor, 5> batch_norm_backward(backward_context& c, const tensor& gradient,
+                                                 const batch_norm_saved& saved, bool training) {
+  const dtype type = gradient.dtype() == f64 ? f64 : f32;
+  const bool sums_wanted = c.wants(1) || c.wants(2) || training;
+  const bool reads_x = training || c.wants(1);
+  const tensor original = reads_x ? c.in(0) : gradient;
+  const tensor x = batch_norm_input(original, type), g = dense_like(gradient, x, type);
+  const kernels::batch_norm_sizes s = batch_norm_sizes_of(x);
+  const index_t n = s.channels;
+  const double* rstd = saved.rstd.data_as<double>();
+  const tensor sums = sums_wanted ? batch_norm_sums(g, x, saved) : tensor();
+  std::array<tensor, 5> d;
+  if (c.wants(1)) {
+    tensor w = empty({n}, f64);
+    const double* product = sums.data_as<double>() + n;
+    for (index_t i = 0; i < n; ++i) w.data_as<double>()[i] = product[i] * rstd[i];
+    d[1] = dense_as(w, c.in_type(1));
+  }
+  if (c.wants(2)) d[2] = dense_as(alias(sums, {n}, {1}), c.in_type(2));
+  if (!c.wants(0)) return d;
+  const tensor w = channel_values(c.in(1), n, 1);
+  tensor table = empty({3, n}, f64), five = empty({5 * n}, type), dx = empty_like(x, type);
+  double *slope = table.data_as<double>(), *along = slope + n, *shift = along + n;
+  const double count = static_cast<double>(s.count());
+  for (index_t i = 0; i < n; ++i) {
+    slope[i] = w.data_as<double>()[i] * rstd[i];
+    if (!training) continue;
+    const double* sum = sums.data_as<double>();
+    along[i] = -slope[i] * rstd[i] * rstd[i] * sum[n + i] / count;
+    shift[i] = -slope[i] * sum[i] / count;
+  }
+  const kernels::batch_norm_slopes k{saved.mean.data_as<double>(), slope,
+                                     training ? along : nullptr, shift};
+  const auto run = [&]<class T>() {
+    kernels::batch_norm_input_gradient<T>(g.data_as<T>(), x.data_as<T>(), dx.data_as<T>(), s, k,
+                                          five.data_as<T>());
+  };
+  dispatch(float_types{}, type, "batch_norm", run);
+  d[0] = dense_keeping(dx, c.in_type(0));
+  return d;
+}
+
+// running = (1 - momentum) running + momentum now, in its own dtype.
+inline void update_running(const tensor& running, const double* now, double momentum) {
+  if (!running.defined()) return;
+  const tensor before = dense_as(running, f64);
+  tensor after = empty(running.shape(), f64);
+  for (index_t i = 0; i < running.numel(); ++i) {
+    after.data_as<double>()[i] = (1 - momentum) * before.data_as<double>()[i] + momentum * now[i];
+  }
+  kernels::copy(running.shape(), operand_of(running), operand_of(after));
+}
+
+inline index_list but_channels(index_t rank) {
+  index_list over{0};
+  for (index_t i = 2; i < rank; ++i) over.push_back(i);
+  return over;
+}
+
+inline void check_batch_norm(const tensor& x, std::initializer_list<const tensor*> by_channel) {
+  floating_compute_type("batch_norm", x);
+  if (x.rank() < 2) {
+    raise<shape_error>("batch_norm: takes [n, c] or [n, c, ...]; got ", x);
+  }
+  for (const tensor* w : by_channel) check_channels("batch_norm", x, *w);
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::inline ADZE_ISA {
+
+// Training: statistics of the batch.
+struct batch_norm_op {
+  double momentum = 0.1;
+  double eps = 1e-5;
+  detail::batch_norm_saved saved{};
+  static constexpr std::string_view name = "batch_norm";
+  static constexpr numeric precision = numeric::wide;
+  static constexpr auto reads =
+      gradient_reads(values::input(0) | values::input(1), values::input(0) | values::input(1),
+                     values::input(0) | values::input(2), values::nothing, values::nothing);
+  static constexpr value_set keeps = values::input(3) | values::input(4);
+  static constexpr value_set writes = values::input(3) | values::input(4);
+  static constexpr std::string_view axes = "nc...,c,c,c,c->nc...";
+
+  shape result(const shape& x, const shape&, const shape&, const shape&, const shape&) const {
+    return x;
+  }
+  tensor forward(const tensor& x, const tensor& w, const tensor& b, const tensor& running_mean,
+                 const tensor& running_var) {
+    detail::check_batch_norm(x, {&w, &b, &running_mean, &running_var});
+    const dtype type = x.dtype() == f64 ? f64 : f32;
+    const tensor in = detail::batch_norm_input(x, type);
+    const kernels::batch_norm_sizes s = detail::batch_norm_sizes_of(in);
+    if (s.count() == 1) {
+      raise<shape_error>("batch_norm: training needs more than one value per channel; got ", x,
+                         "; take a larger batch or eval() mode");
+    }
+    saved.mean = empty({s.channels}, f64);
+    saved.rstd = empty({s.channels}, f64);
+    tensor var = empty({s.channels}, f64);
+    tensor workspace = empty({kernels::batch_norm_workspace(s)}, f64);
+    const auto run = [&]<class T>() {
+      kernels::batch_norm_moments<T>(in.data_as<T>(), s, saved.mean.data_as<double>(),
+                                     var.data_as<double>(), workspace.data_as<double>());
+    };
+    dispatch(float_types{}, type, name, run);
+    const double count = static_cast<double>(s.count());
+    for (index_t i = 0; i < s.channels; ++i) {
+      double& squares = var.data_as<double>()[i];
+      saved.rstd.data_as<double>()[i] = 1 / std::sqrt(squares / std::max(count, 1.0) + eps);
+      squares /= count - 1;
+    }
+    if (!detail::state.recomputing && s.count() > 1) {
+      detail::update_running(running_mean, saved.mean.data_as<double>(), momentum);
+      detail::update_running(running_var, var.data_as<double>(), momentum);
+    }
+    return detail::batch_norm_apply(in, saved, w, b, x.dtype());
+  }
+  std::array<tensor, 5> backward(backward_context& c, const tensor& g) const {
+    return detail::batch_norm_backward(c, g, saved, true);
+  }
+  tensor composed(const tensor& x, const tensor& w, const tensor& b, const tensor&,
+                  const tensor&) const {
+    return detail::weighed(detail::normalized(x, detail::but_channels(x.rank()), eps, true),
+                           detail::by_channel(w, x.rank()), detail::by_channel(b, x.rank()));
+  }
+};
+
+// Evaluation: running statistics, which are constants. Nothing is updated.
+struct batch_norm_eval_op {
+  double eps = 1e-5;
+  detail::batch_norm_saved saved{};
+  static constexpr std::string_view name = "batch_norm_eval";
+  static constexpr numeric precision = numeric::wide;
+  static constexpr auto reads =
+      gradient_reads(values::input(1), values::input(0) | values::input(1), values::input(2),
+                     values::nothing, values::nothing);
+  static constexpr value_set keeps = values::input(3) | values::input(4);
+  static constexpr std::string_view axes = "nc...,c,c,c,c->nc...";
+
+  shape result(const shape& x, const shape&, const shape&, const shape&, const shape&) const {
+    return x;
+  }
+  tensor forward(const tensor& x, const tensor& w, const tensor& b, const tensor& running_mean,
+                 const tensor& running_var) {
+    detail::check_batch_norm(x, {&w, &b, &running_mean, &running_var});
+    saved = {detail::f64_copy(running_mean), detail::f64_copy(running_var)};
+    double* v = saved.rstd.data_as<double>();
+    for (index_t i = 0; i < saved.rstd.numel(); ++i) v[i] = 1 / std::sqrt(v[i] + eps);
+    const tensor in = detail::batch_norm_input(x, x.dtype() == f64 ? f64 : f32);
+    return detail::batch_norm_apply(in, saved, w, b, x.dtype());
+  }
+  std::array<tensor, 5> backward(backward_context& c, const tensor& g) const {
+    if (!c.create()) return detail::batch_norm_backward(c, g, saved, false);
+    const index_t rank = g.rank();
+    const tensor scale = detail::by_channel(cast(saved.rstd, g.dtype()), rank);
+    const tensor mean = detail::by_channel(cast(saved.mean, g.dtype()), rank);
+    std::array<tensor, 5> d;
+    if (c.wants(0)) d[0] = detail::weighed(g * scale, detail::by_channel(c.in(1), rank), {});
+    if (c.wants(1)) d[1] = sum(g * (c.in(0) - mean) * scale, detail::but_channels(rank));
+    if (c.wants(2)) d[2] = sum(g, detail::but_channels(rank));
+    return d;
+  }
+};
+
+// y = (x - mean) / sqrt(variance + eps) weight + bias by channel (axis 1) of [n, c, ...]
+// (Ioffe, Szegedy 2015). Training takes mean and biased variance of the batch and updates the
+// running ones: running = (1 - momentum) running + momentum now, with the unbiased variance; not
+// for an empty batch, nor when a checkpoint recomputes. Otherwise the running ones are used. All of
+// weight, bias and, in training, the running statistics may be undefined. Gradient as for
+// layer_norm; in evaluation that of a scale and a shift. Row-major or channels-last, any floating
+// dtype, 16-bit ones computed in f32. Throws shape_error, also in training with a single value per
+// channel.
+inline tensor batch_norm(const tensor& x, const tensor& weight, const tensor& bias,
+                         const tensor& running_mean, const tensor& running_var,
+                         const batch_norm_options& o) {
+  if (o.training) {
+    return record(batch_norm_op{o.momentum, o.eps}, x, weight, bias, running_mean, running_var);
+  }
+  if (!running_mean.defined() || !running_var.defined()) {
+    raise<value_error>("batch_norm: evaluation needs running_mean and running_var; got ",
+                       running_mean, " and ", running_var, "; training = true uses the batch's");
+  }
+  return record(batch_norm_eval_op{o.eps}, x, weight, bias, running_mean, running_var);
+}
+
+}  // namespace adze::inline ADZE_ISA
+
+// What the gradients above call.
+#include <adze/ops/layout.hpp>
+#include <adze/ops/pointwise.hpp>
+#include <adze/ops/reduce.hpp>
