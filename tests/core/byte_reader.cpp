@@ -30,6 +30,7 @@ TEST_CASE("byte_reader: reading past the end names file and offset and moves not
                        "are left; is it truncated?",
                        io_error);
   CHECK(in.offset() == 5);
+  CHECK_THROWS_AS(in.take(3, "one too many"), io_error);
   CHECK_THROWS_AS(in.take(-1, "negative"), io_error);
   CHECK_THROWS_AS(in.take(std::numeric_limits<index_t>::max(), "huge"), io_error);
   CHECK_THROWS_WITH_AS(in.finish(),

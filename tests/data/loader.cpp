@@ -151,6 +151,19 @@ TEST_CASE("loader: random numbers differ by example, epoch, stage and seed, not 
   CHECK(draw(2, 0, first, 0, 0) != base);
 }
 
+TEST_CASE("loader: transforms run in order and know their stage and their batch") {
+  std::vector<index_t> stages;
+  const transform record = [&](batch& b, const batch_place& place) {
+    stages.push_back(place.stage);
+    CHECK(place.seed == 4);
+    CHECK(place.epoch == 2);
+    CHECK(std::equal(place.indices.begin(), place.indices.end(), b.y.data_as<std::int64_t>()));
+  };
+  const loader l(numbered(5), {.batch_size = 3, .seed = 4, .transforms = {record, record, record}});
+  CHECK(walk(l, 2).size() == 2);
+  CHECK(stages == std::vector<index_t>{0, 1, 2, 0, 1, 2});
+}
+
 TEST_CASE("loader: an exception in a transform reaches the consumer at its own batch") {
   for (index_t workers = 0; workers <= 3; ++workers) {
     const transform fails = [](batch&, const batch_place& place) {
