@@ -36,13 +36,14 @@ struct reduce_loops {
   }
 };
 
-// Finishes n results, for instance divides a sum: slots are double.
-using finish_slots = void (*)(const void* functor, double* acc, const double* centers, index_t n);
+// Finishes n results, for instance divides a sum; not called for integers.
+using finish_slots = void (*)(const void* data, double* acc, const double* centers, index_t n);
 
 struct reduction {
   const reduce_loops* loops = nullptr;
   const void* functor = nullptr;
   finish_slots finish = nullptr;
+  const void* finish_data = nullptr;
   dtype compute = dtype::f32;  // f32, f64 or i64
   std::uint32_t folded = 0;    // one bit per axis that goes away
   operand y{};                 // strides along the axes of x; those of folded axes do not count

@@ -198,7 +198,7 @@ class reduce_run {
     }
     if (r_.finish != nullptr) {
       double centers[reduce_width];
-      r_.finish(r_.functor, &acc->real, load_centers(u, centers), u.n);
+      r_.finish(r_.finish_data, &acc->real, load_centers(u, centers), u.n);
     }
     store_row(r_.y.type, y, step, u.n, &acc->real);
   }

@@ -48,10 +48,15 @@ inline dims folded_strides(const shape& x, std::uint32_t folded) {
   return d;
 }
 
+// What folds without members are called on.
+inline constexpr struct {
+} without_members{};
+
 struct fold_options {
   const kernels::reduce_loops* loops = &kernels::folds::loops<kernels::folds::sum>;
-  const void* functor = nullptr;  // the loops of plain sums read none
+  const void* functor = nullptr;  // for folds with members
   kernels::finish_slots finish = nullptr;
+  const void* finish_data = nullptr;
   dtype result = f32;
   const tensor* center = nullptr;  // f64, row-major over the axes left
 };
@@ -62,8 +67,9 @@ inline tensor fold(const tensor& x, std::uint32_t folded, const shape& to, const
   tensor y = empty(to, o.result);
   const dims strides = folded_strides(x.shape(), folded);
   kernels::reduction r{.loops = o.loops,
-                       .functor = o.functor,
+                       .functor = o.functor != nullptr ? o.functor : &without_members,
                        .finish = o.finish,
+                       .finish_data = o.finish_data,
                        .compute = !is_floating(x.dtype()) ? i64
                                   : x.dtype() == f64      ? f64
                                                           : f32,
@@ -131,7 +137,7 @@ struct mean_op {
     detail::need_floating(x, name);
     const double n = count(x.shape(), over);
     return detail::fold(x, detail::folded_axes(x.shape(), over, name), result(x.shape()),
-                        {.functor = &n, .finish = detail::divide_slots, .result = x.dtype()});
+                        {.finish = detail::divide_slots, .finish_data = &n, .result = x.dtype()});
   }
   tensor backward(backward_context& c, const tensor& g) const {
     return detail::spread(g / count(c.in_shape(0), over), over, keep, c.in_shape(0), name);
@@ -182,5 +188,7 @@ inline tensor sum_to(const tensor& x, const shape& sizes) {
 }  // namespace adze::inline ADZE_ISA
 
 // What the gradients above call, and the rest of the family.
+#include <adze/ops/extremes.hpp>
 #include <adze/ops/layout.hpp>
 #include <adze/ops/pointwise.hpp>
+#include <adze/ops/statistics.hpp>
