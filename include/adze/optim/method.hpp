@@ -1,0 +1,259 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// optimizer_of<Method>: parameter groups, states and checkpoints around an update rule. A method
+// gives its options, the names and checks of them, which states it keeps, and the rule of one
+// parameter at one step; the pass over memory is kernels/optim.hpp.
+#include <cmath>
+
+#include <adze/autograd/accumulate.hpp>
+#include <adze/kernels/optim.hpp>
+#include <adze/optim/optimizer.hpp>
+#include <adze/tensor/layout.hpp>
+
+namespace adze::optim::detail::inline ADZE_ISA {
+
+// When a rule is applied: the first step of a parameter is 1; `fresh` states were made for it.
+struct step_moment {
+  index_t step = 1;
+  bool fresh = false;
+};
+
+inline const tensor& gradient_of(const tensor& p) {
+  static const tensor none;
+  auto* owner = static_cast<adze::detail::node*>(p.impl().owner);
+  return owner != nullptr && owner->leaf ? adze::detail::leaf_of(owner).gradient : none;
+}
+
+// Elements of both lie in the same order without gaps, so that they can be walked as one row.
+inline bool same_order(const tensor& a, const tensor& b) {
+  if (a.is_contiguous() && b.is_contiguous()) return true;
+  if (!is_dense(a) || !is_dense(b)) return false;
+  for (index_t i = 0; i < a.rank(); ++i) {
+    const auto axis = static_cast<std::size_t>(i);
+    if (a.shape()[i] > 1 && a.strides()[axis] != b.strides()[axis]) return false;
+  }
+  return true;
+}
+
+// y = x, element by element, whatever the layouts and dtypes.
+inline void copy_values(tensor& y, const tensor& x) {
+  kernels::copy(y.shape(), adze::detail::operand_of(y), adze::detail::operand_of(x));
+}
+
+// No atomic addition: whoever changes the same tensor at the same time has a race anyway.
+inline void changed_in_place(const tensor& x) {
+  std::atomic<std::uint32_t>& version = x.impl().store->version;
+  version.store(version.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+// States are kept in double for double parameters, else in float.
+inline dtype state_type(const tensor& p) { return p.dtype() == f64 ? f64 : f32; }
+
+inline tensor filled_state(const tensor& p, double value) {
+  tensor s = empty_like(p, state_type(p));
+  kernels::copy(s.shape(), adze::detail::operand_of(s), {&value, f64, {}});
+  return s;
+}
+
+// "sgd: lr must be at least 0; got -1". NaN is refused too.
+inline void check_at_least(std::string_view method, std::string_view name, double x, double low) {
+  if (!(x >= low)) {
+    raise<value_error>(method, ": ", name, " must be at least ", low, "; got ", x);
+  }
+}
+inline void check_beta(std::string_view method, std::string_view name, double x) {
+  if (!(x >= 0.0 && x < 1.0)) {
+    raise<value_error>(method, ": ", name, " must be in [0, 1); got ", x);
+  }
+}
+
+}  // namespace adze::optim::detail::inline ADZE_ISA
+
+namespace adze::optim::inline ADZE_ISA {
+
+template <class Method> class optimizer_of final : public optimizer {
+ public:
+  using options_type = typename Method::options;
+
+  // Errors: value_error for an empty list, a tensor given twice or an option out of its range;
+  // state_error for a tensor that is not a leaf; dtype_error for one that is not floating.
+  explicit optimizer_of(std::vector<tensor> parameters, const options_type& o = {}) {
+    add_group(std::move(parameters), o);
+  }
+
+  // More parameters, with options of their own.
+  void add_group(std::vector<tensor> parameters, const options_type& o = {}) {
+    Method::check(o);
+    append(std::move(parameters), Method::name);
+    options_.push_back(o);
+    records_.resize(parameters_.size());
+  }
+
+  // The options of a group, to read or to change between steps.
+  options_type& options(index_t group = 0) { return options_[checked(group)]; }
+  const options_type& options(index_t group = 0) const { return options_[checked(group)]; }
+
+  double& lr(index_t group = 0) override { return options(group).lr; }
+  double* momentum(index_t group = 0) override { return Method::momentum(options(group)); }
+
+  void step() override {
+    items_.clear();
+    stand_ins_.clear();
+    std::size_t i = 0;
+    for (std::size_t g = 0; g < ends_.size(); ++g) collect(options_[g], i, ends_[g]), i = ends_[g];
+    run();
+    for (stand_in& s : stand_ins_) {
+      if (!is_dense(s.parameter)) detail::copy_values(s.parameter, s.work);
+    }
+    stand_ins_.clear();
+  }
+
+  saved_state state_dict() const override;
+  void load_state_dict(const saved_state& from) override;
+
+ private:
+  using rule = typename Method::rule;
+  using item = kernels::update_item<rule>;
+  struct stand_in {
+    tensor parameter, work, gradient;
+  };
+  struct record {
+    index_t step = 0;
+    std::array<tensor, kernels::max_states> states{};
+  };
+
+  // Items of the parameters begin..end that have gradients. All memory is had before a count moves.
+  void collect(const options_type& o, std::size_t begin, std::size_t end) {
+    detail::step_moment last{0, false};
+    rule r{};
+    for (std::size_t i = begin; i < end; ++i) {
+      const tensor& g = detail::gradient_of(parameters_[i]);
+      if (!g.defined()) continue;
+      const bool fresh = make_states(records_[i], parameters_[i], o);
+      item x = item_of(parameters_[i], g, records_[i]);
+      const detail::step_moment now{++records_[i].step, fresh};
+      if (now.step != last.step || now.fresh != last.fresh) r = Method::make_rule(o, now);
+      last = now;
+      x.rule = r;
+      items_.push_back(x);
+      detail::changed_in_place(parameters_[i]);
+    }
+  }
+
+  bool make_states(record& s, const tensor& p, const options_type& o) const {
+    bool fresh = false;
+    for (std::size_t k = 0; k < Method::states.size(); ++k) {
+      if (s.states[k].defined() || !Method::keeps(o, k)) continue;
+      s.states[k] = detail::filled_state(p, Method::initial(o));
+      fresh = true;
+    }
+    return fresh;
+  }
+
+  item item_of(const tensor& p, const tensor& g, const record& s) {
+    const tensor* parameter = &p;
+    const tensor* gradient = &g;
+    if (!detail::same_order(p, g)) make_stand_ins(parameter, gradient);
+    item x{};
+    x.parameter = parameter->impl().data;
+    x.gradient = gradient->impl().data;
+    for (std::size_t k = 0; k < Method::states.size(); ++k) {
+      if (s.states[k].defined()) x.states[k] = s.states[k].impl().data;
+    }
+    x.parameter_type = p.dtype();
+    x.gradient_type = g.dtype();
+    x.count = p.numel();
+    return x;
+  }
+
+  // Where the layouts of parameter and gradient differ, or the parameter has gaps, dense copies
+  // work in their places.
+  [[gnu::noinline]] void make_stand_ins(const tensor*& p, const tensor*& g) {
+    tensor parameter = is_dense(*p) ? *p : adze::detail::dense_copy(*p);
+    tensor gradient = *g;
+    if (!detail::same_order(parameter, *g)) {
+      gradient = empty_like(parameter, g->dtype());
+      detail::copy_values(gradient, *g);
+    }
+    stand_ins_.push_back({*p, std::move(parameter), std::move(gradient)});
+    p = &stand_ins_.back().work;
+    g = &stand_ins_.back().gradient;
+  }
+
+  void run() {
+    if constexpr (requires { Method::run(std::span<item>(items_)); }) {
+      Method::run(std::span<item>(items_));
+    } else {
+      kernels::update(std::span<item>(items_));
+    }
+  }
+
+  static std::string state_name(std::size_t i, std::string_view what) {
+    return text("state.", i, ".", what);
+  }
+  static std::string group_name(std::size_t g, std::string_view what) {
+    return text("param_groups.", g, ".", what);
+  }
+
+  std::vector<options_type> options_;
+  std::vector<record> records_;  // one per parameter
+  // Of the present step; members, so that their memory is used again.
+  std::vector<item> items_;
+  std::vector<stand_in> stand_ins_;
+};
+
+template <class Method> saved_state optimizer_of<Method>::state_dict() const {
+  saved_state s;
+  for (std::size_t i = 0; i < records_.size(); ++i) {
+    if (records_[i].step == 0) continue;
+    s.numbers.emplace_back(state_name(i, "step"), static_cast<double>(records_[i].step));
+    for (std::size_t k = 0; k < Method::states.size(); ++k) {
+      const tensor& x = records_[i].states[k];
+      if (x.defined()) {
+        s.tensors.emplace_back(state_name(i, Method::states[k]), adze::detail::dense_copy(x));
+      }
+    }
+  }
+  for (std::size_t g = 0; g < ends_.size(); ++g) {
+    s.numbers.emplace_back(group_name(g, "params"),
+                           static_cast<double>(ends_[g] - (g == 0 ? 0 : ends_[g - 1])));
+    Method::visit(options_[g], [&](std::string_view name, auto value) {
+      s.numbers.emplace_back(group_name(g, name), static_cast<double>(value));
+    });
+  }
+  return s;
+}
+
+template <class Method> void optimizer_of<Method>::load_state_dict(const saved_state& from) {
+  detail::state_reader in(from, text(Method::name, ".load_state_dict"));
+  std::vector<options_type> options = options_;
+  std::vector<record> records(records_.size());
+  for (std::size_t g = 0; g < ends_.size(); ++g) {
+    const auto own = static_cast<index_t>(ends_[g] - (g == 0 ? 0 : ends_[g - 1]));
+    const index_t given = in.count(group_name(g, "params"));
+    if (own != given) {
+      raise<value_error>(Method::name, ".load_state_dict: group ", g, " has ", own,
+                         " parameters, but ", given, " in the state");
+    }
+    Method::visit(options[g], [&]<class T>(std::string_view name, T& value) {
+      value = static_cast<T>(in.number(group_name(g, name)));
+    });
+    Method::check(options[g]);
+  }
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    if (!in.has(state_name(i, "step"))) continue;
+    const tensor& p = parameters_[i];
+    records[i].step = in.count(state_name(i, "step"));
+    for (std::size_t k = 0; k < Method::states.size(); ++k) {
+      const std::string name = state_name(i, Method::states[k]);
+      if (!in.has(name)) continue;
+      records[i].states[k] = empty_like(p, detail::state_type(p));
+      detail::copy_values(records[i].states[k], in.like(name, p.shape(), detail::state_type(p)));
+    }
+  }
+  in.done();
+  options_ = std::move(options);
+  records_ = std::move(records);
+}
+
+}  // namespace adze::optim::inline ADZE_ISA
