@@ -58,7 +58,7 @@ struct plane_shift {
                     static_cast<std::size_t>(kept * pixel));
       }
     }
-    std::memcpy(plane, spare.data(), spare.size());
+    std::copy(spare.begin(), spare.end(), plane);
   }
 };
 
