@@ -89,19 +89,19 @@ class backward_run {
     }
     n->mark = id_;
     order_.push_back(n);
-    if (n->leaf && !request_.capturing) claim(n);
+    if (n->leaf) claim(n);
   }
 
+  // The slots of a leaf serve one run at a time, also when grad() does not add to `.grad`.
   void claim(node* n) {
     leaf_data& leaf = leaf_of(n);
-    const std::uint64_t before = leaf.user.exchange(thread_tag(), std::memory_order_acquire);
-    if (before == 0) {
+    std::uint64_t user = 0;
+    if (leaf.user.compare_exchange_strong(user, thread_tag(), std::memory_order_acquire)) {
       leaf.run = id_;
-    } else if (before != thread_tag()) {
-      leaf.user.store(before);
-      raise<state_error>("backward: another thread is accumulating into the same leaf (",
+    } else if (user != thread_tag()) {
+      raise<state_error>("backward: another thread runs back to the same leaf (",
                          n->slots()[0].type, n->slots()[0].sizes,
-                         "); run one after the other, or use grad()");
+                         "); run one after the other, or give each thread its own leaves");
     }
   }
 
@@ -146,7 +146,10 @@ class backward_run {
     check_saved(n);
     results out;
     backward_context c(n, request_.create, request_.capturing ? id_ : 0);
+    const bool anomaly = std::exchange(state.anomaly, false);  // name n, not an op it is made of
     node_gradients(n, c, out);
+    state.anomaly = anomaly;
+    if (anomaly) check_finite(*n->info, out, "backward");
     deliver(n, c, out);
     for (std::uint32_t k = 0; k < n->outputs; ++k) n->slots()[k].gradient = tensor();
     if (!request_.retain && n->saved_count > 0) free_saved(n);
@@ -176,7 +179,6 @@ class backward_run {
   }
 
   void deliver(node* n, const backward_context& c, results& out) {
-    if (state.anomaly) check_finite(*n->info, out, "backward");
     if (out.count != n->inputs) {
       raise<shape_error>(n->info->name, ": backward returned ", out.count, " gradients for ",
                          n->inputs, " inputs");
