@@ -16,6 +16,7 @@
 #include <adze/core/error.hpp>
 #include <adze/fwd.hpp>
 #include <adze/report/format.hpp>
+#include <adze/report/smooth.hpp>
 
 namespace adze::report {
 
@@ -63,7 +64,8 @@ class progress {
   void step(double loss, index_t items) {
     ++step_;
     items_ += items;
-    smooth(loss);
+    last_loss_ = loss;
+    mean_loss_.add(loss);
     if (options_.style == progress_style::silent) return;
     const double now = options_.clock();
     if (options_.style == progress_style::bar) {
@@ -93,19 +95,11 @@ class progress {
   }
 
   double seconds() const { return options_.clock() - start_; }
-  // Mean of the losses so far, where a step weighs 2 % less than the one after it.
-  double smoothed_loss() const { return weight_ > 0 ? weighted_loss_ / weight_ : std::nan(""); }
+  // The mean that the lines show; NaN before the first finite loss.
+  double smoothed_loss() const { return mean_loss_.value(); }
 
  private:
   static constexpr const char* clear_line = "\r\x1b[K";
-
-  void smooth(double loss) {
-    constexpr double keep = 0.98;
-    last_loss_ = loss;
-    if (!std::isfinite(loss)) return;  // shown at once, but no poison for the mean
-    weighted_loss_ = keep * weighted_loss_ + (1 - keep) * loss;
-    weight_ = keep * weight_ + (1 - keep);
-  }
 
   double fraction() const {
     if (options_.steps == 0) return 0;
@@ -126,12 +120,11 @@ class progress {
     return "epoch " + now + "/" + total;
   }
 
+  // The mean, but a loss that is not finite shows at once.
   std::string loss_text() const {
-    if (weight_ == 0 && std::isfinite(last_loss_)) return "";
-    std::array<char, 64> buffer{};
-    std::snprintf(buffer.data(), buffer.size(), "  loss %.4f",
-                  std::isfinite(last_loss_) ? smoothed_loss() : last_loss_);
-    return buffer.data();
+    const double shown = std::isfinite(last_loss_) ? smoothed_loss() : last_loss_;
+    if (step_ == 0 && std::isnan(shown)) return "";
+    return "  loss " + (std::isfinite(shown) ? format_fixed(shown, 4) : to_text(shown));
   }
 
   std::string rate_text(double now) const {
@@ -216,8 +209,7 @@ class progress {
   index_t epoch_ = 0;
   index_t step_ = 0;
   index_t items_ = 0;
-  double weighted_loss_ = 0;
-  double weight_ = 0;
+  smooth_mean mean_loss_;
   double last_loss_ = 0;
   double start_ = 0;
   double epoch_start_ = 0;
