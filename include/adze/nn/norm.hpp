@@ -1,0 +1,194 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Normalisation layers: nn::batch_norm2d bn{{.channels = 16}}; nn::layer_norm ln{{.sizes = {512}}};
+// Names, first values and running statistics are PyTorch's.
+#include <adze/nn/linear.hpp>
+#include <adze/ops/norm.hpp>
+
+namespace adze::nn {
+
+struct batch_norm_layer_options {
+  index_t channels = 0;
+  double eps = 1e-5;
+  double momentum = 0.1;
+  bool affine = true;  // weight and bias
+  bool track = true;   // running statistics for evaluation; without, batches normalise themselves
+  dtype type = f32;
+};
+
+struct layer_norm_options {
+  shape sizes{};  // of the last axes
+  double eps = 1e-5;
+  bool affine = true;
+  bool bias = true;
+  dtype type = f32;
+};
+
+struct rms_norm_options {
+  shape sizes{};
+  double eps = 1e-6;
+  bool affine = true;
+  dtype type = f32;
+};
+
+struct group_norm_options {
+  index_t groups = 1, channels = 0;
+  double eps = 1e-5;
+  bool affine = true;
+  dtype type = f32;
+};
+
+struct instance_norm_options {
+  index_t channels = 0;
+  double eps = 1e-5;
+  bool affine = false;
+  dtype type = f32;
+};
+
+}  // namespace adze::nn
+
+namespace adze::detail::inline ADZE_ISA {
+
+inline void start_norm(tensor& weight, tensor* bias, const shape& sizes, dtype type) {
+  weight = ones(sizes, type).set_requires_grad();
+  if (bias != nullptr) *bias = zeros(sizes, type).set_requires_grad();
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::nn::inline ADZE_ISA {
+
+// What batch_norm1d and batch_norm2d share. In training each call moves the running statistics.
+struct batch_norm_layer {
+  batch_norm_layer_options options{};
+  tensor weight{}, bias{}, running_mean{}, running_var{}, num_batches_tracked{};
+  bool training = true;
+
+  explicit batch_norm_layer(const batch_norm_layer_options& o) : options(o) {
+    detail::check_layer_size("nn::batch_norm", "channels", o.channels);
+    if (o.affine) detail::start_norm(weight, &bias, {o.channels}, o.type);
+    if (!o.track) return;
+    running_mean = zeros({o.channels}, o.type);
+    running_var = ones({o.channels}, o.type);
+    num_batches_tracked = zeros({}, i64);
+  }
+  void visit(auto&& f) {
+    f("weight", weight);
+    f("bias", bias);
+    f("running_mean", buffer{running_mean});
+    f("running_var", buffer{running_var});
+    f("num_batches_tracked", buffer{num_batches_tracked});
+    f("training", training);
+  }
+
+ protected:
+  tensor normalized(const tensor& x) const {
+    const bool own = training || !running_mean.defined();
+    const tensor y =
+        batch_norm(x, weight, bias, running_mean, running_var,
+                   {.training = own, .momentum = options.momentum, .eps = options.eps});
+    if (training && num_batches_tracked.defined() && !detail::state.recomputing) {
+      tensor count = num_batches_tracked;
+      init::constant_(count, count.item() + 1);
+    }
+    return y;
+  }
+};
+
+// [n, channels] or [n, channels, l].
+struct batch_norm1d : batch_norm_layer {
+  using batch_norm_layer::batch_norm_layer;
+  tensor operator()(const tensor& x) const {
+    if (x.rank() != 2 && x.rank() != 3) {
+      raise<shape_error>("nn::batch_norm1d: takes [n, c] or [n, c, l]; got ", x);
+    }
+    return normalized(x);
+  }
+};
+
+// [n, channels, h, w].
+struct batch_norm2d : batch_norm_layer {
+  using batch_norm_layer::batch_norm_layer;
+  tensor operator()(const tensor& x) const {
+    if (x.rank() != 4) raise<shape_error>("nn::batch_norm2d: takes [n, c, h, w]; got ", x);
+    return normalized(x);
+  }
+};
+
+// Over the last axes, whose sizes are given.
+struct layer_norm {
+  layer_norm_options options{};
+  tensor weight{}, bias{};
+
+  explicit layer_norm(const layer_norm_options& o) : options(o) {
+    detail::check_layer_size("nn::layer_norm", "the number of axes", o.sizes.rank());
+    if (o.affine) detail::start_norm(weight, o.bias ? &bias : nullptr, o.sizes, o.type);
+  }
+  tensor operator()(const tensor& x) const {
+    return adze::layer_norm(x, options.sizes.rank(), weight, bias, options.eps);
+  }
+  void visit(auto&& f) {
+    f("weight", weight);
+    f("bias", bias);
+  }
+};
+
+struct rms_norm {
+  rms_norm_options options{};
+  tensor weight{};
+
+  explicit rms_norm(const rms_norm_options& o) : options(o) {
+    detail::check_layer_size("nn::rms_norm", "the number of axes", o.sizes.rank());
+    if (o.affine) detail::start_norm(weight, nullptr, o.sizes, o.type);
+  }
+  tensor operator()(const tensor& x) const {
+    return adze::rms_norm(x, options.sizes.rank(), weight, options.eps);
+  }
+  void visit(auto&& f) { f("weight", weight); }
+};
+
+// [n, channels, ...].
+struct group_norm {
+  group_norm_options options{};
+  tensor weight{}, bias{};
+
+  explicit group_norm(const group_norm_options& o) : options(o) {
+    detail::check_layer_size("nn::group_norm", "channels", o.channels);
+    detail::check_layer_size("nn::group_norm", "groups", o.groups);
+    if (o.channels % o.groups != 0) {
+      raise<value_error>("nn::group_norm: groups must divide the channels; got ", o.groups, " and ",
+                         o.channels);
+    }
+    if (o.affine) detail::start_norm(weight, &bias, {o.channels}, o.type);
+  }
+  tensor operator()(const tensor& x) const {
+    return adze::group_norm(x, options.groups, weight, bias, options.eps);
+  }
+  void visit(auto&& f) {
+    f("weight", weight);
+    f("bias", bias);
+  }
+};
+
+// [n, channels, h, w]; without running statistics, and as in PyTorch without weights by default.
+struct instance_norm2d {
+  instance_norm_options options{};
+  tensor weight{}, bias{};
+
+  explicit instance_norm2d(const instance_norm_options& o) : options(o) {
+    detail::check_layer_size("nn::instance_norm2d", "channels", o.channels);
+    if (o.affine) detail::start_norm(weight, &bias, {o.channels}, o.type);
+  }
+  tensor operator()(const tensor& x) const {
+    if (x.rank() != 4 || x.shape()[1] != options.channels) {
+      raise<shape_error>("nn::instance_norm2d: takes [n, ", options.channels, ", h, w]; got ", x);
+    }
+    return instance_norm(x, weight, bias, options.eps);
+  }
+  void visit(auto&& f) {
+    f("weight", weight);
+    f("bias", bias);
+  }
+};
+
+}  // namespace adze::nn::inline ADZE_ISA

@@ -1,0 +1,62 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Pooling layers: nn::max_pool2d{{.kernel = 2}}. Sizes are one number or {height, width}.
+#include <adze/nn/size_2d.hpp>
+#include <adze/ops/pool.hpp>
+
+namespace adze::nn {
+
+struct max_pool2d_options {
+  size_2d kernel = 2, stride = 0, padding = 0, dilation = 1;  // stride 0: that of the kernel
+  bool ceil_mode = false;
+};
+struct avg_pool2d_options {
+  size_2d kernel = 2, stride = 0, padding = 0;
+  bool ceil_mode = false;
+  bool count_include_pad = true;
+};
+struct adaptive_pool2d_options {
+  size_2d out = 1;  // size of the result
+};
+
+}  // namespace adze::nn
+
+namespace adze::nn::inline ADZE_ISA {
+
+struct max_pool2d {
+  max_pool2d_options options{};
+  explicit max_pool2d(const max_pool2d_options& o = {}) : options(o) {}
+  tensor operator()(const tensor& x) const {
+    return adze::max_pool2d(x, {.kernel = options.kernel,
+                                .stride = options.stride,
+                                .padding = options.padding,
+                                .dilation = options.dilation,
+                                .ceil_mode = options.ceil_mode});
+  }
+};
+
+struct avg_pool2d {
+  avg_pool2d_options options{};
+  explicit avg_pool2d(const avg_pool2d_options& o = {}) : options(o) {}
+  tensor operator()(const tensor& x) const {
+    return adze::avg_pool2d(x, {.kernel = options.kernel,
+                                .stride = options.stride,
+                                .padding = options.padding,
+                                .ceil_mode = options.ceil_mode,
+                                .count_include_pad = options.count_include_pad});
+  }
+};
+
+struct adaptive_avg_pool2d {
+  adaptive_pool2d_options options{};
+  explicit adaptive_avg_pool2d(const adaptive_pool2d_options& o = {}) : options(o) {}
+  tensor operator()(const tensor& x) const { return adze::adaptive_avg_pool2d(x, options.out); }
+};
+
+struct adaptive_max_pool2d {
+  adaptive_pool2d_options options{};
+  explicit adaptive_max_pool2d(const adaptive_pool2d_options& o = {}) : options(o) {}
+  tensor operator()(const tensor& x) const { return adze::adaptive_max_pool2d(x, options.out); }
+};
+
+}  // namespace adze::nn::inline ADZE_ISA
