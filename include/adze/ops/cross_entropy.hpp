@@ -1,0 +1,250 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Cross-entropy from logits, fused for class indices, and the negative log-likelihood. Definitions,
+// reductions and edge cases are PyTorch's. Other losses are in loss.hpp.
+#include <adze/kernels/cross_entropy.hpp>
+#include <adze/ops/dense.hpp>
+
+namespace adze::detail::inline ADZE_ISA {
+
+// The axis of the classes: 1, or 0 where there is no batch.
+inline index_t class_axis(const tensor& x) { return x.rank() == 1 ? 0 : 1; }
+
+// x [n, c, ...] as dense rows [n, ..., c].
+inline tensor class_rows(const tensor& x, dtype type) {
+  if (x.rank() <= 2) return dense_as(x, type);
+  shape sizes = x.shape().erased(1);
+  sizes = sizes.inserted(sizes.rank(), x.shape()[1]);
+  dims strides{};
+  strides[0] = x.strides()[0];
+  for (index_t i = 2; i < x.rank(); ++i) {
+    strides[static_cast<std::size_t>(i - 1)] = x.strides()[static_cast<std::size_t>(i)];
+  }
+  strides[static_cast<std::size_t>(x.rank() - 1)] = x.strides()[1];
+  return dense_as(alias(x, sizes, strides), type);
+}
+// Rows [n, ..., c] as [n, c, ...] over the same memory.
+inline tensor from_class_rows(const tensor& rows, const shape& sizes) {
+  if (sizes.rank() <= 2) return rows;
+  dims strides{};
+  strides[0] = rows.strides()[0];
+  strides[1] = 1;
+  for (index_t i = 2; i < sizes.rank(); ++i) {
+    strides[static_cast<std::size_t>(i)] = rows.strides()[static_cast<std::size_t>(i - 1)];
+  }
+  return alias(rows, sizes, strides);
+}
+
+// Shapes, dtypes and the range of class indices; returns them dense.
+inline tensor checked_classes(std::string_view op, const tensor& x, const tensor& target,
+                              const tensor& weight, index_t ignore_index) {
+  if (x.rank() == 0) raise<shape_error>(op, ": needs an axis of classes; got ", x);
+  const index_t axis = class_axis(x), classes = x.shape()[axis];
+  if (!is_integral(target.dtype())) {
+    raise<dtype_error>(op, ": class indices must be integers; got ", target,
+                       "; probabilities must have the shape of the logits ", x.shape());
+  }
+  if (target.shape() != x.shape().erased(axis)) {
+    raise<shape_error>(op, ": the target must have the shape of the input without axis ", axis,
+                       "; input ", x, ", target ", target);
+  }
+  if (weight.defined() && weight.shape() != shape{classes}) {
+    raise<shape_error>(op, ": needs one weight per class; input ", x, ", weight ", weight);
+  }
+  const tensor t = dense_as(target, i64);
+  const std::int64_t* p = t.data_as<std::int64_t>();
+  for (index_t i = 0; i < t.numel(); ++i) {
+    if ((p[i] < 0 || p[i] >= classes) && p[i] != ignore_index) {
+      raise<value_error>(op, ": class ", p[i], " at position ", i, " is outside 0..", classes - 1,
+                         "; input ", x, "; ignore_index is ", ignore_index);
+    }
+  }
+  return t;
+}
+
+inline tensor reduce_loss(const tensor& loss, reduction reduce) {
+  if (reduce == reduction::none) return loss;
+  return reduce == reduction::sum ? sum(loss) : mean(loss);
+}
+
+// The definition in public ops, from log-probabilities.
+inline tensor loss_of_classes(const tensor& log_p, const tensor& target, const tensor& weight,
+                              index_t ignore_index, double smoothing, reduction reduce) {
+  const index_t axis = class_axis(log_p), classes = log_p.shape()[axis];
+  const tensor ignored = target == static_cast<double>(ignore_index);
+  const tensor safe = where(ignored, 0.0, cast(target, i64));
+  const tensor of_target =
+      weight.defined() ? reshape(index_select(weight, 0, reshape(safe, {-1})), target.shape())
+                       : tensor();
+  tensor loss = -squeeze(gather(log_p, axis, unsqueeze(safe, axis)), axis);
+  if (weight.defined()) loss = loss * of_target;
+  if (smoothing != 0) {
+    shape wide;
+    for (index_t i = 0; i < log_p.rank(); ++i) wide = wide.inserted(i, i == axis ? classes : 1);
+    const tensor all = weight.defined() ? log_p * reshape(weight, wide) : log_p;
+    loss = loss * (1.0 - smoothing) - sum(all, {axis}) * (smoothing / static_cast<double>(classes));
+  }
+  loss = where(ignored, 0.0, loss);
+  if (reduce != reduction::mean) return reduce_loss(loss, reduce);
+  const tensor counted = cast(!ignored, log_p.dtype());
+  return sum(loss) / sum(weight.defined() ? counted * of_target : counted);
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::inline ADZE_ISA {
+
+struct cross_entropy_op {
+  index_t ignore_index = -100;
+  double label_smoothing = 0.0;
+  reduction reduce = reduction::mean;
+  tensor statistics{};  // [2, rows]: shift and scale of each row's softmax
+  double denominator = 1.0;
+
+  static constexpr std::string_view name = "cross_entropy";
+  static constexpr numeric precision = numeric::wide;
+  static constexpr value_set all = values::input(0) | values::input(1) | values::input(2);
+  static constexpr auto reads = gradient_reads(all, values::nothing, values::nothing);
+
+  shape result(const shape&, const shape& target, const shape&) const {
+    return reduce == reduction::none ? target : shape{};
+  }
+
+  tensor forward(const tensor& x, const tensor& target, const tensor& weight) {
+    const dtype type = detail::floating_compute_type(name, x);
+    const tensor t = detail::checked_classes(name, x, target, weight, ignore_index);
+    return detail::dense_as(type == f32 ? run<float>(x, t, weight) : run<double>(x, t, weight),
+                            x.dtype());
+  }
+
+  std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
+    const tensor x = c.in(0), t = detail::dense_as(c.in(1), i64);
+    const tensor d = statistics.dtype() == f32 ? slope<float>(x, t, c.in(2), g)
+                                               : slope<double>(x, t, c.in(2), g);
+    return {detail::from_class_rows(detail::dense_as(d, x.dtype()), x.shape()), {}, {}};
+  }
+
+  tensor composed(const tensor& x, const tensor& target, const tensor& weight) const {
+    return detail::loss_of_classes(log_softmax(x, detail::class_axis(x)), target, weight,
+                                   ignore_index, label_smoothing, reduce);
+  }
+
+ private:
+  template <class T>
+  kernels::cross_entropy_rows<T> rows_of(const tensor& logits, const tensor& target,
+                                         const tensor& weight, tensor& stats) const {
+    const index_t rows = target.numel();
+    return {.rows = rows,
+            .classes = logits.shape().back(),
+            .logits = logits.data_as<T>(),
+            .target = target.data_as<std::int64_t>(),
+            .weight = weight.defined() ? weight.data_as<T>() : nullptr,
+            .ignore_index = ignore_index,
+            .smoothing = label_smoothing,
+            .shift = stats.data_as<T>(),
+            .scale = stats.data_as<T>() + rows};
+  }
+
+  template <class T> tensor run(const tensor& x, const tensor& target, const tensor& weight) {
+    const tensor logits = detail::class_rows(x, dtype_of<T>);
+    const tensor w = weight.defined() ? detail::dense_as(weight, dtype_of<T>) : tensor();
+    statistics = empty({2, target.numel()}, dtype_of<T>);
+    const auto a = rows_of<T>(logits, target, w, statistics);
+    tensor loss = empty(target.shape(), dtype_of<T>);
+    kernels::cross_entropy_losses(a, loss.data_as<T>());
+    if (reduce == reduction::none) return loss;
+    double total = 0.0, counted = 0.0;
+    for (index_t i = 0; i < a.rows; ++i) {
+      total += static_cast<double>(loss.data_as<T>()[i]);
+      if (a.target[i] != ignore_index) counted += static_cast<double>(a.weight_of(a.target[i]));
+    }
+    denominator = reduce == reduction::mean ? counted : 1.0;
+    tensor y = empty({}, dtype_of<T>);
+    *y.data_as<T>() = static_cast<T>(total / denominator);
+    return y;
+  }
+
+  template <class T>
+  tensor slope(const tensor& x, const tensor& target, const tensor& weight, const tensor& g) const {
+    const tensor logits = detail::class_rows(x, dtype_of<T>);
+    const tensor w = weight.defined() ? detail::dense_as(weight, dtype_of<T>) : tensor();
+    tensor stats = statistics;
+    const auto a = rows_of<T>(logits, target, w, stats);
+    tensor d = empty(logits.shape(), dtype_of<T>);
+    if (reduce == reduction::none) {
+      const tensor each = detail::dense_as(g, dtype_of<T>);
+      kernels::cross_entropy_slopes(a, each.data_as<T>(), 1, d.data_as<T>());
+    } else {
+      const T each = static_cast<T>(g.item<double>() / denominator);
+      kernels::cross_entropy_slopes(a, &each, 0, d.data_as<T>());
+    }
+    return d;
+  }
+};
+
+// Cross-entropy of logits [n, c] or [n, c, ...] (or [c]) with either class indices, integers of
+// shape [n, ...], or probabilities of the shape of the logits. With p = softmax(logits) over c:
+//   indices:       l_i = -(1 - e) w_t log p_t - e / c sum_j w_j log p_j; 0 where t = ignore_index
+//   probabilities: l_i = -sum_j w_j q_j log p_j, q = (1 - e) target + e / c
+// with e = label_smoothing and w = weight (1 by default). `mean` divides the sum by that of the
+// weights of the targets that count (indices; NaN where none does) or by the number of rows
+// (probabilities). Gradients: logits, and probabilities. f16 and bf16 are computed in f32.
+// Errors: shape_error, dtype_error; value_error for a class outside 0..c-1 and for e outside 0..1;
+// state_error for a weight that requires grad.
+inline tensor cross_entropy(const tensor& logits, const tensor& target,
+                            const cross_entropy_options& o) {
+  if (!(o.label_smoothing >= 0.0 && o.label_smoothing <= 1.0)) {
+    raise<value_error>("cross_entropy: label_smoothing must be in 0..1; got ", o.label_smoothing);
+  }
+  if (o.weight.requires_grad()) {
+    raise<state_error>("cross_entropy: the weight has no gradient; got ", o.weight,
+                       " that requires grad; detach it");
+  }
+  if (!is_floating(target.dtype())) {
+    return record(cross_entropy_op{o.ignore_index, o.label_smoothing, o.reduce}, logits, target,
+                  o.weight);
+  }
+  if (logits.rank() == 0 || target.shape() != logits.shape()) {
+    raise<shape_error>("cross_entropy: probabilities must have the shape of the logits; logits ",
+                       logits, ", target ", target, "; class indices are i64");
+  }
+  const index_t axis = detail::class_axis(logits), classes = logits.shape()[axis];
+  tensor q = target;
+  if (o.label_smoothing != 0) {
+    q = q * (1.0 - o.label_smoothing) + o.label_smoothing / static_cast<double>(classes);
+  }
+  if (o.weight.defined()) {
+    if (o.weight.shape() != shape{classes}) {
+      raise<shape_error>("cross_entropy: needs one weight per class; logits ", logits, ", weight ",
+                         o.weight);
+    }
+    shape wide;
+    for (index_t i = 0; i < logits.rank(); ++i) wide = wide.inserted(i, i == axis ? classes : 1);
+    q = q * reshape(o.weight, wide);
+  }
+  const tensor loss = -sum(log_softmax(logits, axis) * q, {axis});
+  return detail::reduce_loss(loss, o.reduce);
+}
+
+// -w_t log_p_t for log-probabilities [n, c, ...] and class indices [n, ...]; options, reductions
+// and errors as in cross_entropy, without label smoothing.
+inline tensor nll_loss(const tensor& log_probabilities, const tensor& target,
+                       const cross_entropy_options& o) {
+  if (o.label_smoothing != 0) {
+    raise<value_error>("nll_loss: has no label smoothing; got ", o.label_smoothing,
+                       "; cross_entropy takes logits and has");
+  }
+  detail::checked_classes("nll_loss", log_probabilities, target, o.weight, o.ignore_index);
+  return detail::loss_of_classes(log_probabilities, target, o.weight, o.ignore_index, 0.0,
+                                 o.reduce);
+}
+
+}  // namespace adze::inline ADZE_ISA
+
+// What the definitions above call.
+#include <adze/ops/compare.hpp>
+#include <adze/ops/gather.hpp>
+#include <adze/ops/layout.hpp>
+#include <adze/ops/pointwise.hpp>
+#include <adze/ops/reduce.hpp>
+#include <adze/ops/softmax.hpp>

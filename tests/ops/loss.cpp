@@ -1,0 +1,295 @@
+// Every loss but cross-entropy against its formula written out per element, with all reductions,
+// gradients twice, edge cases and texts of errors.
+#include <cmath>
+#include <functional>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <adze/autograd/gradcheck.hpp>
+#include <adze/ops/loss.hpp>
+
+#include "numbers.hpp"
+
+namespace adze {
+namespace {
+
+using namespace test;
+
+constexpr reduction all_reductions[] = {reduction::mean, reduction::sum, reduction::none};
+
+std::vector<double> reduced(const std::vector<double>& losses, reduction reduce) {
+  if (reduce == reduction::none) return losses;
+  double total = 0;
+  for (const double l : losses) total += l;
+  return {reduce == reduction::sum ? total : total / static_cast<double>(losses.size())};
+}
+
+using formula = std::function<double(double, double)>;
+using loss_function = std::function<tensor(const tensor&, const tensor&, reduction)>;
+
+// loss(x, t) is formula per element, for all reductions; its gradients are right, twice.
+void check_loss(const loss_function& loss, const formula& f, const tensor& x, const tensor& t) {
+  const auto a = numbers(x), b = numbers(t);
+  std::vector<double> each;
+  for (std::size_t i = 0; i < a.size(); ++i) each.push_back(f(a[i], b[i]));
+  for (const reduction reduce : all_reductions) {
+    CHECK(distance(numbers(loss(x, t, reduce)), reduced(each, reduce)) < 1e-12);
+    const auto call = [&](const std::vector<tensor>& in) { return loss(in[0], in[1], reduce); };
+    CHECK_MESSAGE(gradcheck(call, {x, t}).ok, gradcheck(call, {x, t}).where);
+    CHECK_MESSAGE(gradgradcheck(call, {x, t}).ok, gradgradcheck(call, {x, t}).where);
+  }
+}
+
+tensor leaf_of(const std::vector<double>& values, const shape& sizes) {
+  tensor x = tensor_f64(values, sizes);
+  x.set_requires_grad();
+  return x;
+}
+tensor signs(const shape& sizes) {
+  tensor t = empty(sizes, f64);
+  for (index_t i = 0; i < t.numel(); ++i) t.data_as<double>()[i] = i % 3 == 1 ? -1 : 1;
+  return t;
+}
+
+}  // namespace
+
+TEST_CASE("mse, l1, smooth l1 and huber equal their formulas") {
+  const tensor x = leaf({3, 7}, 2.0), t = leaf({3, 7}, 1.5, 0.9);
+  check_loss(
+      mse_loss, [](double a, double b) { return (a - b) * (a - b); }, x, t);
+  check_loss(
+      l1_loss, [](double a, double b) { return std::abs(a - b); }, x, t);
+  for (const double beta : {0.0, 0.5, 1.0, 2.0}) {
+    check_loss([=](const tensor& a, const tensor& b,
+                   reduction r) { return smooth_l1_loss(a, b, beta, r); },
+               [=](double a, double b) {
+                 const double d = std::abs(a - b);
+                 return d < beta ? 0.5 * d * d / beta : d - 0.5 * beta;
+               },
+               x, t);
+  }
+  for (const double delta : {0.5, 1.0, 2.0}) {
+    check_loss(
+        [=](const tensor& a, const tensor& b, reduction r) { return huber_loss(a, b, delta, r); },
+        [=](double a, double b) {
+          const double d = std::abs(a - b);
+          return d <= delta ? 0.5 * d * d : delta * (d - 0.5 * delta);
+        },
+        x, t);
+  }
+}
+
+TEST_CASE("mse of long, transposed and 16-bit tensors; the same bits for any threads") {
+  const tensor x = smooth({70, 1500}, f32), t = smooth({70, 1500}, f32, 1.0, 0.5);
+  double expected = 0;
+  const auto a = numbers(x), b = numbers(t);
+  for (std::size_t i = 0; i < a.size(); ++i) expected += (a[i] - b[i]) * (a[i] - b[i]);
+  const int before = threads();
+  set_threads(1);
+  const float one = mse_loss(x, t, reduction::sum).item<float>();
+  set_threads(4);
+  const float four = mse_loss(x, t, reduction::sum).item<float>();
+  set_threads(before);
+  CHECK(one == four);
+  CHECK(one == doctest::Approx(expected).epsilon(1e-6));
+  CHECK(mse_loss(transpose(x), transpose(t), reduction::sum).item() ==
+        doctest::Approx(expected).epsilon(1e-6));
+  tensor low = cast(x, bf16);
+  low.set_requires_grad();
+  const tensor y = mse_loss(low, cast(t, bf16));
+  CHECK(y.dtype() == bf16);
+  backward(y);
+  CHECK(low.grad().dtype() == bf16);
+  const double scale = 2.0 / static_cast<double>(x.numel());
+  CHECK(distance(numbers(low.grad()),
+                 numbers((cast(low, f64) - cast(cast(t, bf16), f64)) * scale)) < 1e-7);
+}
+
+TEST_CASE("binary cross-entropy equals its formula, with weights, on probabilities and logits") {
+  const tensor p = leaf_of(numbers(smooth({4, 5}, f64, 0.45) + 0.5), {4, 5});
+  const tensor t = leaf_of(numbers(smooth({4, 5}, f64, 0.4, 0.9) + 0.5), {4, 5});
+  const tensor x = leaf({4, 5}, 6.0), w = smooth({4, 5}, f64, 0.3) + 0.8;
+  const tensor v = smooth({5}, f64, 0.5, 0.2) + 1.5;
+  for (const bool weighted : {false, true}) {
+    const bce_options base{weighted ? w : tensor(), {}, {}};
+    std::size_t k = 0;
+    const auto weight = [&] { return weighted ? numbers(w)[k++ % 20] : 1.0; };
+    check_loss(
+        [&](const tensor& a, const tensor& b, reduction r) {
+          return binary_cross_entropy(a, b, {base.weight, {}, r});
+        },
+        [&](double a, double b) {
+          return -weight() * (b * std::log(a) + (1 - b) * std::log(1 - a));
+        },
+        p, t);
+    for (const bool positive : {false, true}) {
+      std::size_t i = 0;
+      k = 0;
+      check_loss(
+          [&](const tensor& a, const tensor& b, reduction r) {
+            return binary_cross_entropy_with_logits(a, b,
+                                                    {base.weight, positive ? v : tensor(), r});
+          },
+          [&](double a, double b) {
+            const double s = 1 / (1 + std::exp(-a)), c = positive ? numbers(v)[i++ % 5] : 1.0;
+            return -weight() * (c * b * std::log(s) + (1 - b) * std::log(1 - s));
+          },
+          x, t);
+    }
+  }
+}
+
+TEST_CASE("binary cross-entropy at the ends: logarithms stop at -100, logits do not overflow") {
+  tensor p = leaf_of({0, 1, 0, 1}, {4});
+  const tensor_f64 t{0, 1, 1, 0};
+  const tensor y = binary_cross_entropy(p, t, {.reduce = reduction::none});
+  CHECK(numbers(y) == std::vector<double>{0, 0, 100, 100});
+  backward(sum(y));
+  CHECK(numbers(p.grad()) == std::vector<double>{0, 0, -1e12, 1e12});
+  tensor x = leaf_of({-1000, 1000, 1000, -1000}, {4});
+  const tensor z = binary_cross_entropy_with_logits(x, t, {.reduce = reduction::none});
+  CHECK(numbers(z) == std::vector<double>{0, 0, 0, 0});
+  const tensor_f64 wrong{1, 0, 0, 1};
+  const tensor u = binary_cross_entropy_with_logits(
+      x, wrong, {.positive_weight = tensor_f64{2}, .reduce = reduction::none});
+  CHECK(numbers(u) == std::vector<double>{2000, 1000, 1000, 2000});
+  backward(sum(u));
+  CHECK(numbers(x.grad()) == std::vector<double>{-2, 1, 1, -2});
+}
+
+TEST_CASE("kl_div equals its formula; targets of 0 add nothing") {
+  const tensor x = leaf({3, 4}, 2.0);
+  const tensor q = leaf_of(numbers(smooth({3, 4}, f64, 0.4, 0.9) + 0.5), {3, 4});
+  const tensor log_q = leaf({3, 4}, 1.0, 0.9);
+  for (const bool logarithm : {false, true}) {
+    check_loss([=](const tensor& a, const tensor& b,
+                   reduction r) { return kl_div(a, b, {.log_target = logarithm, .reduce = r}); },
+               [=](double a, double b) {
+                 return logarithm ? std::exp(b) * (b - a) : b * (std::log(b) - a);
+               },
+               x, logarithm ? log_q : q);
+    const tensor& t = logarithm ? log_q : q;
+    const tensor whole = kl_div(x, t, {.log_target = logarithm, .reduce = reduction::sum});
+    CHECK(kl_div(x, t, {.log_target = logarithm, .batch_mean = true}).item() ==
+          doctest::Approx(whole.item() / 3));
+  }
+  CHECK(kl_div(tensor_f64{-1, -2}, tensor_f64{0, 1}, {.reduce = reduction::sum}).item() == 2.0);
+}
+
+TEST_CASE("cosine similarity and its loss equal their formulas") {
+  const tensor a = leaf({3, 4}, 1.5), b = leaf({3, 4}, 1.0, 0.9);
+  const auto x = numbers(a), y = numbers(b);
+  std::vector<double> cosine;
+  for (std::size_t i = 0; i < 3; ++i) {
+    double dot = 0, aa = 0, bb = 0;
+    for (std::size_t j = 0; j < 4; ++j) {
+      dot += x[i * 4 + j] * y[i * 4 + j];
+      aa += x[i * 4 + j] * x[i * 4 + j];
+      bb += y[i * 4 + j] * y[i * 4 + j];
+    }
+    cosine.push_back(dot / std::sqrt(aa * bb));
+  }
+  CHECK(distance(numbers(cosine_similarity(a, b)), cosine) < 1e-12);
+  CHECK(distance(numbers(cosine_similarity(transpose(a), transpose(b), 0)), cosine) < 1e-12);
+  CHECK(cosine_similarity(unsqueeze(a, 1), unsqueeze(b, 0), -1).shape() == shape{3, 3});
+  const auto similar = [](const std::vector<tensor>& in) {
+    return cosine_similarity(in[0], in[1]);
+  };
+  CHECK(gradcheck(similar, {a, b}).ok);
+  CHECK(gradgradcheck(similar, {a, b}).ok);
+  for (const double margin : {0.0, -0.9}) {
+    const tensor_f64 t{1, -1, -1};
+    std::vector<double> each;
+    for (std::size_t i = 0; i < 3; ++i) {
+      each.push_back(i == 0 ? 1 - cosine[i] : std::max(0.0, cosine[i] - margin));
+    }
+    for (const reduction reduce : all_reductions) {
+      const margin_options o{.margin = margin, .reduce = reduce};
+      CHECK(distance(numbers(cosine_embedding_loss(a, b, t, o)), reduced(each, reduce)) < 1e-11);
+      const auto f = [&](const std::vector<tensor>& in) {
+        return cosine_embedding_loss(in[0], in[1], t, o);
+      };
+      CHECK(gradcheck(f, {a, b}).ok);
+    }
+  }
+  tensor zero = leaf_of({0, 0}, {1, 2});
+  const tensor none = cosine_similarity(zero, tensor_f64{{1, 2}});
+  CHECK(none.item() == 0.0);
+  backward(none);
+  for (const double g : numbers(zero.grad())) CHECK(std::isfinite(g));
+}
+
+TEST_CASE("triplet, hinge and ranking losses equal their formulas") {
+  const tensor a = leaf({5, 3}), b = leaf({5, 3}, 1.0, 0.8), c = leaf({5, 3}, 1.0, 1.9);
+  for (const double p : {1.0, 2.0, 3.0}) {
+    for (const double margin : {0.2, 1.0}) {
+      const auto distance_of = [&](const tensor& other, std::size_t i) {
+        double s = 0;
+        for (std::size_t j = 0; j < 3; ++j) {
+          s += std::pow(std::abs(numbers(a)[i * 3 + j] - numbers(other)[i * 3 + j] + 1e-6), p);
+        }
+        return std::pow(s, 1 / p);
+      };
+      std::vector<double> each;
+      for (std::size_t i = 0; i < 5; ++i) {
+        each.push_back(std::max(0.0, distance_of(b, i) - distance_of(c, i) + margin));
+      }
+      for (const reduction reduce : all_reductions) {
+        const margin_options o{.margin = margin, .p = p, .reduce = reduce};
+        CHECK(distance(numbers(triplet_margin_loss(a, b, c, o)), reduced(each, reduce)) < 1e-12);
+        const auto f = [&](const std::vector<tensor>& in) {
+          return triplet_margin_loss(in[0], in[1], in[2], o);
+        };
+        CHECK_MESSAGE(gradcheck(f, {a, b, c}).ok, gradcheck(f, {a, b, c}).where);
+      }
+    }
+  }
+  const tensor t = signs({5, 3});
+  check_loss([](const tensor& x, const tensor& y,
+                reduction r) { return hinge_embedding_loss(x, y, {.margin = 0.7, .reduce = r}); },
+             [](double x, double y) { return y == 1 ? x : std::max(0.0, 0.7 - x); }, a, t);
+  const auto sign = numbers(t);
+  std::size_t i = 0;
+  check_loss(
+      [&](const tensor& x, const tensor& y, reduction r) {
+        return margin_ranking_loss(x, y, t, {.margin = 0.3, .reduce = r});
+      },
+      [&](double x, double y) { return std::max(0.0, -sign[i++ % 15] * (x - y) + 0.3); }, a, b);
+}
+
+TEST_CASE("losses of nothing: a mean is NaN, a sum is 0") {
+  const tensor e = empty({0, 3});
+  CHECK(std::isnan(mse_loss(e, e).item()));
+  CHECK(mse_loss(e, e, reduction::sum).item() == 0.0);
+  CHECK(std::isnan(l1_loss(e, e).item()));
+  CHECK(mse_loss(e, e, reduction::none).shape() == shape{0, 3});
+  CHECK(binary_cross_entropy(e, e, {.reduce = reduction::sum}).item() == 0.0);
+  CHECK(mse_loss(tensor_f64(shape{}), tensor_f64(shape{})).rank() == 0);
+}
+
+TEST_CASE("losses say what does not fit") {
+  const tensor x = smooth({4, 1}, f32), t = smooth({4}, f32);
+  CHECK_THROWS_WITH_AS(mse_loss(x, t),
+                       "mse_loss: input and target must have the same shape; input f32[4,1], "
+                       "target f32[4]; reshape one of them",
+                       shape_error);
+  CHECK_THROWS_WITH_AS(l1_loss(x, smooth({1, 1}, f32)),
+                       "l1_loss: input and target must have the same shape; input f32[4,1], "
+                       "target f32[1,1]; expand one of them",
+                       shape_error);
+  CHECK_THROWS_WITH_AS(binary_cross_entropy(tensor_f32{0.5F, 1.5F}, tensor_f32{0, 1}),
+                       "binary_cross_entropy: probabilities must be in 0..1; got f32[2] with "
+                       "others; binary_cross_entropy_with_logits takes any number",
+                       value_error);
+  CHECK_THROWS_AS(binary_cross_entropy(tensor_f64{std::nan("")}, tensor_f64{0}), value_error);
+  CHECK_THROWS_AS(binary_cross_entropy(t, t, {.positive_weight = t}), value_error);
+  CHECK_THROWS_AS(smooth_l1_loss(t, t, -1.0), value_error);
+  CHECK_THROWS_AS(huber_loss(t, t, 0.0), value_error);
+  CHECK_THROWS_AS(mse_loss(tensor_i64{1}, tensor_i64{1}), dtype_error);
+  CHECK_THROWS_AS(kl_div(smooth({}), smooth({}), {.batch_mean = true}), shape_error);
+  CHECK_THROWS_AS(cosine_embedding_loss(x, x, x), shape_error);
+  CHECK_THROWS_AS(cosine_similarity(x, x, 2), shape_error);
+}
+
+}  // namespace adze
