@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// Changes in place: values, gradients equal to the op out of place, and what must throw: leaves,
+// stale handles and views, saved values, shared memory.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <adze/autograd/backward.hpp>
+#include <adze/ops/inplace.hpp>
+
+#include "checks.hpp"
+
+namespace adze {
+namespace {
+
+using namespace test;
+
+// One op in place and out of place.
+struct pattern {
+  std::string name;
+  std::function<void(tensor& y, const tensor& x)> in_place;
+  std::function<tensor(const tensor& y, const tensor& x)> out_of_place;
+};
+
+const std::vector<pattern>& patterns() {
+  using T = const tensor&;
+  static const std::vector<pattern> all{
+      {"add_", [](tensor& y, T x) { add_(y, x); }, [](T y, T x) { return y + x; }},
+      {"add_ number", [](tensor& y, T) { add_(y, 1.5); }, [](T y, T) { return y + 1.5; }},
+      {"sub_", [](tensor& y, T x) { sub_(y, x); }, [](T y, T x) { return y - x; }},
+      {"mul_", [](tensor& y, T x) { mul_(y, x); }, [](T y, T x) { return y * x; }},
+      {"mul_ number", [](tensor& y, T) { mul_(y, -0.5); }, [](T y, T) { return y * -0.5; }},
+      {"div_", [](tensor& y, T x) { div_(y, x); }, [](T y, T x) { return y / x; }},
+      {"copy_", [](tensor& y, T x) { copy_(y, x); }, [](T y, T x) { return y * 0.0 + x; }},
+      {"fill_", [](tensor& y, T) { fill_(y, 2.5); }, [](T y, T) { return y * 0.0 + 2.5; }},
+      {"zero_", [](tensor& y, T) { zero_(y); }, [](T y, T) { return y * 0.0; }},
+      {"clamp_", [](tensor& y, T) { clamp_(y, -0.4, 0.6); },
+       [](T y, T) { return clamp(y, -0.4, 0.6); }},
+      {"relu_", [](tensor& y, T) { relu_(y); }, [](T y, T) { return relu(y); }},
+  };
+  return all;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("in place gives the values and the gradients of the op out of place") {
+  for (const pattern& p : patterns()) {
+    CAPTURE(p.name);
+    for (const shape& sizes : {shape{3, 4}, shape{4}, shape{}}) {  // of x: it broadcasts
+      const auto run = [&](bool in_place) {
+        tensor a = leaf({3, 4}, 1.0, 0.2), b = leaf(sizes, 1.0, 0.9);
+        tensor y = a * 2.0;
+        const tensor before = y;
+        if (in_place) {
+          p.in_place(y, b);
+          CHECK(y.data() == before.data());
+        } else {
+          y = p.out_of_place(y, b);
+        }
+        const tensor loss = sum(square(y) + y * a);
+        backward(loss);
+        const tensor db = b.grad().defined() ? b.grad() : zeros(sizes, f64);
+        return std::vector<tensor>{y, a.grad(), db};
+      };
+      const auto in = run(true), out = run(false);
+      for (std::size_t i = 0; i < in.size(); ++i) CHECK(distance(in[i], out[i]) < 1e-14);
+    }
+  }
+  CHECK(live_nodes() == 0);
+}
+
+TEST_CASE("leaves that require grad, and views of them, change only under no_grad") {
+  for (const pattern& p : patterns()) {
+    CAPTURE(p.name);
+    const tensor x = smooth({2, 3}, f64, 1.0, 0.9);
+    tensor a = leaf({2, 3}), view = reshape(a, {3, 2}), cut = detach(a);
+    const tensor old = clone(cut);
+    CHECK_THROWS_AS(p.in_place(a, x), state_error);
+    CHECK_THROWS_AS(p.in_place(view, reshape(x, {3, 2})), state_error);
+    CHECK_THROWS_AS(p.in_place(cut, x), state_error);
+    CHECK(distance(cut, old) == 0.0);
+    CHECK(a.version() == 0);
+    {
+      const no_grad guard;
+      p.in_place(a, x);
+    }
+    CHECK(distance(detach(a), p.out_of_place(old, x)) < 1e-15);
+    CHECK(a.is_leaf());
+    CHECK(a.requires_grad());
+    CHECK(a.version() == 1);
+  }
+  tensor frozen = leaf({2});
+  frozen.set_requires_grad(false);
+  add_(frozen, 1.0);  // wants no gradient at present
+  CHECK(frozen.version() == 1);
+}
+
+TEST_CASE("older copies and views throw on use after a change") {
+  for (const pattern& p : patterns()) {
+    CAPTURE(p.name);
+    const tensor a = leaf({2, 3}), x = leaf({2, 3}, 1.0, 0.9);
+    tensor y = a * 2.0;
+    const tensor copy = y, view = slice(y, 0, {0, 1}), turned = transpose(y);
+    p.in_place(y, x);
+    for (const tensor* stale : {&copy, &view, &turned}) {
+      CHECK(contains(message_of([&] { return sum(*stale); }), "through another handle or view"));
+    }
+    CHECK(sum(slice(y, 0, {0, 1})).numel() == 1);  // a new view of the changed handle
+  }
+}
+
+TEST_CASE("values saved for a gradient throw in backward when they were changed") {
+  for (const pattern& p : patterns()) {
+    CAPTURE(p.name);
+    const tensor a = leaf({2, 3}), x = leaf({2, 3}, 1.0, 0.9);
+    tensor y = a * 2.0;
+    const tensor saved = sum(square(y));  // reads y
+    p.in_place(y, x);
+    CHECK(contains(message_of([&] { backward(saved); }), "square: a value saved"));
+    tensor z = a * 2.0;
+    const tensor unsaved = sum(z * 3.0);  // reads nothing of z
+    p.in_place(z, x);
+    backward(unsaved);
+    CHECK(a.grad().as<double>()(0, 0) == 6.0);
+  }
+}
+
+TEST_CASE("a change through a view of a result is legal; the base must be taken again") {
+  for (const pattern& p : patterns()) {
+    CAPTURE(p.name);
+    const tensor a = leaf({2, 3}), x = leaf({3}, 1.0, 0.9);
+    const tensor y = a * 2.0, old = clone(detach(y));
+    tensor row = select(y, 0, 1);
+    p.in_place(row, x);
+    CHECK(row.data() == y.data_as<double>() + 3);
+    CHECK_THROWS_AS(sum(y), state_error);
+    CHECK(distance(detach(row), p.out_of_place(select(old, 0, 1), detach(x))) < 1e-15);
+  }
+}
+
+TEST_CASE(
+    "under no_grad a result changes and stays usable; an older copy of it is the same handle") {
+  for (const pattern& p : patterns()) {
+    CAPTURE(p.name);
+    const tensor a = leaf({2, 3});
+    tensor y = a * 2.0;
+    const tensor copy = y, view = slice(y, 0, {0, 1});
+    {
+      const no_grad guard;
+      p.in_place(y, smooth({2, 3}, f64, 1.0, 0.9));
+    }
+    backward(sum(copy));
+    CHECK(a.grad().as<double>()(1, 1) == 2.0);
+    CHECK_THROWS_AS(sum(view), state_error);
+    const no_grad guard;
+    tensor stale = view;
+    CHECK_THROWS_AS(add_(stale, 1.0), state_error);
+  }
+}
+
+TEST_CASE("the old value that the gradient of a change reads is kept aside") {
+  const tensor a = leaf({3}), b = leaf({3}, 1.0, 0.9);
+  for (const bool create : {false, true}) {
+    tensor y = a * 2.0;
+    mul_(y, b);  // d/db reads the old y
+    mul_(y, y);  // reads itself twice
+    div_(y, b);
+    const std::vector<tensor> leaves{a, b};
+    const auto g = grad(std::vector<tensor>{sum(y)}, leaves, {.create_graph = create});
+    const tensor da = a * b * 8.0, db = a * a * 4.0;
+    CHECK(distance(g[0], da) < 1e-14);
+    CHECK(distance(g[1], db) < 1e-14);
+    if (create) CHECK(distance(grad(sum(g[1]), a), a * 8.0) < 1e-13);
+  }
+}
+
+TEST_CASE("plain tensors of every dtype and layout") {
+  for (const dtype type : {f32, f64, f16, bf16, i8, u8, i32, i64}) {
+    CAPTURE(name_of(type));
+    tensor y = cast(arange(24), type);
+    y = transpose(reshape(y, {4, 6}));
+    const tensor expected = cast(y, f64) * 2.0 + cast(tensor_i64{1, 2, 3, 4}, f64);
+    mul_(y, 2.0);
+    add_(y, cast(tensor_i64{1, 2, 3, 4}, type));
+    CHECK(distance(y, expected) == 0.0);
+    CHECK(y.version() == 2);
+    sub_(y, y);
+    CHECK(distance(y, expected * 0.0) == 0.0);
+    fill_(y, 3.0);
+    CHECK(distance(y, expected * 0.0 + 3.0) == 0.0);
+  }
+  tensor none = zeros({0, 3});
+  add_(none, ones({3}));
+  CHECK(none.numel() == 0);
+}
+
+TEST_CASE("dtypes: x is cast to y, but floats do not go into integers") {
+  tensor y = cast(tensor_f32{1, 2}, f16);
+  add_(y, tensor_f32{0.25f, 0.5f});
+  CHECK(y.dtype() == f16);
+  CHECK(numbers(y) == std::vector<double>{1.25, 2.5});
+  const tensor x = leaf({2});
+  mul_(y, x);  // recorded: computed in f64, rounded to f16
+  CHECK(y.dtype() == f16);
+  backward(sum(cast(y, f64)));
+  CHECK(distance(x.grad(), tensor_f64{1.25, 2.5}) < 1e-15);
+  tensor whole = tensor_i32{1, 2};
+  CHECK(message_of([&] {
+          add_(whole, tensor_f32{1, 1});
+        }) == "add_: f32 cannot be stored in i32[2]; cast(x, i32) first");
+  CHECK_THROWS_AS(mul_(whole, 0.5), dtype_error);
+  CHECK_THROWS_AS(fill_(whole, 0.5), dtype_error);
+  CHECK_THROWS_AS(div_(whole, tensor_i32{1, 1}), dtype_error);
+  CHECK(numbers(whole) == std::vector<double>{1, 2});
+  CHECK(whole.version() == 0);
+}
+
+TEST_CASE("shapes and shared memory") {
+  tensor y = zeros({2, 3});
+  CHECK_THROWS_AS(add_(y, ones({4, 2, 3})), shape_error);
+  CHECK_THROWS_AS(copy_(y, ones({2, 1, 3})), shape_error);
+  CHECK_THROWS_AS(add_(y, ones({2})), shape_error);
+  tensor wide = expand(ones({3}), {2, 3});
+  CHECK_THROWS_AS(add_(wide, 1.0), value_error);
+  CHECK_THROWS_AS(zero_(wide), value_error);
+
+  const tensor all = arange(6.0);
+  tensor low = slice(all, 0, {0, 4}), high = slice(all, 0, {2, 6});
+  CHECK_THROWS_AS(add_(low, high), value_error);
+  CHECK(all.version() == 0);
+  tensor left = slice(all, 0, {0, 3});
+  add_(left, slice(all, 0, {3, 6}));  // no common element
+  CHECK(numbers(all) == std::vector<double>{3, 5, 7, 3, 4, 5});
+
+  tensor square_of = cast(reshape(arange(4), {2, 2}), f32);
+  add_(square_of, transpose(square_of));  // the same elements in another order: read before written
+  CHECK(numbers(square_of) == std::vector<double>{0, 3, 3, 6});
+  tensor rows = cast(reshape(arange(4), {2, 2}), f32);
+  copy_(rows, transpose(rows));
+  CHECK(numbers(rows) == std::vector<double>{0, 2, 1, 3});
+}
+
+}  // namespace adze
