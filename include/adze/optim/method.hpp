@@ -240,13 +240,14 @@ template <class Method> void optimizer_of<Method>::load_state_dict(const saved_s
     });
     Method::check(options[g]);
   }
-  for (std::size_t i = 0; i < records.size(); ++i) {
+  for (std::size_t i = 0, g = 0; i < records.size(); ++i) {
+    while (i == ends_[g]) ++g;
     if (!in.has(state_name(i, "step"))) continue;
     const tensor& p = parameters_[i];
     records[i].step = in.count(state_name(i, "step"));
     for (std::size_t k = 0; k < Method::states.size(); ++k) {
       const std::string name = state_name(i, Method::states[k]);
-      if (!in.has(name)) continue;
+      if (!in.has(name) && !Method::keeps(options[g], k)) continue;
       records[i].states[k] = empty_like(p, detail::state_type(p));
       detail::copy_values(records[i].states[k], in.like(name, p.shape(), detail::state_type(p)));
     }

@@ -39,7 +39,7 @@ struct step_lr {
 
 // Times gamma at each milestone.
 struct multi_step_lr {
-  std::vector<double> milestones;
+  std::vector<double> milestones{};
   double gamma = 0.1;
   void check() const {
     if (!std::is_sorted(milestones.begin(), milestones.end())) {
@@ -124,7 +124,7 @@ struct cosine_annealing_warm_restarts {
 
 // base times a function of the step.
 struct lambda_lr {
-  std::function<double(double t)> factor;
+  std::function<double(double t)> factor{};
   void check() const {
     if (factor == nullptr) raise<value_error>("lambda_lr: factor is empty; pass a function of t");
   }
@@ -133,8 +133,8 @@ struct lambda_lr {
 
 // One rule after another; rule i + 1 starts from its own 0 at milestone i.
 struct sequential_lr {
-  std::vector<lr_rule> schedules;
-  std::vector<double> milestones;
+  std::vector<lr_rule> schedules{};
+  std::vector<double> milestones{};
   void check() const {
     if (schedules.empty() || milestones.size() + 1 != schedules.size()) {
       raise<value_error>("sequential_lr: needs one milestone between two schedules; got ",
@@ -154,7 +154,7 @@ struct sequential_lr {
 // Each rule takes the rate of the one before as its base. PyTorch's ChainedScheduler, for rules
 // that multiply.
 struct chained_scheduler {
-  std::vector<lr_rule> schedules;
+  std::vector<lr_rule> schedules{};
   double operator()(double t, double base) const {
     for (const lr_rule& s : schedules) base = s(t, base);
     return base;

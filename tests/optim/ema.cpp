@@ -1,0 +1,121 @@
+#include <doctest/doctest.h>
+
+#include <adze/optim/ema.hpp>
+#include <adze/optim/sgd.hpp>
+
+#include "problem.hpp"
+
+namespace adze::optim::testing {
+namespace {
+
+void set_all(const std::vector<tensor>& all, double x) {
+  for (tensor p : all) {
+    const numbers v(static_cast<std::size_t>(p.numel()), x);
+    detail::copy_values(p, tensor_with(p.shape(), v, p.dtype()));
+  }
+}
+
+TEST_CASE("ema: follows the formula, with and without warm-up") {
+  for (const bool warm_up : {false, true}) {
+    sgd o(leaves(), {.lr = 0.1});
+    ema average(o.parameters(), {.decay = 0.9, .warm_up = warm_up});
+    std::vector<numbers> expected;
+    for (const tensor& p : o.parameters()) expected.push_back(values_of(p));
+    for (int t = 1; t <= 100; ++t) {
+      set_gradients(o.parameters(), t);
+      o.step();
+      average.update();
+      const double d = warm_up ? std::min(0.9, (1.0 + t) / (10.0 + t)) : 0.9;
+      for (std::size_t k = 0; k < expected.size(); ++k) {
+        const numbers p = values_of(o.parameters()[k]), a = values_of(average.averages()[k]);
+        for (std::size_t i = 0; i < p.size(); ++i) {
+          expected[k][i] = d * expected[k][i] + (1.0 - d) * p[i];
+          REQUIRE(std::abs(a[i] - expected[k][i]) <= 1e-12);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("ema: averages are swapped in, and the trained values back out") {
+  for (const dtype type : {f32, f64, f16}) {
+    const std::vector<tensor> all = leaves(type);
+    ema average(all, {.decay = 0.5});
+    set_all(all, 3.0);
+    average.update();
+    const std::vector<tensor> start = leaves(type);
+    std::vector<std::uint32_t> versions;
+    for (const tensor& p : all) versions.push_back(p.version());
+    average.swap_in();
+    CHECK(average.swapped_in());
+    for (std::size_t k = 0; k < all.size(); ++k) {
+      const numbers p = values_of(all[k]), s = values_of(start[k]);
+      for (std::size_t i = 0; i < p.size(); ++i) {
+        CHECK(p[i] == doctest::Approx((s[i] + 3.0) / 2).epsilon(type == f16 ? 1e-3 : 1e-6));
+      }
+      CHECK(all[k].version() == versions[k] + 1);
+    }
+    CHECK_THROWS_WITH_AS(average.update(),
+                         "ema.update: the averages are swapped in; call swap_out() first",
+                         state_error);
+    CHECK_THROWS_AS(average.swap_in(), state_error);
+    average.swap_out();
+    for (const tensor& p : all) {
+      for (const double x : values_of(p)) CHECK(x == 3.0);
+    }
+    CHECK_THROWS_WITH_AS(average.swap_out(), "ema.swap_out: nothing is swapped in; call swap_in()",
+                         state_error);
+  }
+}
+
+TEST_CASE("ema: averages of 16-bit parameters are kept in float") {
+  const tensor p = tensor_with({300}, numbers(300, 1.0), bf16);
+  ema average({p}, {.decay = 0.999});
+  tensor q = p;
+  detail::copy_values(q, tensor_with({300}, numbers(300, 2.0), bf16));
+  average.update();
+  CHECK(average.averages()[0].dtype() == f32);
+  CHECK(values_of(average.averages()[0])[299] == doctest::Approx(1.001));
+}
+
+TEST_CASE("ema: goes on from a saved place") {
+  const std::vector<tensor> all = leaves(f32);
+  ema a(all, {.decay = 0.9, .warm_up = true});
+  set_all(all, 1.0);
+  a.update();
+  ema b(all, {.decay = 0.9, .warm_up = true});
+  const saved_state s = a.state_dict();
+  b.load_state_dict(s);
+  set_all(all, 2.0);
+  a.update();
+  b.update();
+  for (std::size_t k = 0; k < all.size(); ++k) CHECK(same_bits(a.averages()[k], b.averages()[k]));
+  saved_state bad = s;
+  bad.tensors.pop_back();
+  CHECK_THROWS_WITH_AS(b.load_state_dict(bad),
+                       "ema.load_state_dict: averages.6 is missing; the state must come from the "
+                       "same kind and set-up",
+                       value_error);
+}
+
+TEST_CASE("ema: an average in another layout than its parameter") {
+  tensor wide = tensor_with({4, 6}, numbers(24, 1.0));
+  const tensor p = alias(wide, {4, 3}, wide.strides());
+  ema average({p}, {.decay = 0.5});
+  detail::copy_values(wide, tensor_with({4, 6}, numbers(24, 2.0)));
+  average.update();
+  CHECK(values_of(average.averages()[0]) == numbers(12, 1.5));
+}
+
+TEST_CASE("ema: what cannot be averaged") {
+  CHECK_THROWS_WITH_AS(ema({}), "ema: got an empty parameter list; pass parameters(model)",
+                       value_error);
+  const tensor p = tensor_with({1}, {1.0});
+  CHECK_THROWS_WITH_AS(ema({p}, {.decay = 1.5}), "ema: decay must be in [0, 1]; got 1.5",
+                       value_error);
+  CHECK_THROWS_WITH_AS(ema({empty({1}, i64)}), "ema: parameters must be floating; got i64[1]",
+                       dtype_error);
+}
+
+}  // namespace
+}  // namespace adze::optim::testing
