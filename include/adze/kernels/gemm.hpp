@@ -37,6 +37,12 @@ template <class F> void split_work(index_t count, index_t work, F f) {
   parallel_for(count, (count + chunks - 1) / chunks, f);
 }
 
+// The same over chunks of a given size, which bounds the memory that f works on.
+template <class F> void split_chunks(index_t count, index_t chunk, index_t work, F f) {
+  if (work >= 2 * parallel_work) return parallel_for(count, chunk, f);
+  for (index_t i = 0; i < count; i += chunk) f(i, std::min(i + chunk, count));
+}
+
 // Blocks of b, as it stands or packed, times strips of a.
 template <class T, class A>
 void strip_product(matrix<const T> a, matrix<const T> b, matrix<T> c, strips<T> s, bool packed,

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <adze/core/view.hpp>
+#include <adze/kernels/conv_plan.hpp>
 #include <adze/simd/arch.hpp>
 
 namespace adze::kernels::reference::inline ADZE_ISA {
@@ -29,6 +30,26 @@ void gemm(matrix<const T> a, matrix<const T> b, matrix<wide<T>> c, matrix<wide<T
       size(i, j) = std::abs(alpha) * absolute + std::abs(old);
     }
   }
+}
+
+// Calls f(y index, x index, weight index) for every product of a convolution, in dense NCHW
+// indices: y += x w is the forward pass, gx += gy w and gw += gy x are the gradients.
+template <class F> void each_conv_product(const conv_shape& s, F f) {
+  const index_t cg = s.c / s.groups, og = s.o / s.groups, oh = s.out_h(), ow = s.out_w();
+  for (index_t n = 0; n < s.n; ++n)
+    for (index_t o = 0; o < s.o; ++o)
+      for (index_t y = 0; y < oh; ++y)
+        for (index_t x = 0; x < ow; ++x)
+          for (index_t c = 0; c < cg; ++c)
+            for (index_t i = 0; i < s.kh; ++i)
+              for (index_t j = 0; j < s.kw; ++j) {
+                const index_t iy = y * s.stride_h - s.pad_h + i * s.dil_h;
+                const index_t ix = x * s.stride_w - s.pad_w + j * s.dil_w;
+                if (iy < 0 || iy >= s.h || ix < 0 || ix >= s.w) continue;
+                f(((n * s.o + o) * oh + y) * ow + x,
+                  ((n * s.c + o / og * cg + c) * s.h + iy) * s.w + ix,
+                  ((o * cg + c) * s.kh + i) * s.kw + j);
+              }
 }
 
 }  // namespace adze::kernels::reference::inline ADZE_ISA

@@ -1,0 +1,68 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Convolutions of float and double: forward, and the gradients of input and weight. No im2col
+// matrix: tiles read windows through offset tables. The input's gradient is a correlation for each
+// phase of the stride, so a transposed convolution is `conv_backward_data`. Results are
+// channels-last. Splits depend on sizes alone: the same bits for any thread count.
+#include <adze/kernels/conv_correlate.hpp>
+#include <adze/kernels/conv_weight.hpp>
+
+namespace adze::kernels::inline ADZE_ISA {
+
+inline bool is_depthwise(const conv_shape& s) { return s.groups == s.c && s.o == s.c && s.c > 1; }
+
+// Convolution y = x * weight, then bias[o] and activation. x [n, c, h, w] with any strides, weight
+// [o, c / groups, kh, kw] dense, y [n, o, out_h, out_w] with c_stride 1. float and double.
+template <class T, class A = simd::native>
+void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, const T* weight,
+                  std::type_identity_t<image<T>> y,
+                  const std::type_identity_t<epilogue<T>>& finish = {}) {
+  const auto p = forward_correlation<T>(s, x);
+  if (is_depthwise(s)) return correlate_depthwise<T, A>(p, y, weight, s.kh, s.kw, finish);
+  const index_t depth = s.c / s.groups * s.kh * s.kw;
+  correlate<T, A>(p, y, s.groups, s.o, {weight, s.o / s.groups * depth, depth, 1, nullptr}, finish);
+}
+
+// The gradient gx [n, c, h, w] of the input, c_stride 1, from gy [n, o, out_h, out_w] with any
+// strides. Also the transposed convolution of gy, whose output is gx and whose bias has c elements;
+// output_padding is part of s.h and s.w.
+template <class T, class A = simd::native>
+void conv_backward_data(const conv_shape& s, std::type_identity_t<image<const T>> gy,
+                        const T* weight, std::type_identity_t<image<T>> gx,
+                        const std::type_identity_t<epilogue<T>>& finish = {}) {
+  const index_t area = s.kh * s.kw, in_group = s.c / s.groups, out_group = s.o / s.groups;
+  correlation<T> p{.in = gy, .images = s.n, .channels = s.o};
+  for (index_t y = 0; y < std::min(s.stride_h, s.h); ++y) {
+    p.h = backward_axis(s.h, s.out_h(), s.kh, s.stride_h, s.pad_h, s.dil_h, y);
+    for (index_t x = 0; x < std::min(s.stride_w, s.w); ++x) {
+      p.w = backward_axis(s.w, s.out_w(), s.kw, s.stride_w, s.pad_w, s.dil_w, x);
+      if (is_depthwise(s)) {
+        correlate_depthwise<T, A>(p, gx, weight, s.kh, s.kw, finish);
+        continue;
+      }
+      conv_weights<T> w{weight, out_group * in_group * area, area, in_group * area, nullptr};
+      if (area > 1) {
+        index_t* rows = scratch<index_t, scratch_use::gradient>(out_group * p.h.taps * p.w.taps);
+        w.table = rows;
+        for (index_t o = 0; o < out_group; ++o)
+          for (index_t i = 0; i < p.h.taps; ++i)
+            for (index_t j = 0; j < p.w.taps; ++j)
+              *rows++ = (o * in_group * s.kh + p.h.tap + i * p.h.tap_step) * s.kw + p.w.tap +
+                        j * p.w.tap_step;
+      }
+      correlate<T, A>(p, gx, s.groups, s.c, w, finish);
+    }
+  }
+}
+
+// The gradient gw [o, c / groups, kh, kw], dense, of the weight: for each tap and channel the sum
+// over pixels of window times gy. x and gy with any strides.
+template <class T, class A = simd::native>
+void conv_backward_weight(const conv_shape& s, std::type_identity_t<image<const T>> x,
+                          std::type_identity_t<image<const T>> gy, T* gw) {
+  const auto p = forward_correlation<T>(s, x);
+  if (is_depthwise(s)) return weight_gradient<T, A, true>(p, gy, 1, s.o, s.work(), gw);
+  weight_gradient<T, A, false>(p, gy, s.groups, s.o, s.work(), gw);
+}
+
+}  // namespace adze::kernels::inline ADZE_ISA

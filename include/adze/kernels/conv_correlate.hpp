@@ -1,0 +1,136 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// One correlation of images with weights, in units of a few rows of outputs that fit the L2 cache:
+// strips of register tiles that read windows through offset tables, or direct sums per channel.
+// Packed weights are shared by all units. Its users are the functions of conv.hpp.
+#include <adze/kernels/conv_plan.hpp>
+#include <adze/kernels/depthwise.hpp>
+#include <adze/kernels/gemm.hpp>
+
+namespace adze::kernels::inline ADZE_ISA {
+
+// The weights of one correlation as depth x outputs: element (k, o) of group g stands at
+// data[g * group_step + row(k) + o * out_step], row(k) from the table or k * step.
+template <class T> struct conv_weights {
+  const T* data = nullptr;
+  index_t group_step = 0, out_step = 0, step = 1;
+  const index_t* table = nullptr;
+};
+
+template <class T, class A>
+void pack_weights(const conv_weights<T>& w, index_t group, index_t k, index_t depth, index_t o,
+                  index_t outs, T* out) {
+  const T* from = w.data + group * w.group_step + o * w.out_step;
+  if (!w.table) return pack_panels<T, A>({from + k * w.step, depth, outs, w.step, w.out_step}, out);
+  constexpr index_t panel = tile_shape<T, A>::panel;
+  for (index_t j = 0; j < outs; j += panel)
+    for (index_t i = k; i < k + depth; ++i)
+      for (index_t q = j; q < j + panel; ++q)
+        *out++ = q < outs ? from[w.table[i] + q * w.out_step] : T(0);
+}
+
+// What a correlation reads nothing for: zeros, then the epilogue.
+template <class T, class A>
+void correlate_nothing(const correlation<T>& p, image<T> out, index_t outs,
+                       const epilogue<T>& finish) {
+  index_t* places = scratch<index_t, scratch_use::pixels>(p.w.out);
+  for (index_t row = 0; row < p.rows(); ++row) {
+    fill_places(p, out, row, row + 1, places);
+    for (index_t i = 0; i < p.w.out; ++i) {
+      std::fill_n(out.data + places[i], outs, T(0));
+      if (!finish.empty()) apply<T, A>(finish, out.data + places[i], 0, 0, outs);
+    }
+  }
+}
+
+// out(pixel, o) = sum over taps and channels of the pixel's window times weights, for each group.
+template <class T, class A>
+void correlate(correlation<T> p, image<T> out, index_t groups, index_t outs,
+               const conv_weights<T>& weights, const epilogue<T>& finish) {
+  using shape = tile_shape<T, A>;
+  const index_t in_group = p.channels / groups, out_group = outs / groups;
+  const index_t depth = in_group * p.h.taps * p.w.taps;
+  if (p.rows() == 0 || p.w.out == 0 || outs == 0) return;
+  if (depth == 0) return correlate_nothing<T, A>(p, out, outs, finish);
+  const index_t work = p.rows() * p.w.out * outs * depth;
+  p.choose_window(outs, work, 4);
+  const index_t deep = balanced_block(depth, shape::depth_block, 1);
+  const index_t wide = balanced_block(out_group, shape::column_block, shape::panel);
+  const index_t depth_blocks = (depth + deep - 1) / deep, blocks = (out_group + wide - 1) / wide;
+  T* panels = scratch<T, scratch_use::panels>(groups * blocks * depth_blocks * deep * wide);
+  index_t* taps = scratch<index_t, scratch_use::taps>(depth);
+  p.fill_taps(in_group, taps);
+
+  // f(group, column, columns, k, depth, panels) for every block of the weights
+  const auto each_block = [&](index_t first, index_t last, auto f) {
+    for (index_t i = first; i < last; ++i) {
+      const index_t k = i % depth_blocks * deep, j = i / depth_blocks % blocks * wide;
+      f(i / depth_blocks / blocks, j, std::min(wide, out_group - j), k, std::min(deep, depth - k),
+        panels + i * deep * wide);
+    }
+  };
+  const index_t count = groups * blocks * depth_blocks;
+  split_work(count, depth * outs * 8, [&](index_t first, index_t last) {
+    each_block(first, last, [&](index_t g, index_t j, index_t cols, index_t k, index_t n, T* to) {
+      pack_weights<T, A>(weights, g, k, n, j, cols, to);
+    });
+  });
+  split_chunks(p.rows(), p.unit_rows, work, [&](index_t first, index_t last) {
+    const index_t pixels = (last - first) * p.w.out;
+    index_t* starts = scratch<index_t, scratch_use::pixels>(2 * pixels);
+    index_t* places = starts + pixels;
+    const T* window = open_window(p, first, last, starts);
+    fill_places(p, out, first, last, places);
+    strips<T> s;
+    s.rows = pixels;
+    s.a_rows = starts;
+    s.c_rows = places;
+    s.b_step = shape::panel;
+    each_block(0, count, [&](index_t g, index_t j, index_t cols, index_t k, index_t n, T* from) {
+      s.cols = cols;
+      s.depth = n;
+      s.a = window + g * in_group * p.c_stride;
+      s.a_cols = taps + k;
+      s.b = from;
+      s.b_panel = shape::panel * n;
+      s.c = out.data + g * out_group + j;
+      s.accumulate = k > 0;
+      s.finish = k + n == depth && !finish.empty() ? &finish : nullptr;
+      s.first_column = g * out_group + j;
+      run_strips<T, A, true>(s, 0, strip_count<T, A>(pixels));
+    });
+  });
+}
+
+// The same for groups of one channel and one output.
+template <class T, class A>
+void correlate_depthwise(correlation<T> p, image<T> out, const T* weight, index_t kh, index_t kw,
+                         const epilogue<T>& finish) {
+  const index_t channels = p.channels, count = p.h.taps * p.w.taps;
+  if (p.rows() == 0 || p.w.out == 0 || channels == 0) return;
+  if (count == 0) return correlate_nothing<T, A>(p, out, channels, finish);
+  const index_t work = p.rows() * p.w.out * channels * count;
+  p.choose_window(channels, work, 0);
+  T* by_tap = scratch<T, scratch_use::panels>(count * channels);
+  index_t* taps = scratch<index_t, scratch_use::taps>(count);
+  p.fill_taps(1, taps);
+  for (index_t t = 0; t < count; ++t) {
+    const index_t i = p.h.tap + t / p.w.taps * p.h.tap_step;
+    const index_t j = p.w.tap + t % p.w.taps * p.w.tap_step;
+    for (index_t c = 0; c < channels; ++c) by_tap[t * channels + c] = weight[(c * kh + i) * kw + j];
+  }
+  split_chunks(p.rows(), p.unit_rows, work, [&](index_t first, index_t last) {
+    depthwise_problem<T> d{
+        .taps = taps, .count = (last - first) * p.w.out, .tap_count = count, .channels = channels};
+    index_t* starts = scratch<index_t, scratch_use::pixels>(2 * d.count);
+    d.window = open_window(p, first, last, starts);
+    fill_places(p, out, first, last, starts + d.count);
+    d.pixels = starts, d.places = starts + d.count;
+    depthwise_outputs<T, A>(d, by_tap, out.data);
+    if (!finish.empty())
+      for (index_t i = 0; i < d.count; ++i)
+        apply<T, A>(finish, out.data + d.places[i], 0, 0, channels);
+  });
+}
+
+}  // namespace adze::kernels::inline ADZE_ISA

@@ -1,0 +1,123 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The gradient of a convolution's weight: windows, transposed, times the gradient of the outputs,
+// with pixels as the depth. Rows of outputs are summed in parts whose number depends on sizes
+// alone; the parts are added in order, so threads never change a bit.
+#include <adze/kernels/conv_plan.hpp>
+#include <adze/kernels/depthwise.hpp>
+#include <adze/kernels/gemm.hpp>
+
+namespace adze::kernels::inline ADZE_ISA {
+
+// Pixels of output rows [first, last) as rows `step` apart, channels adjacent: the gradient itself
+// where it is dense, otherwise a copy.
+template <class T>
+const T* gradient_rows(const correlation<T>& p, image<const T> g, index_t channels, index_t first,
+                       index_t last, index_t& step) {
+  if (g.c_stride == 1 && g.h_stride == p.w.out * g.w_stride && g.n_stride == p.h.out * g.h_stride) {
+    step = g.w_stride;
+    return g.data + first * g.h_stride;
+  }
+  step = channels;
+  T* const copy = scratch<T, scratch_use::gradient>((last - first) * p.w.out * channels);
+  T* to = copy;
+  for (index_t row = first; row < last; ++row)
+    for (index_t x = 0; x < p.w.out; ++x)
+      for (index_t c = 0; c < channels; ++c)
+        *to++ = *(g.at(row / p.h.out, row % p.h.out, x) + c * g.c_stride);
+  return copy;
+}
+
+// sums(group, k, o) (+)= sum over pixels of window(pixel, k) * gradient(pixel, o).
+template <class T, class A>
+void add_weight_gradient(const correlation<T>& p, const T* window, const index_t* starts,
+                         const T* gradient, index_t step, index_t pixels, const index_t* taps,
+                         index_t groups, index_t outs, bool accumulate, T* sums) {
+  using shape = tile_shape<T, A>;
+  const index_t in_group = p.channels / groups, out_group = outs / groups;
+  const index_t deep = balanced_block(pixels, shape::depth_block, 1);
+  const index_t wide = balanced_block(out_group, shape::column_block, shape::panel);
+  T* panels = scratch<T, scratch_use::panels>(deep * wide);
+  strips<T> s;
+  s.rows = in_group * p.h.taps * p.w.taps;
+  s.a_rows = taps;
+  s.b = panels;
+  s.b_step = shape::panel;
+  s.c_row_step = out_group;
+  for (index_t g = 0; g < groups; ++g) {
+    s.a = window + g * in_group * p.c_stride;
+    for (index_t j = 0; j < out_group; j += wide) {
+      s.cols = std::min(wide, out_group - j);
+      s.c = sums + g * s.rows * out_group + j;
+      for (index_t k = 0; k < pixels; k += deep) {
+        s.depth = std::min(deep, pixels - k);
+        s.accumulate = accumulate || k > 0;
+        s.a_cols = starts + k;
+        s.b_panel = shape::panel * s.depth;
+        pack_panels<T, A>({gradient + k * step + g * out_group + j, s.depth, s.cols, step, 1},
+                          panels);
+        split_work(strip_count<T, A>(s.rows), s.rows * s.cols * s.depth,
+                   [&](index_t i0, index_t i1) { run_strips<T, A, true>(s, i0, i1); });
+      }
+    }
+  }
+}
+
+// gw[o][k] = sum over parts of sums[part][group][k][o].
+template <class T>
+void add_parts(T* sums, index_t parts, index_t groups, index_t depth, index_t out_group, T* gw) {
+  const index_t size = groups * depth * out_group;
+  for (index_t i = 1; i < parts; ++i)
+    for (index_t k = 0; k < size; ++k) sums[k] += sums[i * size + k];
+  constexpr index_t block = 16;  // rows and columns that stay in cache while they are transposed
+  for (index_t g = 0; g < groups; ++g, sums += depth * out_group, gw += depth * out_group)
+    for (index_t o0 = 0; o0 < out_group; o0 += block)
+      for (index_t k0 = 0; k0 < depth; k0 += block)
+        for (index_t o = o0; o < std::min(o0 + block, out_group); ++o)
+          for (index_t k = k0; k < std::min(k0 + block, depth); ++k)
+            gw[o * depth + k] = sums[k * out_group + o];
+}
+
+template <class T, class A, bool depthwise>
+void weight_gradient(correlation<T> p, image<const T> gy, index_t groups, index_t outs,
+                     index_t work, T* gw) {
+  const index_t out_group = outs / groups, area = p.h.taps * p.w.taps;
+  const index_t depth = depthwise ? area : p.channels / groups * area, size = depth * outs;
+  if (size == 0) return;
+  if (p.rows() == 0 || p.w.out == 0) {
+    std::fill_n(gw, size, T(0));
+    return;
+  }
+  p.choose_window(outs, work, depthwise ? 0 : 4, tile_shape<T, A>::depth_block);
+  // At most 8 MiB of sums, and enough pixels in a part to be worth a set of them.
+  const index_t most =
+      std::min((index_t(8) << 20) / (size * index_t(sizeof(T))), p.rows() * p.w.out / 1024);
+  const index_t wanted = std::clamp<index_t>(std::min(most, work / (4 * parallel_work)), 1, 16);
+  const index_t part_rows = (p.rows() + wanted - 1) / wanted;
+  const index_t parts = (p.rows() + part_rows - 1) / part_rows;
+  T* sums = scratch<T, scratch_use::partial>(parts * size);
+  index_t* taps = scratch<index_t, scratch_use::taps>(depth);
+  p.fill_taps(depth / area, taps);
+  split_chunks(p.rows(), part_rows, work, [&](index_t begin, index_t end) {
+    T* sum = sums + begin / part_rows * size;
+    if constexpr (depthwise) std::fill_n(sum, size, T(0));
+    for (index_t first = begin; first < end; first += p.unit_rows) {
+      const index_t last = std::min(first + p.unit_rows, end), pixels = (last - first) * p.w.out;
+      index_t* starts = scratch<index_t, scratch_use::pixels>(2 * pixels);
+      const T* window = open_window(p, first, last, starts);
+      index_t step = 0;
+      const T* gradient = gradient_rows(p, gy, outs, first, last, step);
+      if constexpr (depthwise) {
+        for (index_t i = 0; i < pixels; ++i) starts[pixels + i] = i * step;
+        depthwise_weights<T, A>({window, starts, taps, starts + pixels, pixels, area, outs},
+                                gradient, sum);
+      } else {
+        add_weight_gradient<T, A>(p, window, starts, gradient, step, pixels, taps, groups, outs,
+                                  first > begin, sum);
+      }
+    }
+  });
+  add_parts(sums, parts, groups, depth, out_group, gw);
+}
+
+}  // namespace adze::kernels::inline ADZE_ISA
