@@ -258,6 +258,18 @@ TEST_CASE("grad() goes no further than the oldest tensor asked for") {
   CHECK(elements(grad(sum(other * x), x)) == list{1, 2});
 }
 
+TEST_CASE("partial gradients: the inputs vary on their own") {
+  const no_leaks guard;
+  const tensor x = leaf({1, 2});
+  const tensor a = x * 3.0, y = sum(a * x);
+  const auto whole = grad(std::vector{y}, std::vector{a, x}, {.retain_graph = true});
+  CHECK(elements(whole[0]) == list{1, 2});
+  CHECK(elements(whole[1]) == list{6, 12});
+  const auto part = grad(std::vector{y}, std::vector{a, x}, {.partial = true});
+  CHECK(elements(part[0]) == list{1, 2});
+  CHECK(elements(part[1]) == list{3, 6});
+}
+
 TEST_CASE("a chosen gradient may be non-contiguous or expanded") {
   const no_leaks guard;
   const tensor x = varied_leaf({3, 4});

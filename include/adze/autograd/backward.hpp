@@ -41,6 +41,7 @@ struct grad_options {
   std::vector<tensor> gradients{};  // of the outputs; ones for single elements
   bool create_graph = false;        // the gradients can be differentiated again
   bool retain_graph = false;        // implied by create_graph
+  bool partial = false;             // the inputs vary on their own: nothing flows through them
 };
 
 // d(sum of outputs)/d(inputs[i]), one per input; undefined where the outputs do not depend on it.
@@ -68,7 +69,8 @@ inline std::vector<tensor> grad(tensor_list outputs, tensor_list inputs,
                         .captures = captures,
                         .retain = o.retain_graph || o.create_graph,
                         .create = o.create_graph,
-                        .capturing = true};
+                        .capturing = true,
+                        .partial = o.partial};
   detail::run(r);
   std::vector<tensor> result;
   for (detail::capture& c : captures) result.push_back(std::move(c.gradient));

@@ -12,9 +12,10 @@ namespace adze::inline ADZE_ISA {}  // namespace adze::inline ADZE_ISA
 
 namespace adze::detail::inline ADZE_ISA {
 
-// Collects what a run of f touches that wants a gradient and is not among its inputs.
+// Collects what a run of f touches that wants a gradient. Its own inputs are passed as plain data.
 struct capture_finder : observer {
-  explicit capture_finder(tensor_list inputs) : known(inputs.begin(), inputs.end()) {
+  explicit capture_finder(tensor_list inputs)
+      : known(inputs.begin(), inputs.end()), inputs_count(inputs.size()) {
     before = [](observer& self, const op_info&, const void*, const tensor* const* in,
                 std::size_t n) {
       auto& finder = static_cast<capture_finder&>(self);
@@ -23,12 +24,13 @@ struct capture_finder : observer {
   }
   void see(const tensor& x) {
     if (!x.requires_grad()) return;
-    for (const tensor& k : known) {
-      if (k.impl_or_null() == x.impl_or_null()) return;
+    for (std::size_t i = inputs_count; i < known.size(); ++i) {
+      if (known[i].impl_or_null() == x.impl_or_null()) return;
     }
     known.push_back(x);
   }
   std::vector<tensor> known;  // the inputs, then the captured ones
+  std::size_t inputs_count;
 };
 
 }  // namespace adze::detail::inline ADZE_ISA
@@ -53,9 +55,8 @@ struct checkpoint_op {
     std::vector<tensor> x(c.inputs());
     for (std::size_t i = 0; i < x.size(); ++i) {
       x[i] = c.in(i);
-      if (i >= inputs || c.create() || !c.wants(i)) continue;
-      x[i] = alias(x[i]);
-      x[i].set_requires_grad();
+      if (i >= inputs || !c.wants(i)) continue;
+      x[i] = c.create() ? record(detail::pass_op{}, x[i]) : alias(x[i]).set_requires_grad();
     }
     const tensor y =
         run_again(std::vector<tensor>(x.begin(), x.begin() + static_cast<index_t>(inputs)));
@@ -64,9 +65,9 @@ struct checkpoint_op {
       if (c.wants(i)) wanted.push_back(x[i]);
     }
     std::vector<tensor> found =
-        y.requires_grad()
-            ? grad(tensor_list(&y, 1), wanted, {.gradients = {g}, .create_graph = c.create()})
-            : std::vector<tensor>(wanted.size());
+        y.requires_grad() ? grad(tensor_list(&y, 1), wanted,
+                                 {.gradients = {g}, .create_graph = c.create(), .partial = true})
+                          : std::vector<tensor>(wanted.size());
     std::vector<tensor> gradients(x.size());
     for (std::size_t i = 0, w = 0; i < x.size(); ++i) {
       if (c.wants(i)) gradients[i] = std::move(found[w++]);
@@ -100,7 +101,11 @@ inline tensor checkpoint(const checkpoint_op::function& f, const std::vector<ten
     const detail::state_guard guard;
     detail::state.no_grad = true;
     detail::state.watch = &finder;
-    op.result_of_first = f(inputs);
+    std::vector<tensor> plain = inputs;
+    for (tensor& x : plain) {
+      if (x.defined()) x = alias(x);
+    }
+    op.result_of_first = f(plain);
   }
   return record(std::move(op), tensor_list(finder.known));
 }

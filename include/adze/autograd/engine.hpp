@@ -107,9 +107,15 @@ class backward_run {
 
   void collect() {
     for (const tensor* root : request_.roots) add(owner_of(*root));
+    for (const capture& c : request_.captures) {
+      if (!request_.partial) continue;
+      add(c.at);
+      c.at->want_mark = id_;
+    }
     // `order_` is also the stack of what is to be expanded: everything in it is expanded once.
     for (std::size_t i = 0; i < order_.size(); ++i) {
       node* n = order_[i];
+      if (request_.partial && n->want_mark == id_) continue;  // captured: not expanded
       for (std::uint32_t j = 0; j < n->inputs; ++j) {
         node* to = n->edges()[j].to;
         if (to != nullptr && !to->frozen) add(to);
@@ -135,9 +141,13 @@ class backward_run {
     for (std::uint32_t k = 0; k < n->outputs; ++k) any = any || n->slots()[k].gradient.defined();
     if (!any) return;
     if (n->hooks != nullptr) call_hooks(n);
+    bool captured = false;
     for (capture& c : request_.captures) {
-      if (c.at == n) c.gradient = n->slots()[c.output].gradient;
+      if (c.at != n) continue;
+      c.gradient = n->slots()[c.output].gradient;
+      captured = true;
     }
+    if (captured && request_.partial) return;
     if (n->leaf) {
       if (!request_.capturing) accumulate_leaf(leaf_of(n).gradient, n->slots()[0].gradient);
       return;

@@ -112,37 +112,41 @@ inline gradcheck_result gradcheck(const tensor_function& f, const std::vector<te
   return r;
 }
 
-// gradcheck of the gradient: needs every op in f to be twice differentiable.
+// gradcheck of the gradient: needs every op in f to be twice differentiable. Also notices an op
+// whose recorded gradient (`composed`, or backward under create_graph) is not its plain one.
 inline gradcheck_result gradgradcheck(const tensor_function& f, const std::vector<tensor>& inputs,
                                       gradcheck_options o = {}) {
   detail::check_f64(inputs, "gradgradcheck");
-  const tensor first = f(inputs);
-  tensor v = detail::direction_like(first, o.seed + 1);
+  tensor v = detail::direction_like(f(inputs), o.seed + 1);
   v.set_requires_grad();
   std::vector<tensor> all = inputs;
   all.push_back(v);
-  std::vector<std::size_t> wanted;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (inputs[i].requires_grad()) wanted.push_back(i);
-  }
   // The gradients of all inputs, each along a fixed random direction, added up.
-  const auto gradient = [&](const std::vector<tensor>& x) {
+  const auto gradient = [&](const std::vector<tensor>& x, bool create) {
     const enable_grad mode;
-    const tensor y = f(x);
+    const tensor y = f(std::vector<tensor>(x.begin(), x.end() - 1));
     std::vector<tensor> in;
-    for (const std::size_t i : wanted) in.push_back(x[i]);
+    for (std::size_t i = 0; i + 1 < x.size(); ++i) {
+      if (x[i].requires_grad()) in.push_back(x[i]);
+    }
     const std::vector<tensor> g =
-        grad(tensor_list(&y, 1), in, {.gradients = {x.back()}, .create_graph = true});
-    tensor total;
+        grad(tensor_list(&y, 1), in, {.gradients = {x.back()}, .create_graph = create});
+    tensor total = detail::zeros_of({}, f64);
     for (std::size_t i = 0; i < g.size(); ++i) {
       if (!g[i].defined()) continue;
-      const tensor part = sum_to(mul(g[i], detail::direction_like(in[i], o.seed + 2 + i)), {});
-      total = total.defined() ? add(total, part) : part;
+      total = add(total, sum_to(mul(g[i], detail::direction_like(in[i], o.seed + 2 + i)), {}));
     }
-    return total.defined() ? total : detail::zeros_of({}, f64);
+    return total;
   };
   o.absolute = std::max(o.absolute, 1e-7);
-  return gradcheck(gradient, all, o);
+  const auto recorded = [&](const std::vector<tensor>& x) { return gradient(x, true); };
+  gradcheck_result r = gradcheck(recorded, all, o);
+  const double a = gradient(all, true).item(), b = gradient(all, false).item();
+  if (!(std::abs(a - b) <= o.absolute + o.relative * std::abs(b))) {
+    r.ok = false;
+    r.where = text("under create_graph the gradient is another one: ", a, ", not ", b);
+  }
+  return r;
 }
 
 // The product of the Hessian of f (a function to a single element) at x with v.

@@ -21,6 +21,7 @@ struct run_request {
   bool retain = false;
   bool create = false;
   bool capturing = false;
+  bool partial = false;  // nothing flows on through what is captured
 };
 
 }  // namespace adze::detail
@@ -91,6 +92,16 @@ inline void own_gradients(node* n, backward_context& c, std::span<tensor> g, res
   for (tensor& x : probes) x.set_requires_grad(false);
 }
 
+// x again, as the result of a node of its own: gradients can be asked for at one place where a
+// tensor is used, apart from all others, and still be differentiated on through x.
+struct pass_op {
+  static constexpr std::string_view name = "pass";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  tensor forward(const tensor& x) const { return x; }
+  tensor backward(backward_context&, const tensor& g) const { return g; }
+};
+
 // The gradient of a fused op by way of its forward in public ops.
 inline void composed_gradients(node* n, const backward_context& c, results& out) {
   std::vector<tensor> inputs(n->inputs);
@@ -98,6 +109,7 @@ inline void composed_gradients(node* n, const backward_context& c, results& out)
   std::vector<capture> wanted;
   for (std::uint32_t j = 0; j < n->inputs; ++j) {
     if ((n->saved_bits >> j & 1) != 0) inputs[j] = c.in(j);
+    if (c.wants(j)) inputs[j] = record(pass_op{}, inputs[j]);
     at.push_back(&inputs[j]);
   }
   results forward;
@@ -117,7 +129,8 @@ inline void composed_gradients(node* n, const backward_context& c, results& out)
                 .captures = wanted,
                 .retain = true,
                 .create = true,
-                .capturing = true};
+                .capturing = true,
+                .partial = true};
   run(r);
   out.count = n->inputs;
   if (out.count > out.few.size()) out.many.resize(out.count);
