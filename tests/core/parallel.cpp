@@ -1,5 +1,6 @@
 // parallel_for: chunks, nesting, exceptions, several callers, fork, exit.
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -47,9 +48,22 @@ float chunked_sum(index_t n, index_t chunk) {
   return s;
 }
 
+// Ends with true only if n threads are inside together.
+bool meet(int n) {
+  std::atomic<int> arrived{0};
+  parallel_for(n, 1, [&](index_t, index_t) {
+    ++arrived;
+    while (arrived < n) std::this_thread::yield();
+  });
+  return arrived == n;
+}
+
 int exit_code_of_child(int (*body)()) {
   const pid_t pid = fork();
-  if (pid == 0) _exit(body());
+  if (pid == 0) {
+    alarm(20);  // a child that waits for threads it does not have must fail, not hang
+    _exit(body());
+  }
   int status = -1;
   if (pid < 0 || waitpid(pid, &status, 0) != pid) return -1;
   return WIFEXITED(status) ? WEXITSTATUS(status) : -2;
@@ -81,12 +95,7 @@ TEST_CASE("parallel_for visits every element once, in the promised chunks") {
 
 TEST_CASE("parallel_for really uses other threads") {
   const thread_count use(3);
-  std::atomic<int> arrived{0};
-  parallel_for(3, 1, [&](index_t, index_t) {  // ends only if three threads are inside together
-    ++arrived;
-    while (arrived < 3) std::this_thread::yield();
-  });
-  CHECK(arrived == 3);
+  CHECK(meet(3));
 }
 
 TEST_CASE("sums are the same for every number of threads") {
@@ -134,6 +143,40 @@ TEST_CASE("the exception of the lowest chunk reaches the caller and the pool goe
   }
 }
 
+TEST_CASE("of two exceptions the one of the lower chunk wins, whichever comes first") {
+  const thread_count use(2);
+  for (const index_t early : {0, 1}) {
+    std::atomic<int> inside{0};
+    std::string text;
+    try {
+      parallel_for(2, 1, [&](index_t begin, index_t) {
+        ++inside;
+        while (inside < 2) std::this_thread::yield();
+        if (begin != early) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        throw std::runtime_error(begin == 0 ? "lower" : "upper");
+      });
+    } catch (const std::runtime_error& e) {
+      text = e.what();
+    }
+    CHECK(text == "lower");
+  }
+}
+
+TEST_CASE("after an exception no further chunk begins") {
+  for (const int n : {1, 2}) {
+    const thread_count use(n);
+    std::atomic<int> begun{0};
+    CHECK_THROWS_AS(parallel_for(1000, 1,
+                                 [&](index_t begin, index_t) {
+                                   if (begin == 0) throw std::runtime_error("stop");
+                                   ++begun;
+                                   std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                                 }),
+                    std::runtime_error);
+    CHECK(begun < 500);
+  }
+}
+
 TEST_CASE("several threads may call parallel_for together") {
   const thread_count use(3);
   std::atomic<int> bad{0};
@@ -167,7 +210,7 @@ TEST_CASE("a forked child gets a pool of its own") {
     CHECK(exit_code_of_child([] {
             for (int i = 0; i < 20; ++i)
               if (!covers_once(1000, 10)) return 1;
-            return 0;
+            return meet(3) ? 0 : 1;
           }) == 0);
     CHECK(covers_once(1000, 10));
   }
@@ -180,7 +223,7 @@ TEST_CASE("a child may be forked while another thread keeps the pool busy") {
     while (!stop) parallel_for(64, 1, [](index_t, index_t) {});
   });
   for (int repeat = 0; repeat < 20; ++repeat)
-    CHECK(exit_code_of_child([] { return covers_once(100, 1) ? 0 : 1; }) == 0);
+    CHECK(exit_code_of_child([] { return covers_once(100, 1) && meet(2) ? 0 : 1; }) == 0);
   stop = true;
 }
 
