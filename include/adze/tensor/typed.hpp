@@ -112,6 +112,10 @@ template <class T> class tensor_of {
     const dims& s = value_.strides();
     return {value_.template data_as<T>(), shape()[0], shape()[1], s[0], s[1]};
   }
+  matrix<T> as_matrix() {
+    const matrix<const T> m = std::as_const(*this).as_matrix();
+    return {const_cast<T*>(m.data), m.rows, m.cols, m.row_stride, m.col_stride};
+  }
 
  private:
   friend class walker<T>;
