@@ -73,8 +73,6 @@ std::vector<double> naive(const tensor& x, const tensor& w, const tensor& bias,
   return y;
 }
 
-bool is_channels_last(const tensor& x) { return x.strides() == channels_last_strides(x.shape()); }
-
 }  // namespace
 
 TEST_CASE("conv2d is the definition, whatever the strides of x") {

@@ -91,6 +91,10 @@ template <class T> void max_pool(const pool_shape& s, const T* x, T* y, std::int
   });
 }
 
+inline bool has_pixel(const pool_shape& s, index_t pixel) {
+  return pixel >= 0 && pixel < s.pixels();
+}
+
 // dx[pixel] += g[out] where index[out] = pixel; dx is overwritten.
 template <class T>
 void pool_scatter(const pool_shape& s, const T* g, const std::int32_t* index, T* dx) {
@@ -101,7 +105,7 @@ void pool_scatter(const pool_shape& s, const T* g, const std::int32_t* index, T*
       const index_t from = (n * s.outs() + o) * s.c + first;
       for (index_t c = 0; c < width; ++c) {
         const index_t pixel = index[from + c];
-        if (pixel >= 0) image[pixel * s.c + c] += g[from + c];
+        if (has_pixel(s, pixel)) image[pixel * s.c + c] += g[from + c];
       }
     }
   });
@@ -116,7 +120,7 @@ void pool_gather(const pool_shape& s, const T* x, const std::int32_t* index, T* 
       const index_t to = ((n * s.out_h + i) * s.out_w + j) * s.c;
       for (index_t c = 0; c < s.c; ++c) {
         const index_t pixel = index[to + c];
-        y[to + c] = pixel < 0 ? T(0) : image[pixel * s.c + c];
+        y[to + c] = has_pixel(s, pixel) ? image[pixel * s.c + c] : T(0);
       }
     }
   });

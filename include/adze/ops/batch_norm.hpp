@@ -8,16 +8,8 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // Dense x as the kernels see it: columns where channels are innermost, else segments.
-inline bool channels_innermost(const tensor& x) {
-  const dims d = channels_last_strides(x.shape());
-  for (index_t i = 0; i < x.rank(); ++i) {
-    const auto a = static_cast<std::size_t>(i);
-    if (x.shape()[i] != 1 && x.strides()[a] != d[a]) return false;
-  }
-  return true;
-}
 inline tensor batch_norm_input(const tensor& x, dtype type) {
-  if (x.is_contiguous() || !channels_innermost(x)) return dense_as(x, type);
+  if (x.is_contiguous() || !is_channels_last(x)) return dense_as(x, type);
   if (x.dtype() == type) return x;
   tensor y = empty_channels_last(x.shape(), type);
   kernels::copy(x.shape(), operand_of(y), operand_of(x));

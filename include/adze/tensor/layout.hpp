@@ -45,6 +45,16 @@ inline dims channels_last_strides(const shape& s) {
 inline tensor empty_channels_last(const shape& s, dtype type) {
   return empty_strided(s, channels_last_strides(s), type);
 }
+// Dense with channels innermost; axes of size 1 may have any stride.
+inline bool is_channels_last(const tensor& x) {
+  if (x.rank() < 2) return false;
+  const dims d = channels_last_strides(x.shape());
+  for (index_t i = 0; i < x.rank(); ++i) {
+    const auto a = static_cast<std::size_t>(i);
+    if (x.shape()[i] != 1 && x.strides()[a] != d[a]) return false;
+  }
+  return true;
+}
 
 // Uninitialised, with the shape of x and its layout where that is dense, else row-major.
 inline tensor empty_like(const tensor& x, dtype type) {
