@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
+#include <adze/core/axis.hpp>
 #include <adze/core/error.hpp>
+#include <adze/core/svg.hpp>
 #include <adze/fwd.hpp>
-#include <adze/report/axis.hpp>
-#include <adze/report/svg.hpp>
 
 namespace adze::report {
 

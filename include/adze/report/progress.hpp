@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include <adze/core/error.hpp>
+#include <adze/core/format.hpp>
 #include <adze/fwd.hpp>
-#include <adze/report/format.hpp>
 #include <adze/report/smooth.hpp>
 
 namespace adze::report {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <string>
 
-#include <adze/report/svg.hpp>
+#include <adze/core/svg.hpp>
 
 namespace adze::report {
 namespace {

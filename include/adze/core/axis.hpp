@@ -10,8 +10,8 @@
 #include <vector>
 
 #include <adze/core/error.hpp>
+#include <adze/core/format.hpp>
 #include <adze/fwd.hpp>
-#include <adze/report/format.hpp>
 
 namespace adze::report {
 

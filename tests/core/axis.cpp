@@ -5,7 +5,7 @@
 #include <limits>
 #include <string>
 
-#include <adze/report/axis.hpp>
+#include <adze/core/axis.hpp>
 
 namespace adze::report {
 namespace {

@@ -9,8 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include <adze/core/format.hpp>
 #include <adze/fwd.hpp>
-#include <adze/report/format.hpp>
 
 namespace adze::report {
 

@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include <adze/report/format.hpp>
+#include <adze/core/format.hpp>
 
 namespace adze::report {
 namespace {

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include <adze/report/table.hpp>
+#include <adze/core/table.hpp>
 
 namespace adze::report {
 namespace {
