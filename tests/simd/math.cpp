@@ -122,10 +122,11 @@ TEST_CASE_TEMPLATE("a lane does not depend on its neighbours", V, native_f32, ss
     for (const float other : {0.0f, -1.0f, nan, infinity, 1e-40f, 1e6f}) {
       float in[V::width], out[V::width];
       for (std::size_t i = 0; i < V::width; ++i) in[i] = 0.37f * static_cast<float>(i) + 0.01f;
-      in[1] = other;
+      constexpr std::size_t at = V::width / 2;
+      in[at] = other;
       f(V::load(in)).store(out);
       for (std::size_t i = 0; i < V::width; ++i)
-        if (i != 1) CHECK(out[i] == alone(f, in[i]));
+        if (i != at) CHECK(out[i] == alone(f, in[i]));
     }
   };
   check([](V x) { return exp(x); });

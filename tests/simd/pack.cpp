@@ -141,7 +141,8 @@ TEST_CASE_TEMPLATE("partial loads and stores stop at n, reductions see every lan
 TEST_CASE("fused multiply-add rounds once where the build has it") {
   const float e = 0x1p-12f;  // (1 + e)^2 - 1 - 2e is e^2 only without the rounding in between
   const float fused = reduce_max(fma(native_f32(1 + e), 1 + e, -1 - 2 * e));
-  if constexpr (std::is_same_v<simd::native, simd::avx2>) CHECK(fused == e * e);
+  if constexpr (std::is_same_v<simd::native, simd::avx2> && native_f32::size > 1)
+    CHECK(fused == e * e);
   CHECK((fused == e * e || fused == 0.0f));
 }
 
