@@ -183,14 +183,5 @@ inline constexpr row_loop copy_loop = [](const void*, const void* const* in, voi
 };
 }  // namespace adze::kernels::detail::inline ADZE_ISA
 
-namespace adze::kernels::inline ADZE_ISA {
-
-// y = x with another dtype, other strides or both.
-inline void copy(const shape& sizes, const operand& y, const operand& x) {
-  const operand both[] = {y, x};
-  constexpr map_loops loops{detail::copy_loop<float>, detail::copy_loop<double>,
-                            detail::copy_loop<std::int64_t>};
-  map(loops, nullptr, cast_type(x.type, y.type), sizes, both, 2);
-}
-
-}  // namespace adze::kernels::inline ADZE_ISA
+// `copy`, between any dtypes and strides.
+#include <adze/kernels/transpose.hpp>
