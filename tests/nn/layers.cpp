@@ -195,10 +195,10 @@ TEST_CASE("a whole model: gradients reach all parameters, states travel, 16 bits
   small_net net;
   const tensor x = random({4, 1, 5, 5}, f32);
   backward(sum(square(net(x))));
-  for (const auto& [name, p] : named_parameters(net)) {
-    CAPTURE(name);
-    REQUIRE(p.grad().defined());
-    CHECK(largest(p.grad()) > 0.0);
+  for (const auto& named : named_parameters(net)) {
+    CAPTURE(named.first);
+    REQUIRE(named.second.grad().defined());
+    CHECK(largest(named.second.grad()) > 0.0);
   }
   CHECK(count_parameters(net) == 36 + 8 + 303);
   small_net other;
