@@ -52,22 +52,33 @@ double exact_sigmoid(double x) {
 }
 
 template <class V> void check_bounds(std::uint64_t s) {
-  // clang-format off
-  CHECK(largest_error<V>([](V x) { return exp(x); }, [](double x) { return std::exp(x); }, s) <= 1.1);
-  CHECK(largest_error<V>([](V x) { return expm1(x); }, [](double x) { return std::expm1(x); }, s) <= 1.8);
-  CHECK(largest_error<V>([](V x) { return log(x); }, [](double x) { return std::log(x); }, s) <= 1.0);
-  CHECK(largest_error<V>([](V x) { return log1p(x); }, [](double x) { return std::log1p(x); }, s) <= 1.6);
-  CHECK(largest_error<V>([](V x) { return tanh(x); }, [](double x) { return std::tanh(x); }, s) <= 2.5);
+  CHECK(largest_error<V>([](V x) { return exp(x); }, [](double x) { return std::exp(x); }, s) <=
+        1.1);
+  CHECK(largest_error<V>([](V x) { return expm1(x); }, [](double x) { return std::expm1(x); }, s) <=
+        1.8);
+  CHECK(largest_error<V>([](V x) { return log(x); }, [](double x) { return std::log(x); }, s) <=
+        1.0);
+  CHECK(largest_error<V>([](V x) { return log1p(x); }, [](double x) { return std::log1p(x); }, s) <=
+        1.6);
+  CHECK(largest_error<V>([](V x) { return tanh(x); }, [](double x) { return std::tanh(x); }, s) <=
+        2.5);
   CHECK(largest_error<V>([](V x) { return sigmoid(x); }, exact_sigmoid, s) <= 2.5);
-  CHECK(largest_error<V>([](V x) { return erf(x); }, [](double x) { return std::erf(x); }, s) <= 1.5);
-  CHECK(largest_error<V>([](V x) { return sin(x); }, [](double x) { return std::sin(x); }, s) <= 2.5);
-  CHECK(largest_error<V>([](V x) { return cos(x); }, [](double x) { return std::cos(x); }, s) <= 2.5);
-  CHECK(largest_error<V>([](V x) { return rsqrt(x); }, [](double x) { return 1 / std::sqrt(x); }, s) <= 1.5);
-  CHECK(largest_error<V>([](V x) { return pow(x, 3); }, [](double x) { return std::pow(x, 3); }, s) <= 1.5);
-  CHECK(largest_error<V>([](V x) { return pow(x, 0.5); }, [](double x) { return std::pow(x, 0.5); }, s) <= 0.51);
-  CHECK(largest_error<V>([](V x) { return pow(x, -1.7); }, [](double x) { return std::pow(x, -1.7); }, s) <= 0.51);
-  CHECK(largest_error<V>([](V x) { return pow(x, V(2.5)); }, [](double x) { return std::pow(x, 2.5); }, s) <= 0.51);
-  // clang-format on
+  CHECK(largest_error<V>([](V x) { return erf(x); }, [](double x) { return std::erf(x); }, s) <=
+        1.5);
+  CHECK(largest_error<V>([](V x) { return sin(x); }, [](double x) { return std::sin(x); }, s) <=
+        2.5);
+  CHECK(largest_error<V>([](V x) { return cos(x); }, [](double x) { return std::cos(x); }, s) <=
+        2.5);
+  CHECK(largest_error<V>([](V x) { return rsqrt(x); }, [](double x) { return 1 / std::sqrt(x); },
+                         s) <= 1.5);
+  CHECK(largest_error<V>([](V x) { return pow(x, 3); }, [](double x) { return std::pow(x, 3); },
+                         s) <= 1.5);
+  CHECK(largest_error<V>([](V x) { return pow(x, 0.5); }, [](double x) { return std::pow(x, 0.5); },
+                         s) <= 0.51);
+  CHECK(largest_error<V>([](V x) { return pow(x, -1.7); },
+                         [](double x) { return std::pow(x, -1.7); }, s) <= 0.51);
+  CHECK(largest_error<V>([](V x) { return pow(x, V(2.5)); },
+                         [](double x) { return std::pow(x, 2.5); }, s) <= 0.51);
 }
 
 using native_f32 = simd::pack<float>;
