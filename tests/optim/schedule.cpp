@@ -137,7 +137,7 @@ TEST_CASE("schedule: rules that cannot be") {
                        value_error);
   CHECK_THROWS_WITH_AS(scheduler(o, lambda_lr{}),
                        "lambda_lr: factor is empty; pass a function of t", value_error);
-  CHECK_THROWS_AS((sequential_lr{.schedules = {step_lr{}}}), value_error);
+  CHECK_THROWS_AS(scheduler(o, sequential_lr{.schedules = {step_lr{}}}), value_error);
   CHECK(o.lr() == 1.0);
 }
 
