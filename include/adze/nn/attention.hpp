@@ -52,7 +52,7 @@ struct multi_head_attention {
     const attention_options o{.causal = in.causal, .dropout = training ? options.dropout : 0.0};
     const tensor y =
         scaled_dot_product_attention(by_heads(p[0]), by_heads(p[1]), by_heads(p[2]), in.mask, o);
-    return out_proj(flatten(transpose(y, -3, -2), -2, -1));
+    return out_proj(adze::flatten(transpose(y, -3, -2), -2, -1));
   }
   void visit(auto&& f) {
     f("in_proj_weight", in_proj_weight);

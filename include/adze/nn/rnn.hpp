@@ -98,7 +98,7 @@ class recurrent_layer {
         for (std::size_t s = 0; s < N; ++s) last[s].push_back(r[s + 1]);
       }
       y = outputs.size() == 1 ? outputs[0] : concat(outputs, 2);
-      if (i + directions() < weights.size()) y = dropout(y, options.dropout, training);
+      if (i + directions() < weights.size()) y = adze::dropout(y, options.dropout, training);
     }
     std::array<tensor, N + 1> result{options.batch_first ? transpose(y, 0, 1) : y};
     for (std::size_t s = 0; s < N; ++s) result[s + 1] = stack(last[s]);

@@ -95,8 +95,8 @@ struct transformer_block {
   }
   tensor feed(const tensor& x) const {
     const tensor h = linear1(x);
-    return dropped(
-        linear2(dropped(options.activation == block_activation::relu ? relu(h) : gelu(h))));
+    return dropped(linear2(
+        dropped(options.activation == block_activation::relu ? adze::relu(h) : adze::gelu(h))));
   }
 };
 
@@ -178,7 +178,7 @@ inline tensor generate(const gpt& model, const tensor& tokens, const generate_op
     const tensor last = cast(select(select(logits, 0, 0), 0, -1), f64);
     const index_t k = o.temperature == 0.0 ? 1 : o.top_k == 0 ? last.numel() : o.top_k;
     const auto [best, which] = topk(last, std::min(k, last.numel()), 0);
-    const tensor p = softmax(o.temperature > 0.0 ? best / o.temperature : best, 0);
+    const tensor p = adze::softmax(o.temperature > 0.0 ? best / o.temperature : best, 0);
     double left = default_generator().uniform();
     index_t i = 0;
     while (i + 1 < p.numel() && (left -= p.data_as<double>()[i]) >= 0) ++i;
