@@ -13,65 +13,78 @@ template <class T> struct depthwise_problem {
   index_t count = 0, tap_count = 0, channels = 0;
 };
 
-// `height` of four pixels, and vectors of channels of which the last has `width` lanes.
+// All lanes, or the first `width` of them. (A lambda in the tiles makes g++ spill their sums.)
+template <bool partial, class P, class T>
+[[gnu::always_inline]] inline void load_lanes(P& to, const T* from, index_t width) {
+  if constexpr (partial)
+    to = P::load_partial(from, width);
+  else
+    to = P::load(from);
+}
+template <bool partial, class P, class T>
+[[gnu::always_inline]] inline void store_lanes(P from, T* to, index_t width) {
+  if constexpr (partial)
+    from.store_partial(to, width);
+  else
+    from.store(to);
+}
+
+// Four pixels and vectors of channels of which the last has `width` lanes.
 template <class T, class A, int vectors, bool partial>
-[[gnu::noinline]] void depthwise_tile(const depthwise_problem<T>& p, const T* weight, T* out,
-                                      index_t pixel, index_t channel, index_t width) {
+[[gnu::always_inline]] inline void depthwise_tile(const depthwise_problem<T>& p, const T* const* in,
+                                                  T* const* out, const T* weight, index_t channel,
+                                                  index_t width) {
   using P = simd::pack<T, A>;
-  const index_t height = std::min<index_t>(4, p.count - pixel);
-  registers<const T*, 4> in;
   registers<registers<P, vectors>, 4> sum;
-  for (int i = 0; i < 4; ++i)  // a loop of its own: with a branch, g++ keeps `sum` in memory
-    in[i] = p.window + p.pixels[pixel + std::min<index_t>(i, height - 1)] + channel;
-#pragma GCC unroll 8
-  for (int i = 0; i < 4; ++i)
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) sum[i][v] = P(T(0));
-  const auto load = [&](const T* from) {
-    return partial ? P::load_partial(from, width) : P::load(from);
+  const auto each = [](auto f) __attribute__((always_inline)) {
+    simd::unroll<4 * vectors>([&](auto i) __attribute__((always_inline)) {
+      f(std::integral_constant<int, i / vectors>{}, std::integral_constant<int, i % vectors>{});
+    });
   };
+  each([&](auto i, auto v) __attribute__((always_inline)) { sum[i][v] = P(T(0)); });
   weight += channel;
   for (index_t t = 0; t < p.tap_count; ++t, weight += p.channels) {
-    const index_t offset = p.taps[t];
+    const index_t offset = p.taps[t] + channel;
     registers<P, vectors> w;
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) {
-      w[v] = load(weight + v * P::size);
+    simd::unroll<vectors>([&](auto v) __attribute__((always_inline)) {
+      load_lanes<partial>(w[v], weight + v * P::size, width);
       pin(w[v]);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 4; ++i) {
-#pragma GCC unroll 8
-      for (int v = 0; v < vectors; ++v) {
-        sum[i][v] = fma(w[v], load(in[i] + offset + v * P::size), sum[i][v]);
-        pin(sum[i][v]);
-      }
-    }
+    });
+    each([&](auto i, auto v) __attribute__((always_inline)) {
+      P x;
+      load_lanes<partial>(x, in[i] + offset + v * P::size, width);
+      sum[i][v] = fma(w[v], x, sum[i][v]);
+      pin(sum[i][v]);
+    });
   }
-  out += channel;
-#pragma GCC unroll 8
-  for (int i = 0; i < 4; ++i) {  // repeated pixels store what is there: no branch around registers
-    T* to = out + p.places[pixel + std::min<index_t>(i, height - 1)];
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) {
-      if constexpr (partial)
-        sum[i][v].store_partial(to + v * P::size, width);
-      else
-        sum[i][v].store(to + v * P::size);
-    }
+  each([&](auto i, auto v) __attribute__((always_inline)) {
+    store_lanes<partial>(sum[i][v], out[i] + channel + v * P::size, width);
+  });
+}
+
+// All channels of four pixels from `pixel` on. Missing ones repeat the last one, and store the
+// same again: no branch around the registers, which g++ would then keep in memory.
+template <class T, class A>
+[[gnu::noinline]] void depthwise_pixels(const depthwise_problem<T>& p, const T* weight, T* out,
+                                        index_t pixel) {
+  constexpr index_t lanes = simd::pack<T, A>::size;
+  const T* in[4];
+  T* to[4];
+  for (index_t i = 0; i < 4; ++i) {
+    const index_t at = std::min(pixel + i, p.count - 1);
+    in[i] = p.window + p.pixels[at];
+    to[i] = out + p.places[at];
   }
+  index_t c = 0;
+  for (; c + 2 * lanes <= p.channels; c += 2 * lanes)
+    depthwise_tile<T, A, 2, false>(p, in, to, weight, c, lanes);
+  for (; c < p.channels; c += lanes)
+    depthwise_tile<T, A, 1, true>(p, in, to, weight, c, std::min(lanes, p.channels - c));
 }
 
 template <class T, class A>
 void depthwise_outputs(const depthwise_problem<T>& p, const T* weight, T* out) {
-  constexpr index_t lanes = simd::pack<T, A>::size;
-  for (index_t i = 0; i < p.count; i += 4) {
-    index_t c = 0;
-    for (; c + 2 * lanes <= p.channels; c += 2 * lanes)
-      depthwise_tile<T, A, 2, false>(p, weight, out, i, c, lanes);
-    for (; c < p.channels; c += lanes)
-      depthwise_tile<T, A, 1, true>(p, weight, out, i, c, std::min(lanes, p.channels - c));
-  }
+  for (index_t i = 0; i < p.count; i += 4) depthwise_pixels<T, A>(p, weight, out, i);
 }
 
 // Five taps (repeated ones are not stored) of the weight's gradient, summed over the pixels:
@@ -90,19 +103,19 @@ template <class T, class A, int vectors, bool partial>
   for (int t = 0; t < most; ++t)
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sum[t][v] = P(T(0));
-  const auto load = [&](const T* from) {
-    return partial ? P::load_partial(from, width) : P::load(from);
-  };
   gradient += channel;
   for (index_t i = 0; i < p.count; ++i) {
     const index_t offset = p.pixels[i];
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
-      P g = load(gradient + p.places[i] + v * P::size);
+      P g;
+      load_lanes<partial>(g, gradient + p.places[i] + v * P::size, width);
       pin(g);
 #pragma GCC unroll 8
       for (int t = 0; t < most; ++t) {
-        sum[t][v] = fma(g, load(in[t] + offset + v * P::size), sum[t][v]);
+        P x;
+        load_lanes<partial>(x, in[t] + offset + v * P::size, width);
+        sum[t][v] = fma(g, x, sum[t][v]);
         pin(sum[t][v]);
       }
     }
@@ -113,16 +126,15 @@ template <class T, class A, int vectors, bool partial>
 #pragma GCC unroll 8
   for (int t = 0; t < most; ++t)  // all loads, then all stores: repeated taps add only once
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) sum[t][v] = load(out[t] + v * P::size) + sum[t][v];
+    for (int v = 0; v < vectors; ++v) {
+      P old;
+      load_lanes<partial>(old, out[t] + v * P::size, width);
+      sum[t][v] = old + sum[t][v];
+    }
 #pragma GCC unroll 8
   for (int t = 0; t < most; ++t)
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) {
-      if constexpr (partial)
-        sum[t][v].store_partial(out[t] + v * P::size, width);
-      else
-        sum[t][v].store(out[t] + v * P::size);
-    }
+    for (int v = 0; v < vectors; ++v) store_lanes<partial>(sum[t][v], out[t] + v * P::size, width);
 }
 
 template <class T, class A>

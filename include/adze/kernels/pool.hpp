@@ -1,176 +1,219 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Pooling of channels-last images: lanes along channels, windows as tables of one entry per output
-// row and column, so that padding, dilation, ceil mode and adaptive sizes are the same code.
-// Gradients add in a fixed order within an image: the same bits for any number of threads.
-#include <algorithm>
+// Max and average pooling of float and double, fixed windows and adaptive ones, forward and
+// backward, on images with any strides. Lanes run along channels where they are adjacent. Pixels
+// of a window are visited in row order, images and channels are split, never sums: the same bits
+// for any thread count.
 #include <limits>
 
-#include <adze/core/parallel.hpp>
-#include <adze/kernels/lanes.hpp>
+#include <adze/kernels/conv_plan.hpp>
+#include <adze/kernels/gemm.hpp>
 
 namespace adze::kernels {
 
-// Pixels begin, begin + step, ... before end of one axis; `size` is what an average divides by.
-struct pool_window {
-  index_t begin = 0, end = 0, size = 1;
+// The windows along one axis. Adaptive ones are floor(i in / out) to ceil((i + 1) in / out).
+struct pool_axis {
+  index_t in = 1, out = 1, kernel = 1, stride = 1, pad = 0, dilation = 1;
+  bool adaptive = false;
+
+  index_t start(index_t i) const { return i * stride - pad; }
+  // The first position inside the image, and one past the last.
+  index_t begin(index_t i) const {
+    if (adaptive) return i * in / out;
+    const index_t s = start(i);
+    return s >= 0 ? s : s + (-s + dilation - 1) / dilation * dilation;
+  }
+  index_t end(index_t i) const {
+    if (adaptive) return ((i + 1) * in + out - 1) / out;
+    return std::min(start(i) + (kernel - 1) * dilation + 1, in);
+  }
+  index_t inside(index_t i) const { return std::max<index_t>(0, end(i) - begin(i)); }
+  // With the padding, but not what lies beyond it.
+  index_t with_padding(index_t i) const {
+    return adaptive ? inside(i) : std::min(start(i) + kernel, in + pad) - start(i);
+  }
 };
 
-// n images of h x w pixels and c channels, dense, to out_h x out_w pixels.
-struct pool_shape {
-  index_t n = 1, c = 1, h = 1, w = 1, out_h = 1, out_w = 1;
-  const pool_window* rows = nullptr;     // [out_h]
-  const pool_window* columns = nullptr;  // [out_w]
-  index_t step_h = 1, step_w = 1;        // dilation
+struct pool_window {
+  index_t kernel = 1, stride = 1, pad = 0, dilation = 1;
+  bool ceil_mode = false;
+};
 
-  index_t pixels() const { return h * w; }
-  index_t outs() const { return out_h * out_w; }
+// Output size by PyTorch's rule: floor, or ceiling without windows that begin in the right padding.
+inline pool_axis fixed_axis(index_t in, const pool_window& w) {
+  const index_t free = in + 2 * w.pad - w.dilation * (w.kernel - 1) - 1;
+  index_t out = (free + (w.ceil_mode ? w.stride - 1 : 0)) / w.stride + 1;
+  if (w.ceil_mode && (out - 1) * w.stride >= in + w.pad) --out;
+  return {in, out, w.kernel, w.stride, w.pad, w.dilation, false};
+}
+inline pool_axis adaptive_axis(index_t in, index_t out) { return {in, out, 1, 1, 0, 1, true}; }
+
+struct pool_shape {
+  index_t n = 1, c = 1;
+  pool_axis h{}, w{};
+  bool count_include_pad = true;  // averages divide by the padded window
+  index_t divisor = 0;            // or by this, when not 0
+
+  index_t work() const { return n * c * h.out * w.out * h.kernel * w.kernel; }
+  index_t divide_by(index_t y, index_t x) const {
+    if (divisor != 0) return divisor;
+    return count_include_pad ? h.with_padding(y) * w.with_padding(x) : h.inside(y) * w.inside(x);
+  }
 };
 
 inline namespace ADZE_ISA {
 
-inline constexpr index_t pool_chunk = 16384;  // elements a thread reads
-inline constexpr index_t pool_channels = 64;  // channels of an image that a thread adds into
-
-// f(image, row) for every row of outputs.
-template <class F> void over_pool_rows(const pool_shape& s, F f) {
-  if (s.n * s.c * s.outs() == 0) return;
-  const index_t work = std::max<index_t>(1, s.pixels() / s.out_h) * s.c;
-  parallel_for(s.n * s.out_h, std::max<index_t>(1, pool_chunk / work),
-               [&](index_t begin, index_t end) {
-                 for (index_t k = begin; k < end; ++k) f(k / s.out_h, k % s.out_h);
-               });
+// f(y, x) for the pixels of window (i, j), in row order.
+template <class F>
+[[gnu::always_inline]] inline void each_pixel(const pool_shape& s, index_t i, index_t j, F f) {
+  for (index_t y = s.h.begin(i); y < s.h.end(i); y += s.h.dilation)
+    for (index_t x = s.w.begin(j); x < s.w.end(j); x += s.w.dilation) f(y, x);
 }
 
-// f(image, channel, width) for blocks of channels: what adds into an image has it for itself.
-template <class F> void over_pool_blocks(const pool_shape& s, F f) {
-  if (s.n * s.c * s.pixels() == 0) return;
-  const index_t blocks = (s.c + pool_channels - 1) / pool_channels;
-  const index_t work = std::max(s.pixels(), s.outs()) * std::min(s.c, pool_channels);
-  parallel_for(s.n * blocks, std::max<index_t>(1, pool_chunk / work),
-               [&](index_t begin, index_t end) {
-                 for (index_t k = begin; k < end; ++k) {
-                   const index_t c = k % blocks * pool_channels;
-                   f(k / blocks, c, std::min(pool_channels, s.c - c));
-                 }
-               });
+// f(image, row, column) of the outputs; rows are split among threads.
+template <class F> void each_output(const pool_shape& s, F f) {
+  split_work(s.n * s.h.out, s.work(), [&](index_t first, index_t last) {
+    for (index_t row = first; row < last; ++row)
+      for (index_t j = 0; j < s.w.out; ++j) f(row / s.h.out, row % s.h.out, j);
+  });
 }
 
-// The largest of each window, and its pixel (row * w + column; -1 where a window has none). NaN is
-// largest. Pixels are compared as T: below 2^24 of them for float.
-template <class T> void max_pool(const pool_shape& s, const T* x, T* y, std::int32_t* index) {
-  using pack = simd::pack<T>;
-  over_pool_rows(s, [&](index_t n, index_t i) {
-    const T* image = x + n * s.pixels() * s.c;
-    const pool_window rows = s.rows[i];
-    for (index_t j = 0; j < s.out_w; ++j) {
-      const pool_window columns = s.columns[j];
-      const index_t to = ((n * s.out_h + i) * s.out_w + j) * s.c;
-      const bool none = rows.begin >= rows.end || columns.begin >= columns.end;
-      const index_t first = none ? -1 : rows.begin * s.w + columns.begin;
-      over_packs<T>(s.c, [&](index_t c, auto lanes) {
-        pack best(-std::numeric_limits<T>::infinity()), at(first);
-        for (index_t a = rows.begin; a < rows.end; a += s.step_h) {
-          for (index_t b = columns.begin; b < columns.end; b += s.step_w) {
-            const index_t pixel = a * s.w + b;
-            const pack v = lanes.load(image + pixel * s.c + c);
-            const auto larger = (v > best) | isnan(v);
-            best = where(larger, v, best);
-            at = where(larger, pack(pixel), at);
-          }
-        }
-        lanes.store(best, y + to + c);
-        T pixels[pack::width];
-        at.store(pixels);
-        const index_t count = std::min<index_t>(pack::size, s.c - c);
-        for (index_t k = 0; k < count; ++k) {
-          index[to + c + k] = static_cast<std::int32_t>(pixels[k]);
-        }
-      });
+// f(image, first channel, last channel), images and blocks of channels split among threads; gx
+// there is zero.
+template <class T, class F> void each_plane(const pool_shape& s, image<T> gx, F f) {
+  constexpr index_t block = 32;
+  const index_t blocks = (s.c + block - 1) / block;
+  split_work(s.n * blocks, s.work(), [&](index_t first, index_t last) {
+    for (index_t i = first; i < last; ++i) {
+      const index_t n = i / blocks, c0 = i % blocks * block, c1 = std::min(c0 + block, s.c);
+      for (index_t y = 0; y < s.h.in; ++y)
+        for (index_t x = 0; x < s.w.in; ++x)
+          for (index_t c = c0; c < c1; ++c) gx.at(n, y, x)[c * gx.c_stride] = T(0);
+      f(n, c0, c1);
     }
   });
 }
 
-inline bool has_pixel(const pool_shape& s, index_t pixel) {
-  return pixel >= 0 && pixel < s.pixels();
+template <class P, class T> P load_some(const T* p, index_t n) {
+  return n >= P::size ? P::load(p) : P::load_partial(p, n);
+}
+template <class P, class T> void store_some(P v, T* p, index_t n) {
+  n >= P::size ? v.store(p) : v.store_partial(p, n);
 }
 
-// dx[pixel] += g[out] where index[out] = pixel; dx is overwritten.
+// Maximum of each window, NaN first of all; -infinity where a window has no pixel. Where `at` has
+// memory it gets the position y * w + x of the maximum in the input, the first of equal ones, the
+// last NaN (as in PyTorch), -1 for none; its strides are in elements, like those of y.
+template <class T, class A = simd::native>
+void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image<T> y,
+              image<index_t> at) {
+  using P = simd::pack<T, A>;
+  constexpr T lowest = -std::numeric_limits<T>::infinity();
+  // Lanes hold positions as T: exactly, in images of less than 2^24 pixels.
+  const bool lanes = x.c_stride == 1 && y.c_stride == 1 && s.h.in * s.w.in < index_t(1) << 24;
+  each_output(s, [&](index_t n, index_t i, index_t j) {
+    const T* from = x.at(n, 0, 0);
+    T* to = y.at(n, i, j);
+    index_t* place = at.data ? at.at(n, i, j) : nullptr;
+    const bool any = s.h.inside(i) > 0 && s.w.inside(j) > 0;
+    const index_t first = any ? s.h.begin(i) * s.w.in + s.w.begin(j) : -1;
+    for (index_t c = 0; lanes && c < s.c; c += P::size) {
+      const index_t count = s.c - c;
+      P best(lowest), where_best(static_cast<T>(first));
+      each_pixel(s, i, j, [&](index_t row, index_t column) {
+        const P v = load_some<P>(from + row * x.h_stride + column * x.w_stride + c, count);
+        const auto take = (v > best) | (v != v);
+        best = where(take, v, best);
+        where_best = where(take, P(static_cast<T>(row * s.w.in + column)), where_best);
+      });
+      store_some(best, to + c, count);
+      if (!place) continue;
+      T positions[P::width];
+      where_best.store(positions);
+      for (index_t q = 0; q < std::min(P::size, count); ++q)
+        place[(c + q) * at.c_stride] = static_cast<index_t>(positions[q]);
+    }
+    for (index_t c = 0; !lanes && c < s.c; ++c) {
+      T best = lowest;
+      index_t where_best = first;
+      each_pixel(s, i, j, [&](index_t row, index_t column) {
+        const T v = from[row * x.h_stride + column * x.w_stride + c * x.c_stride];
+        if (v > best || v != v) best = v, where_best = row * s.w.in + column;
+      });
+      to[c * y.c_stride] = best;
+      if (place) place[c * at.c_stride] = where_best;
+    }
+  });
+}
+
+// gx = 0, then gy of each window added where its maximum was.
 template <class T>
-void pool_scatter(const pool_shape& s, const T* g, const std::int32_t* index, T* dx) {
-  over_pool_blocks(s, [&](index_t n, index_t first, index_t width) {
-    T* image = dx + n * s.pixels() * s.c + first;
-    for (index_t p = 0; p < s.pixels(); ++p) std::fill_n(image + p * s.c, width, T(0));
-    for (index_t o = 0; o < s.outs(); ++o) {
-      const index_t from = (n * s.outs() + o) * s.c + first;
-      for (index_t c = 0; c < width; ++c) {
-        const index_t pixel = index[from + c];
-        if (has_pixel(s, pixel)) image[pixel * s.c + c] += g[from + c];
-      }
-    }
-  });
-}
-
-// y[out] = x[index[out]], 0 where there is none.
-template <class T>
-void pool_gather(const pool_shape& s, const T* x, const std::int32_t* index, T* y) {
-  over_pool_rows(s, [&](index_t n, index_t i) {
-    const T* image = x + n * s.pixels() * s.c;
-    for (index_t j = 0; j < s.out_w; ++j) {
-      const index_t to = ((n * s.out_h + i) * s.out_w + j) * s.c;
-      for (index_t c = 0; c < s.c; ++c) {
-        const index_t pixel = index[to + c];
-        y[to + c] = has_pixel(s, pixel) ? image[pixel * s.c + c] : T(0);
-      }
-    }
-  });
-}
-
-// The sum of each window divided by its size.
-template <class T> void avg_pool(const pool_shape& s, const T* x, T* y) {
-  using pack = simd::pack<T>;
-  over_pool_rows(s, [&](index_t n, index_t i) {
-    const T* image = x + n * s.pixels() * s.c;
-    const pool_window rows = s.rows[i];
-    for (index_t j = 0; j < s.out_w; ++j) {
-      const pool_window columns = s.columns[j];
-      const pack scale(1.0 / static_cast<double>(rows.size * columns.size));
-      T* to = y + ((n * s.out_h + i) * s.out_w + j) * s.c;
-      over_packs<T>(s.c, [&](index_t c, auto lanes) {
-        pack sum(0);
-        for (index_t a = rows.begin; a < rows.end; a += s.step_h) {
-          pack line(0);  // rows first: shorter sums, smaller errors
-          for (index_t b = columns.begin; b < columns.end; b += s.step_w) {
-            line += lanes.load(image + (a * s.w + b) * s.c + c);
-          }
-          sum += line;
+void max_pool_backward(const pool_shape& s, std::type_identity_t<image<const T>> gy,
+                       image<const index_t> at, std::type_identity_t<image<T>> gx) {
+  each_plane(s, gx, [&](index_t n, index_t c0, index_t c1) {
+    for (index_t i = 0; i < s.h.out; ++i)
+      for (index_t j = 0; j < s.w.out; ++j) {
+        const T* from = gy.at(n, i, j);
+        const index_t* place = at.at(n, i, j);
+        for (index_t c = c0; c < c1; ++c) {
+          const index_t p = place[c * at.c_stride];
+          if (p < 0) continue;
+          gx.at(n, p / s.w.in, p % s.w.in)[c * gx.c_stride] += from[c * gy.c_stride];
         }
-        lanes.store(sum * scale, to + c);
+      }
+  });
+}
+
+// Mean of each window: the sum of its pixels over s.divide_by.
+template <class T, class A = simd::native>
+void avg_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image<T> y) {
+  using P = simd::pack<T, A>;
+  const bool lanes = x.c_stride == 1 && y.c_stride == 1;
+  each_output(s, [&](index_t n, index_t i, index_t j) {
+    const T* from = x.at(n, 0, 0);
+    T* to = y.at(n, i, j);
+    const T divisor = static_cast<T>(s.divide_by(i, j));
+    for (index_t c = 0; lanes && c < s.c; c += P::size) {
+      P sum(T(0));
+      each_pixel(s, i, j, [&](index_t row, index_t column) {
+        sum = sum + load_some<P>(from + row * x.h_stride + column * x.w_stride + c, s.c - c);
       });
+      store_some(sum / P(divisor), to + c, s.c - c);
+    }
+    for (index_t c = 0; !lanes && c < s.c; ++c) {
+      T sum = 0;
+      each_pixel(s, i, j, [&](index_t row, index_t column) {
+        sum += from[row * x.h_stride + column * x.w_stride + c * x.c_stride];
+      });
+      to[c * y.c_stride] = sum / divisor;
     }
   });
 }
 
-// The way back: each pixel of a window gets g divided by the size; dx is overwritten.
-template <class T> void avg_pool_gradient(const pool_shape& s, const T* g, T* dx) {
-  using pack = simd::pack<T>;
-  over_pool_blocks(s, [&](index_t n, index_t first, index_t width) {
-    T* image = dx + n * s.pixels() * s.c + first;
-    for (index_t p = 0; p < s.pixels(); ++p) std::fill_n(image + p * s.c, width, T(0));
-    for (index_t o = 0; o < s.outs(); ++o) {
-      const pool_window rows = s.rows[o / s.out_w], columns = s.columns[o % s.out_w];
-      const pack scale(1.0 / static_cast<double>(rows.size * columns.size));
-      const T* from = g + (n * s.outs() + o) * s.c + first;
-      over_packs<T>(width, [&](index_t c, auto lanes) {
-        const pack part = lanes.load(from + c) * scale;
-        for (index_t a = rows.begin; a < rows.end; a += s.step_h) {
-          for (index_t b = columns.begin; b < columns.end; b += s.step_w) {
-            T* to = image + (a * s.w + b) * s.c + c;
-            lanes.store(lanes.load(to) + part, to);
-          }
+// gx = 0, then gy / s.divide_by added to every pixel of the window.
+template <class T, class A = simd::native>
+void avg_pool_backward(const pool_shape& s, std::type_identity_t<image<const T>> gy, image<T> gx) {
+  using P = simd::pack<T, A>;
+  const bool lanes = gx.c_stride == 1 && gy.c_stride == 1;
+  each_plane(s, gx, [&](index_t n, index_t c0, index_t c1) {
+    for (index_t i = 0; i < s.h.out; ++i)
+      for (index_t j = 0; j < s.w.out; ++j) {
+        const T* from = gy.at(n, i, j);
+        const T divisor = static_cast<T>(s.divide_by(i, j));
+        for (index_t c = c0; lanes && c < c1; c += P::size) {
+          const P g = load_some<P>(from + c, c1 - c) / P(divisor);
+          each_pixel(s, i, j, [&](index_t row, index_t column) {
+            T* to = gx.at(n, row, column) + c;
+            store_some(load_some<P>(to, c1 - c) + g, to, c1 - c);
+          });
         }
-      });
-    }
+        for (index_t c = c0; !lanes && c < c1; ++c) {
+          const T g = from[c * gy.c_stride] / divisor;
+          each_pixel(s, i, j, [&](index_t row, index_t column) {
+            gx.at(n, row, column)[c * gx.c_stride] += g;
+          });
+        }
+      }
   });
 }
 

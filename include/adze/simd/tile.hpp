@@ -2,6 +2,9 @@
 // SPDX-License-Identifier: MIT
 // What register tiles need beyond lanes: keeping a pack in its register, sums and transposes of
 // several packs at once. The first overloads are portable; the last ones are the overrides.
+#include <type_traits>
+#include <utility>
+
 #include <adze/fwd.hpp>
 #include <adze/simd/arch.hpp>
 #include <adze/simd/pack.hpp>
@@ -16,6 +19,16 @@ template <class T, class A> [[gnu::always_inline]] inline void pin(pack<T, A>& x
 #else
   static_cast<void>(x);
 #endif
+}
+
+// f(0), f(1), ... f(n - 1) with constants: arrays of packs that are indexed by them are registers
+// from the start, where a loop to be unrolled depends on what else g++ finds in the function.
+// Write f as [&](auto i) __attribute__((always_inline)) { ... }.
+template <int n, class F> [[gnu::always_inline]] inline void unroll(F f) {
+  [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, i>{}), ...);
+  }
+  (std::make_integer_sequence<int, n>{});
 }
 
 // out[i] = sum of the lanes of v[i], for i in [0, pack::size).
