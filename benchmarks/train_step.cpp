@@ -14,18 +14,19 @@
 namespace {
 std::atomic<long> allocations{0};  // of the whole program, by any operator new
 }
-void* operator new(std::size_t n) {
+// Never inlined: the compiler would then pair our free with its own new, and warn.
+[[gnu::noinline]] void* operator new(std::size_t n) {
   ++allocations;
   if (void* p = std::malloc(n)) return p;
   throw std::bad_alloc();
 }
-void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
   ++allocations;
   return std::aligned_alloc(static_cast<std::size_t>(a), n);
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
 
 namespace {
 
@@ -64,7 +65,7 @@ struct mlp {
 void time_mlp(report::table& t, index_t batch, index_t in, index_t hidden, index_t out) {
   mlp model(in, hidden, out);
   optim::sgd opt(parameters(model), {.lr = 1e-3, .momentum = 0.9});
-  const tensor x = randn({batch, in}), y = randint(out, {batch});
+  const tensor x = randn({batch, in}), y = randint(0, out, {batch});
   const auto step = [&] {
     opt.zero_grad();
     const tensor loss = cross_entropy(model(x), y);

@@ -59,7 +59,8 @@ double train(const recipe& r, const data::train_and_test& sets, std::uint64_t se
   const data::loader batches(sets.train,
                              {.batch_size = 64, .shuffle = true, .workers = 1, .seed = seed});
   optim::adam opt(parameters(model));
-  optim::one_cycle schedule(opt, {.max_lr = r.max_lr, .total_steps = r.epochs * batches.batches()});
+  optim::scheduler schedule(
+      opt, optim::one_cycle_lr{.max_lr = r.max_lr, .total_steps = r.epochs * batches.batches()});
   report::progress bar({.epochs = r.epochs, .steps = batches.batches()});
   for (index_t epoch = 0; epoch < r.epochs; ++epoch) {
     for (auto& [x, y] : batches.epoch(epoch)) {

@@ -50,7 +50,8 @@ int main(int argc, char** argv) try {
   const index_t epochs = 3;
   const data::loader batches(train_set, {.batch_size = 64, .shuffle = true, .workers = 1});
   optim::adam opt(parameters(model));
-  optim::one_cycle schedule(opt, {.max_lr = 5e-3, .total_steps = epochs * batches.batches()});
+  optim::scheduler schedule(
+      opt, optim::one_cycle_lr{.max_lr = 5e-3, .total_steps = epochs * batches.batches()});
   report::progress bar({.epochs = epochs, .steps = batches.batches()});
   std::vector<double> steps, losses;
 
@@ -81,7 +82,8 @@ int main(int argc, char** argv) try {
   report::line_chart chart({.title = "Training loss",
                             .x = {.label = "step"},
                             .y = {.label = "cross entropy", .logarithmic = true}});
-  chart.add("loss", steps, losses);
+  chart.add("each step", steps, losses, report::line_style::faint);
+  chart.add("smoothed", steps, report::smoothed(losses));
   write_file("loss.svg", chart.svg_text());
 } catch (const error& e) {
   std::fprintf(stderr, "%s\n", e.what());
