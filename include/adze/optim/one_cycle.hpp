@@ -53,14 +53,14 @@ struct one_cycle_lr {
     }
     const double top = pct_start * steps - 1.0, last = steps - 1.0;
     const double back = 2.0 * pct_start * steps - 2.0;
-    if (t <= top) return between(value[0], value[1], t / top);
-    if (!three_phase) return between(value[1], value[3], (t - top) / (last - top));
-    if (t <= back) return between(value[1], value[2], (t - top) / (back - top));
-    return between(value[2], value[3], (t - back) / (last - back));
+    if (t <= top) return between(value[0], value[1], t, top);
+    if (!three_phase) return between(value[1], value[3], t - top, last - top);
+    if (t <= back) return between(value[1], value[2], t - top, back - top);
+    return between(value[2], value[3], t - back, last - back);
   }
-  // A phase without length (NaN) is at its end.
-  double between(double from, double to, double part) const {
-    if (!(part == part)) return to;
+  // A phase without length, up to rounding, is at its end.
+  double between(double from, double to, double gone, double length) const {
+    const double part = length > 1e-9 ? gone / length : 1.0;
     if (anneal_strategy == anneal::linear) return from + (to - from) * part;
     return to + (from - to) / 2.0 * (1.0 + std::cos(3.14159265358979323846 * part));
   }
