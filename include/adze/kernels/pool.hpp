@@ -63,33 +63,69 @@ struct pool_shape {
 
 inline namespace ADZE_ISA {
 
-// f(y, x) for the pixels of window (i, j), in row order.
-template <class F>
-[[gnu::always_inline]] inline void each_pixel(const pool_shape& s, index_t i, index_t j, F f) {
-  for (index_t y = s.h.begin(i); y < s.h.end(i); y += s.h.dilation)
-    for (index_t x = s.w.begin(j); x < s.w.end(j); x += s.w.dilation) f(y, x);
+// The pixels of the window of output (n, i, j).
+struct pool_span {
+  index_t n, i, j, y0, y1, x0, x1, y_step, x_step;
+  bool empty() const { return y0 >= y1 || x0 >= x1; }
+};
+
+// begin and end of the windows of both axes, computed once per call.
+struct pool_table {
+  index_t *y, *x;
+  index_t y_step, x_step;
+
+  explicit pool_table(const pool_shape& s)
+      : y(scratch<index_t, scratch_use::taps>(2 * (s.h.out + s.w.out))), x(y + 2 * s.h.out),
+        y_step(s.h.dilation), x_step(s.w.dilation) {
+    for (index_t i = 0; i < s.h.out; ++i) y[2 * i] = s.h.begin(i), y[2 * i + 1] = s.h.end(i);
+    for (index_t j = 0; j < s.w.out; ++j) x[2 * j] = s.w.begin(j), x[2 * j + 1] = s.w.end(j);
+  }
+  pool_span at(index_t n, index_t i, index_t j) const {
+    return {n, i, j, y[2 * i], y[2 * i + 1], x[2 * j], x[2 * j + 1], y_step, x_step};
+  }
+};
+
+// f(pointer, y, x) for the pixels of a window in row order; `from` is the first pixel of the image.
+template <class T, class F>
+[[gnu::always_inline]] inline void each_pixel(const pool_span& p, const image<T>& x, T* from, F f) {
+  for (index_t row = p.y0; row < p.y1; row += p.y_step)
+    for (index_t column = p.x0; column < p.x1; column += p.x_step)
+      f(from + row * x.h_stride + column * x.w_stride, row, column);
 }
 
-// f(image, row, column) of the outputs; rows are split among threads.
-template <class F> void each_output(const pool_shape& s, F f) {
-  split_work(s.n * s.h.out, s.work(), [&](index_t first, index_t last) {
-    for (index_t row = first; row < last; ++row)
-      for (index_t j = 0; j < s.w.out; ++j) f(row / s.h.out, row % s.h.out, j);
+// f(window, first channel, last channel) for all outputs: all channels of a window when they are
+// adjacent, otherwise all windows of a channel. Images are split among threads, and their rows
+// or channels.
+template <class F> void each_output(const pool_shape& s, bool adjacent, F f) {
+  const index_t parts = adjacent ? s.h.out : s.c;
+  const pool_table table(s);
+  split_work(s.n * parts, s.work(), [&](index_t first, index_t last) {
+    for (index_t k = first; k < last; ++k) {
+      const index_t n = k / parts, part = k % parts;
+      for (index_t i = adjacent ? part : 0; i < (adjacent ? part + 1 : s.h.out); ++i)
+        for (index_t j = 0; j < s.w.out; ++j)
+          f(table.at(n, i, j), adjacent ? 0 : part, adjacent ? s.c : part + 1);
+    }
   });
 }
 
-// f(image, first channel, last channel), images and blocks of channels split among threads; gx
-// there is zero.
-template <class T, class F> void each_plane(const pool_shape& s, image<T> gx, F f) {
-  constexpr index_t block = 32;
-  const index_t blocks = (s.c + block - 1) / block;
+// The same for sums into gx, which begins as zero: blocks of channels are split, never windows.
+template <class T, class F>
+void each_scatter(const pool_shape& s, image<T> gx, bool adjacent, F f) {
+  const index_t block = adjacent ? 64 : 1, blocks = (s.c + block - 1) / block;
+  const pool_table table(s);
   split_work(s.n * blocks, s.work(), [&](index_t first, index_t last) {
-    for (index_t i = first; i < last; ++i) {
-      const index_t n = i / blocks, c0 = i % blocks * block, c1 = std::min(c0 + block, s.c);
-      for (index_t y = 0; y < s.h.in; ++y)
-        for (index_t x = 0; x < s.w.in; ++x)
-          for (index_t c = c0; c < c1; ++c) gx.at(n, y, x)[c * gx.c_stride] = T(0);
-      f(n, c0, c1);
+    for (index_t k = first; k < last; ++k) {
+      const index_t n = k / blocks, c0 = k % blocks * block, c1 = std::min(c0 + block, s.c);
+      for (index_t y = 0; y < s.h.in; ++y) {
+        T* row = gx.at(n, y, 0) + c0 * gx.c_stride;
+        if (gx.w_stride == c1 - c0)
+          std::fill_n(row, s.w.in * gx.w_stride, T(0));
+        else
+          for (index_t x = 0; x < s.w.in; ++x, row += gx.w_stride) std::fill_n(row, c1 - c0, T(0));
+      }
+      for (index_t i = 0; i < s.h.out; ++i)
+        for (index_t j = 0; j < s.w.out; ++j) f(table.at(n, i, j), c0, c1);
     }
   });
 }
@@ -111,17 +147,16 @@ void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
   constexpr T lowest = -std::numeric_limits<T>::infinity();
   // Lanes hold positions as T: exactly, in images of less than 2^24 pixels.
   const bool lanes = x.c_stride == 1 && y.c_stride == 1 && s.h.in * s.w.in < index_t(1) << 24;
-  each_output(s, [&](index_t n, index_t i, index_t j) {
-    const T* from = x.at(n, 0, 0);
-    T* to = y.at(n, i, j);
-    index_t* place = at.data ? at.at(n, i, j) : nullptr;
-    const bool any = s.h.inside(i) > 0 && s.w.inside(j) > 0;
-    const index_t first = any ? s.h.begin(i) * s.w.in + s.w.begin(j) : -1;
-    for (index_t c = 0; lanes && c < s.c; c += P::size) {
-      const index_t count = s.c - c;
+  each_output(s, lanes, [&](const pool_span& p, index_t c0, index_t c1) {
+    const index_t first = p.empty() ? -1 : p.y0 * s.w.in + p.x0;
+    const T* from = x.at(p.n, 0, 0);
+    T* to = y.at(p.n, p.i, p.j);
+    index_t* place = at.data ? at.at(p.n, p.i, p.j) : nullptr;
+    for (index_t c = c0; lanes && c < c1; c += P::size) {
+      const index_t count = std::min(P::size, c1 - c);
       P best(lowest), where_best(static_cast<T>(first));
-      each_pixel(s, i, j, [&](index_t row, index_t column) {
-        const P v = load_some<P>(from + row * x.h_stride + column * x.w_stride + c, count);
+      each_pixel(p, x, from + c, [&](const T* pixel, index_t row, index_t column) {
+        const P v = load_some<P>(pixel, count);
         const auto take = (v > best) | (v != v);
         best = where(take, v, best);
         where_best = where(take, P(static_cast<T>(row * s.w.in + column)), where_best);
@@ -130,15 +165,16 @@ void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
       if (!place) continue;
       T positions[P::width];
       where_best.store(positions);
-      for (index_t q = 0; q < std::min(P::size, count); ++q)
+      for (index_t q = 0; q < count; ++q)
         place[(c + q) * at.c_stride] = static_cast<index_t>(positions[q]);
     }
-    for (index_t c = 0; !lanes && c < s.c; ++c) {
+    for (index_t c = c0; !lanes && c < c1; ++c) {
       T best = lowest;
       index_t where_best = first;
-      each_pixel(s, i, j, [&](index_t row, index_t column) {
-        const T v = from[row * x.h_stride + column * x.w_stride + c * x.c_stride];
-        if (v > best || v != v) best = v, where_best = row * s.w.in + column;
+      each_pixel(p, x, from + c * x.c_stride, [&](const T* pixel, index_t row, index_t column) {
+        const bool take = *pixel > best || *pixel != *pixel;
+        best = take ? *pixel : best;
+        where_best = take ? row * s.w.in + column : where_best;
       });
       to[c * y.c_stride] = best;
       if (place) place[c * at.c_stride] = where_best;
@@ -150,17 +186,18 @@ void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
 template <class T>
 void max_pool_backward(const pool_shape& s, std::type_identity_t<image<const T>> gy,
                        image<const index_t> at, std::type_identity_t<image<T>> gx) {
-  each_plane(s, gx, [&](index_t n, index_t c0, index_t c1) {
-    for (index_t i = 0; i < s.h.out; ++i)
-      for (index_t j = 0; j < s.w.out; ++j) {
-        const T* from = gy.at(n, i, j);
-        const index_t* place = at.at(n, i, j);
-        for (index_t c = c0; c < c1; ++c) {
-          const index_t p = place[c * at.c_stride];
-          if (p < 0) continue;
-          gx.at(n, p / s.w.in, p % s.w.in)[c * gx.c_stride] += from[c * gy.c_stride];
-        }
-      }
+  const bool dense = gx.h_stride == s.w.in * gx.w_stride;
+  each_scatter(s, gx, gx.c_stride == 1, [&](const pool_span& p, index_t c0, index_t c1) {
+    const T* from = gy.at(p.n, p.i, p.j);
+    const index_t* place = at.at(p.n, p.i, p.j);
+    T* to = gx.at(p.n, 0, 0);
+    for (index_t c = c0; c < c1; ++c) {
+      const index_t k = place[c * at.c_stride];
+      if (k < 0) continue;
+      const index_t pixel =
+          dense ? k * gx.w_stride : k / s.w.in * gx.h_stride + k % s.w.in * gx.w_stride;
+      to[pixel + c * gx.c_stride] += from[c * gy.c_stride];
+    }
   });
 }
 
@@ -169,22 +206,21 @@ template <class T, class A = simd::native>
 void avg_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image<T> y) {
   using P = simd::pack<T, A>;
   const bool lanes = x.c_stride == 1 && y.c_stride == 1;
-  each_output(s, [&](index_t n, index_t i, index_t j) {
-    const T* from = x.at(n, 0, 0);
-    T* to = y.at(n, i, j);
-    const T divisor = static_cast<T>(s.divide_by(i, j));
-    for (index_t c = 0; lanes && c < s.c; c += P::size) {
+  each_output(s, lanes, [&](const pool_span& p, index_t c0, index_t c1) {
+    const T* from = x.at(p.n, 0, 0);
+    T* to = y.at(p.n, p.i, p.j);
+    const T divisor = static_cast<T>(s.divide_by(p.i, p.j));
+    for (index_t c = c0; lanes && c < c1; c += P::size) {
+      const index_t count = std::min(P::size, c1 - c);
       P sum(T(0));
-      each_pixel(s, i, j, [&](index_t row, index_t column) {
-        sum = sum + load_some<P>(from + row * x.h_stride + column * x.w_stride + c, s.c - c);
-      });
-      store_some(sum / P(divisor), to + c, s.c - c);
+      each_pixel(p, x, from + c,
+                 [&](const T* pixel, index_t, index_t) { sum = sum + load_some<P>(pixel, count); });
+      store_some(sum / P(divisor), to + c, count);
     }
-    for (index_t c = 0; !lanes && c < s.c; ++c) {
+    for (index_t c = c0; !lanes && c < c1; ++c) {
       T sum = 0;
-      each_pixel(s, i, j, [&](index_t row, index_t column) {
-        sum += from[row * x.h_stride + column * x.w_stride + c * x.c_stride];
-      });
+      each_pixel(p, x, from + c * x.c_stride,
+                 [&](const T* pixel, index_t, index_t) { sum += *pixel; });
       to[c * y.c_stride] = sum / divisor;
     }
   });
@@ -195,25 +231,21 @@ template <class T, class A = simd::native>
 void avg_pool_backward(const pool_shape& s, std::type_identity_t<image<const T>> gy, image<T> gx) {
   using P = simd::pack<T, A>;
   const bool lanes = gx.c_stride == 1 && gy.c_stride == 1;
-  each_plane(s, gx, [&](index_t n, index_t c0, index_t c1) {
-    for (index_t i = 0; i < s.h.out; ++i)
-      for (index_t j = 0; j < s.w.out; ++j) {
-        const T* from = gy.at(n, i, j);
-        const T divisor = static_cast<T>(s.divide_by(i, j));
-        for (index_t c = c0; lanes && c < c1; c += P::size) {
-          const P g = load_some<P>(from + c, c1 - c) / P(divisor);
-          each_pixel(s, i, j, [&](index_t row, index_t column) {
-            T* to = gx.at(n, row, column) + c;
-            store_some(load_some<P>(to, c1 - c) + g, to, c1 - c);
-          });
-        }
-        for (index_t c = c0; !lanes && c < c1; ++c) {
-          const T g = from[c * gy.c_stride] / divisor;
-          each_pixel(s, i, j, [&](index_t row, index_t column) {
-            gx.at(n, row, column)[c * gx.c_stride] += g;
-          });
-        }
-      }
+  each_scatter(s, gx, gx.c_stride == 1, [&](const pool_span& p, index_t c0, index_t c1) {
+    const T* from = gy.at(p.n, p.i, p.j);
+    T* to = gx.at(p.n, 0, 0);
+    const T divisor = static_cast<T>(s.divide_by(p.i, p.j));
+    for (index_t c = c0; lanes && c < c1; c += P::size) {
+      const index_t count = std::min(P::size, c1 - c);
+      const P g = load_some<P>(from + c, count) / P(divisor);
+      each_pixel(p, gx, to + c, [&](T* pixel, index_t, index_t) {
+        store_some(load_some<P>(pixel, count) + g, pixel, count);
+      });
+    }
+    for (index_t c = c0; !lanes && c < c1; ++c) {
+      const T g = from[c * gy.c_stride] / divisor;
+      each_pixel(p, gx, to + c * gx.c_stride, [&](T* pixel, index_t, index_t) { *pixel += g; });
+    }
   });
 }
 
