@@ -4,19 +4,9 @@
 // conv_transpose2d (the gradient of conv2d's input) and conv2d_weight_gradient. Results are
 // channels-last in memory; x may have any strides.
 #include <adze/kernels/conv.hpp>
-#include <adze/ops/dense.hpp>
+#include <adze/ops/images.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
-
-template <class T> kernels::image<T> image_of(const tensor& x) {
-  const dims& d = x.strides();
-  return {const_cast<T*>(x.data_as<std::remove_const_t<T>>()), d[0], d[1], d[2], d[3]};
-}
-
-// x in the computing type; any strides will do, so f32 and f64 are taken as they are.
-inline tensor computed_as(const tensor& x, dtype type) {
-  return x.dtype() == type ? x : dense_keeping(x, type);
-}
 
 // What all three share, from the sizes of the larger image, the weight and the batch.
 inline kernels::conv_shape conv_shape_of(const shape& x, const shape& w, const conv_options& o) {
@@ -132,8 +122,7 @@ struct conv2d_op {
     const tensor b = bias.defined() ? detail::dense_as(bias, type) : tensor();
     dispatch(float_types{}, type, name, [&]<class T>() {
       kernels::conv_forward<T>(detail::conv_shape_of(x.shape(), w.shape(), o),
-                               detail::image_of<const T>(in), weight.data_as<T>(),
-                               detail::image_of<T>(y),
+                               detail::image_of<T>(in), weight.data_as<T>(), detail::image_of<T>(y),
                                {.bias = b.defined() ? b.data_as<T>() : nullptr, .activate = act});
     });
     return detail::dense_keeping(y, x.dtype());
@@ -168,10 +157,9 @@ struct conv_transpose2d_op {
     const tensor in = detail::computed_as(x, type), weight = detail::dense_as(w, type);
     const tensor b = bias.defined() ? detail::dense_as(bias, type) : tensor();
     dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::conv_backward_data<T>(detail::conv_shape_of(to, w.shape(), o),
-                                     detail::image_of<const T>(in), weight.data_as<T>(),
-                                     detail::image_of<T>(y),
-                                     {.bias = b.defined() ? b.data_as<T>() : nullptr});
+      kernels::conv_backward_data<T>(
+          detail::conv_shape_of(to, w.shape(), o), detail::image_of<T>(in), weight.data_as<T>(),
+          detail::image_of<T>(y), {.bias = b.defined() ? b.data_as<T>() : nullptr});
     });
     return detail::dense_keeping(y, x.dtype());
   }
@@ -201,8 +189,8 @@ struct conv2d_weight_gradient_op {
     const tensor in = detail::computed_as(x, type), gradient = detail::computed_as(g, type);
     tensor y = empty(to, type);
     dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::conv_backward_weight<T>(s, detail::image_of<const T>(in),
-                                       detail::image_of<const T>(gradient), y.data_as<T>());
+      kernels::conv_backward_weight<T>(s, detail::image_of<T>(in), detail::image_of<T>(gradient),
+                                       y.data_as<T>());
     });
     return detail::dense_as(y, x.dtype());
   }

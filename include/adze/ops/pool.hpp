@@ -1,13 +1,14 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Pooling. Gradients are ops of their own and each other's gradients, so that all derivatives
-// exist: max pooling is a gather by the pixels it chose, averaging is linear. Computed channels
-// last; the layout of x is kept.
+// exist: max pooling is a gather by the pixels it chose, averaging is linear. Row-major images stay
+// row-major, all others give channels-last.
+#include <adze/kernels/pool_gather.hpp>
 #include <adze/ops/pool_windows.hpp>
 
 namespace adze::inline ADZE_ISA {
 
-// y[out] = x[pixel index[out]], 0 where index is -1; index i32 [n, c, oh, ow].
+// y[out] = x[pixel index[out]], 0 where index is -1; index i64 [n, c, oh, ow].
 struct pool_gather_op {
   static constexpr std::string_view name = "pool_gather";
   static constexpr numeric precision = numeric::any;
@@ -18,14 +19,14 @@ struct pool_gather_op {
   tensor forward(const tensor& x, const tensor& index) const {
     detail::check_pixels(name, x, index);
     const dtype type = detail::floating_compute_type(name, x);
-    const tensor in = detail::as_channels_last(x, type);
-    const tensor at = detail::as_channels_last(index, i32);
-    tensor y = empty_channels_last(index.shape(), type);
+    const tensor in = detail::computed_as(x, type);
+    tensor y = detail::empty_images(index.shape(), type, x);
     dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::pool_gather(detail::pool_sizes(x.shape(), index.shape()), in.data_as<T>(),
-                           at.data_as<std::int32_t>(), y.data_as<T>());
+      const shape& to = index.shape();
+      kernels::pool_gather<T>({to[0], to[1], to[2], to[3], x.shape()[3]}, detail::image_of<T>(in),
+                              detail::image_of<index_t>(index), detail::image_of<T>(y));
     });
-    return detail::pooled_like(y, x);
+    return detail::dense_keeping(y, x.dtype());
   }
   std::array<tensor, 2> backward(backward_context& c, const tensor& g) const;
 };
@@ -42,14 +43,14 @@ struct pool_scatter_op {
   tensor forward(const tensor& g, const tensor& index) const {
     detail::check_pixels(name, g, index);
     const dtype type = detail::floating_compute_type(name, g);
-    const tensor from = detail::as_channels_last(g, type);
-    const tensor at = detail::as_channels_last(index, i32);
-    tensor d = empty_channels_last(result(g.shape(), index.shape()), type);
+    const tensor from = detail::computed_as(g, type);
+    tensor d = detail::empty_images(result(g.shape(), index.shape()), type, index);
     dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::pool_scatter(detail::pool_sizes(d.shape(), g.shape()), from.data_as<T>(),
-                            at.data_as<std::int32_t>(), d.data_as<T>());
+      kernels::max_pool_backward<T>(detail::pool_sizes(d.shape(), g.shape()),
+                                    detail::image_of<T>(from), detail::image_of<index_t>(index),
+                                    detail::image_of<T>(d));
     });
-    return detail::pooled_like(d, g);
+    return detail::dense_keeping(d, g.dtype());
   }
   std::array<tensor, 2> backward(backward_context& c, const tensor& d) const {
     return {record(pool_gather_op{}, d, c.in(1)), tensor()};
@@ -63,7 +64,7 @@ inline std::array<tensor, 2> pool_gather_op::backward(backward_context& c, const
 
 struct max_pool2d_op {
   pool_geometry geometry{};
-  tensor index{};  // the pixels chosen, i32 [n, c, oh, ow]; filled by forward
+  tensor index{};  // the pixels chosen, i64 [n, c, oh, ow]; filled by forward
   static constexpr std::string_view name = "max_pool2d";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
@@ -73,16 +74,15 @@ struct max_pool2d_op {
   }
   tensor forward(const tensor& x) {
     const shape to = result(x.shape());
-    const detail::pool_call call(geometry, x.shape(), to, false);
-    dtype type = detail::floating_compute_type(name, x);
-    if (call.sizes.pixels() >= index_t(1) << 24) type = f64;  // f32 does not count that far
-    const tensor in = detail::as_channels_last(x, type);
-    tensor y = empty_channels_last(to, type);
-    index = empty_channels_last(to, i32);
+    const dtype type = detail::floating_compute_type(name, x);
+    const tensor in = detail::computed_as(x, type);
+    tensor y = detail::empty_images(to, type, x);
+    index = detail::empty_images(to, i64, x);
     dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::max_pool(call.sizes, in.data_as<T>(), y.data_as<T>(), index.data_as<std::int32_t>());
+      kernels::max_pool<T>(detail::pool_shape_of(geometry, x.shape()), detail::image_of<T>(in),
+                           detail::image_of<T>(y), detail::image_of<index_t>(index));
     });
-    return detail::pooled_like(y, x);
+    return detail::dense_keeping(y, x.dtype());
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const shape& x = c.in_shape(0);
@@ -101,13 +101,14 @@ struct avg_pool2d_op {
   }
   tensor forward(const tensor& x) const {
     const shape to = result(x.shape());
-    const detail::pool_call call(geometry, x.shape(), to, true);
     const dtype type = detail::floating_compute_type(name, x);
-    const tensor in = detail::as_channels_last(x, type);
-    tensor y = empty_channels_last(to, type);
-    dispatch(float_types{}, type, name,
-             [&]<class T>() { kernels::avg_pool(call.sizes, in.data_as<T>(), y.data_as<T>()); });
-    return detail::pooled_like(y, x);
+    const tensor in = detail::computed_as(x, type);
+    tensor y = detail::empty_images(to, type, x);
+    dispatch(float_types{}, type, name, [&]<class T>() {
+      kernels::avg_pool<T>(detail::pool_shape_of(geometry, x.shape()), detail::image_of<T>(in),
+                           detail::image_of<T>(y));
+    });
+    return detail::dense_keeping(y, x.dtype());
   }
   tensor backward(backward_context& c, const tensor& g) const;
 };
@@ -123,13 +124,16 @@ struct avg_pool2d_gradient_op {
   tensor forward(const tensor& g) const {
     const dtype type = detail::floating_compute_type(name, g);
     const shape to = result(g.shape());
-    const detail::pool_call call(geometry, to, g.shape(), true);
-    const tensor from = detail::as_channels_last(g, type);
-    tensor d = empty_channels_last(to, type);
+    if (detail::pooled_shape(name, to, geometry) != g.shape()) {
+      raise<shape_error>(name, ": images ", to, " do not pool to the gradient's shape; got ", g);
+    }
+    const tensor from = detail::computed_as(g, type);
+    tensor d = detail::empty_images(to, type, g);
     dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::avg_pool_gradient(call.sizes, from.data_as<T>(), d.data_as<T>());
+      kernels::avg_pool_backward<T>(detail::pool_shape_of(geometry, to), detail::image_of<T>(from),
+                                    detail::image_of<T>(d));
     });
-    return detail::pooled_like(d, g);
+    return detail::dense_keeping(d, g.dtype());
   }
   tensor backward(backward_context&, const tensor& d) const {
     return record(avg_pool2d_op{geometry}, d);
