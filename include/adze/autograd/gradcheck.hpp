@@ -8,6 +8,7 @@
 #include <adze/autograd/backward.hpp>
 #include <adze/core/random.hpp>
 #include <adze/kernels/map.hpp>
+#include <adze/tensor/typed.hpp>
 
 namespace adze::inline ADZE_ISA {
 
