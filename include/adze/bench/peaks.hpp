@@ -1,0 +1,226 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The peaks of this machine: measured once for each number of threads, then kept in the user's
+// cache folder under a key of the host. A peak is the best seen, for a disturbed period only ever
+// hides speed; so a run that sees more raises the kept value.
+#include <charconv>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sys/stat.h>
+
+#include <adze/bench/machine.hpp>
+#include <adze/bench/probe.hpp>
+#include <adze/bench/roofline.hpp>
+#include <adze/bench/stopwatch.hpp>
+#include <adze/core/error.hpp>
+#include <adze/core/file.hpp>
+#include <adze/core/parallel.hpp>
+#include <adze/fwd.hpp>
+
+namespace adze::bench {
+
+// Memory on a cache line's boundary, every page of it touched.
+template <class T> class aligned_buffer {
+ public:
+  explicit aligned_buffer(index_t count)
+      : count_(count), data_(static_cast<T*>(::operator new(
+                           static_cast<std::size_t>(count) * sizeof(T), std::align_val_t(64)))) {
+    std::fill_n(data_.get(), count, T(0));
+  }
+
+  T* data() const { return data_.get(); }
+  index_t size() const { return count_; }
+  T& operator[](index_t i) const { return data_.get()[i]; }
+  std::span<T> span() const { return {data(), static_cast<std::size_t>(count_)}; }
+
+ private:
+  struct release {
+    void operator()(T* p) const { ::operator delete(p, std::align_val_t(64)); }
+  };
+  index_t count_ = 0;
+  std::unique_ptr<T, release> data_;
+};
+
+namespace detail {
+
+// The best rate of at least 12 runs in at least 0.1 s: f() does `amount` of something.
+template <class F> double best_rate(const stopwatch& time, double amount, F f) {
+  double best = 0;
+  const double begin = time.wall();
+  for (int i = 0; i < 12 || time.wall() - begin < 0.1; ++i) {
+    const double start = time.wall();
+    f();
+    const double seconds = time.wall() - start;
+    if (seconds > 0) best = std::max(best, amount / seconds);
+  }
+  return best;
+}
+
+inline double operation_rate(const arithmetic_loop& loop, int threads, const stopwatch& time) {
+  if (loop.run == nullptr) return 0;
+  constexpr std::int64_t turns = 4000;  // about 50 us
+  const index_t parts = threads == 1 ? 4 : 16 * index_t(threads);
+  return best_rate(time, loop.operations * static_cast<double>(turns * parts),
+                   [&] { parallel_for(parts, 1, [&](index_t, index_t) { loop.run(turns); }); });
+}
+
+// The rate at which `threads` threads move `bytes`, each its own part, over and over.
+inline double memory_rate(const memory_loop& loop, std::span<char> from, std::span<char> to,
+                          int threads, const stopwatch& time) {
+  const auto size = static_cast<index_t>(from.size());
+  const index_t part = size / threads / 512 * 512;
+  const index_t repeats = std::max<index_t>(1, (index_t(2) << 20) / size);
+  const double amount =
+      static_cast<double>(part * threads * repeats) * (to.data() == from.data() ? 1 : 2);
+  return best_rate(time, amount, [&] {
+    parallel_for(threads, 1, [&](index_t first, index_t) {
+      for (index_t r = 0; r < repeats; ++r)
+        loop.run(from.data() + first * part, to.data() + first * part, part);
+    });
+  });
+}
+
+}  // namespace detail
+
+// Takes one to two seconds for each number of threads, and leaves threads() as it was.
+inline peaks measure_peaks(const machine& host, int threads, const stopwatch& time = {}) {
+  const int before = adze::threads();
+  set_threads(threads);
+  const detail::probe_loops loops = detail::machine_loops();
+  peaks found{.threads = threads,
+              .f32 = detail::operation_rate(loops.f32, threads, time),
+              .i8 = detail::operation_rate(loops.i8, threads, time)};
+  found.f64 = found.f32 / 2;  // half as many lanes, on every machine with both
+  const index_t far = std::max(4 * host.last_level(), index_t(64) << 20);
+  const aligned_buffer<char> from(far), to(far);
+  const auto level = [&](index_t bytes, double capacity) {
+    const auto part = [&](const aligned_buffer<char>& b, index_t n) {
+      return b.span().subspan(0, static_cast<std::size_t>(n));
+    };
+    const index_t half = bytes / 2;
+    memory_level made{.capacity = capacity};
+    made.read =
+        detail::memory_rate(loops.read, part(from, bytes), part(from, bytes), threads, time);
+    made.copy = detail::memory_rate(loops.copy, part(from, half), part(to, half), threads, time);
+    if (bytes > host.last_level()) {
+      made.copy = std::max(made.copy, detail::memory_rate(loops.stream, part(from, half),
+                                                          part(to, half), threads, time));
+    }
+    return made;
+  };
+  for (const cache& c : host.caches) {
+    const bool shared = &c == &host.caches.back() && host.caches.size() > 1;
+    const index_t bytes = c.bytes * (shared ? 1 : threads);
+    found.levels.push_back(level(bytes / 2 / 4096 * 4096, static_cast<double>(bytes)));
+  }
+  found.levels.push_back(level(far, std::numeric_limits<double>::infinity()));
+  set_threads(before);
+  return found;
+}
+
+namespace detail {
+
+inline std::string peaks_text(const peaks& p) {
+  std::string out = text("adze-peaks 1\nthreads ", p.threads, "\nf32 ", p.f32, "\nf64 ", p.f64,
+                         "\ni8 ", p.i8, "\n");
+  for (const memory_level& l : p.levels)
+    out += text("level ", l.capacity, " ", l.read, " ", l.copy, "\n");
+  return out;
+}
+
+// The peaks that a kept file tells; threads 0 where it is none of ours or incomplete.
+inline peaks peaks_from(std::string_view text) {
+  const auto word = [&] {
+    const std::size_t first = std::min(text.find_first_not_of(" \n"), text.size());
+    text.remove_prefix(first);
+    const std::size_t end = std::min(text.find_first_of(" \n"), text.size());
+    const std::string_view out = text.substr(0, end);
+    text.remove_prefix(end);
+    return out;
+  };
+  bool good = true;
+  const auto number = [&] {
+    const std::string_view w = word();
+    double value = 0;
+    const auto end = std::from_chars(w.data(), w.data() + w.size(), value);
+    good &= end.ec == std::errc() && end.ptr == w.data() + w.size() && value >= 0;
+    return value;
+  };
+  peaks p{.threads = 0};
+  double threads = 0;
+  if (word() != "adze-peaks" || word() != "1") return p;
+  for (std::string_view key = word(); !key.empty() && good; key = word()) {
+    if (key == "threads") {
+      threads = number();
+    } else if (key == "f32") {
+      p.f32 = number();
+    } else if (key == "f64") {
+      p.f64 = number();
+    } else if (key == "i8") {
+      p.i8 = number();
+    } else if (key == "level" && p.levels.size() < 8) {
+      const double capacity = number(), read = number(), copy = number();
+      p.levels.push_back({capacity, read, copy});
+    } else {
+      return p;
+    }
+  }
+  if (good && p.f32 > 0 && !p.levels.empty() && threads >= 1 && threads <= 1024)
+    p.threads = static_cast<int>(threads);
+  return p;
+}
+
+}  // namespace detail
+
+// Where the peaks of this host are kept: a file of the user's cache folder; empty without one.
+inline std::string peaks_path(const machine& host, int threads) {
+  const char* cache_home = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  std::string folder;
+  if (cache_home != nullptr && *cache_home == '/') {
+    folder = cache_home;
+  } else if (home != nullptr && *home == '/') {
+    folder = std::string(home) + "/.cache";
+  } else {
+    return {};
+  }
+  std::uint64_t key = 14695981039346656037u;  // FNV-1a
+  std::string identity = text(host.name, host.processor, host.processors);
+  for (const cache& c : host.caches) identity += text(" ", c.bytes);
+  for (const char c : identity) key = (key ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  ::mkdir(folder.c_str(), 0755);
+  ::mkdir((folder + "/adze").c_str(), 0755);
+  return text(folder, "/adze/peaks-", key, "-", threads, ".txt");
+}
+
+// Keeps the peaks for the next run; whether that worked.
+inline bool keep_peaks(const peaks& p, const std::string& path) {
+  try {
+    if (!path.empty()) write_file(path, detail::peaks_text(p));
+    return !path.empty();
+  } catch (const io_error&) {
+    return false;
+  }
+}
+
+// The kept peaks of this host, or, where there are none (or `anew`), measured and kept.
+inline peaks peaks_of(const machine& host, int threads, bool anew = false) {
+  const std::string path = peaks_path(host, threads);
+  if (!anew && !path.empty()) {
+    const peaks kept = detail::peaks_from(detail::system_text(path));
+    if (kept.threads == threads) return kept;
+  }
+  peaks found = measure_peaks(host, threads);
+  keep_peaks(found, path);
+  return found;
+}
+
+}  // namespace adze::bench
