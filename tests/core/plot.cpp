@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include <adze/report/plot.hpp>
+#include <adze/core/plot.hpp>
 
 namespace adze::report {
 namespace {
@@ -88,6 +88,17 @@ TEST_CASE("plot: no curves, one point and wrong calls") {
                        "line_chart: size out of range; 10 x 420; width 200 to 10000, height 150 to "
                        "10000",
                        value_error);
+}
+
+TEST_CASE("plot: dots have no line, in the curve and in the legend") {
+  const auto curves = [](line_style style) {
+    line_chart chart({});
+    chart.add("a", steps, steps, style).add("b", steps, steps, style);
+    return chart.svg_text();
+  };
+  CHECK(count(curves(line_style::dots), "<path") == 0);
+  CHECK(count(curves(line_style::dots), "<circle") == 2 * (steps.size() + 1));
+  CHECK(count(curves(line_style::solid), "<path") == 4);
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ enum class line_style {
   solid,
   dashed,
   faint,  // thin and pale: the raw values behind a smoothed curve; not in the legend
+  dots,   // no line: single measurements
 };
 
 struct axis_options {
@@ -161,7 +162,7 @@ class line_chart {
     const std::string css = curve.css();
     std::vector<point> run;
     const auto flush = [&] {
-      page.polyline(thinned(run), css);
+      if (curve.style != line_style::dots) page.polyline(thinned(run), css);
       run.clear();
     };
     for (const point& p : curve.points) {
@@ -171,7 +172,8 @@ class line_chart {
         flush();
       }
     }
-    const bool mark = curve.points.size() <= 30 && curve.style != line_style::faint;
+    const bool mark = curve.style == line_style::dots ||
+                      (curve.points.size() <= 30 && curve.style != line_style::faint);
     flush();
     if (!mark) return;
     for (const point& p : curve.points) {
@@ -209,8 +211,12 @@ class line_chart {
     const double row = inside.top - 18;
     for (const auto& curve : curves_) {
       if (curve.style == line_style::faint) continue;
-      const std::array<point, 2> stroke{point{at + 1, row}, point{at + 21, row}};
-      page.polyline(stroke, curve.css());
+      if (curve.style == line_style::dots) {
+        page.circle({at + 11, row}, 3, "dot f" + std::to_string(curve.colour));
+      } else {
+        const std::array<point, 2> stroke{point{at + 1, row}, point{at + 21, row}};
+        page.polyline(stroke, curve.css());
+      }
       page.text({at + 28, row + 4}, curve.name, "label");
       at += 28 + text_width(curve.name, 12) + 22;
     }
