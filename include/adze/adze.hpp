@@ -23,6 +23,7 @@
 #include <adze/core/float16.hpp>
 #include <adze/core/format.hpp>
 #include <adze/core/parallel.hpp>
+#include <adze/core/plot.hpp>
 #include <adze/core/random.hpp>
 #include <adze/core/shape.hpp>
 #include <adze/core/svg.hpp>
@@ -101,7 +102,6 @@
 #include <adze/optim/schedule.hpp>
 #include <adze/optim/sgd.hpp>
 #include <adze/optim/state.hpp>
-#include <adze/report/plot.hpp>
 #include <adze/report/progress.hpp>
 #include <adze/report/smooth.hpp>
 #include <adze/tensor/allocator.hpp>
