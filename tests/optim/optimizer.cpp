@@ -147,6 +147,7 @@ TEST_CASE("optimizer: a state that does not fit changes nothing") {
 }
 
 TEST_CASE("optimizer: threads change no bit") {
+  const int before = threads();
   each_optimizer([]<class O>(const typename O::options_type& options) {
     for (const dtype type : {f32, f64, f16}) {
       std::vector<std::vector<tensor>> results;
@@ -162,7 +163,7 @@ TEST_CASE("optimizer: threads change no bit") {
       CHECK(all_same(results[0], results[2]));
     }
   });
-  set_threads(1);
+  set_threads(before);
 }
 
 TEST_CASE("optimizer: 16-bit parameters are changed in float and rounded once") {
