@@ -39,24 +39,60 @@ template <class T> T weighted_sum(const T* x, const T* weight, index_t n, T cent
   return reduce_add(sum);
 }
 
-// The losses of all rows; fills shift and scale of the rows that count.
+// Rows begin..end: shift, scale and loss in passes, so that rows overlap in the pipeline and the
+// logarithms of eight rows are one.
+template <class T>
+void losses_of_rows(const cross_entropy_rows<T>& a, index_t begin, index_t end, T* loss) {
+  using pack = simd::pack<T>;
+  for (index_t i = begin; i < end; ++i) {
+    const T* x = a.logits + i * a.classes;
+    a.shift[i] = row_max(x, a.classes);
+    a.scale[i] = row_exp_sum(x, a.classes, a.shift[i]);
+  }
+  T *log_sum = loss + begin, *scale = a.scale + begin;
+  over_packs<T>(end - begin, [=](index_t i, auto lanes) {
+    const pack sum = lanes.load(scale + i, 1.0);
+    lanes.store(log(sum), log_sum + i);
+    lanes.store(1.0 / sum, scale + i);
+  });
+  const T hit = T(1 - a.smoothing), each = T(a.smoothing / static_cast<double>(a.classes));
+  for (index_t i = begin; i < end; ++i) {
+    const index_t t = a.target[i];
+    const T* x = a.logits + i * a.classes;
+    if (t == a.ignore_index) {
+      loss[i] = T(0);
+      continue;
+    }
+    const T log_s = loss[i];
+    loss[i] = hit * a.weight_of(t) * (log_s - (x[t] - a.shift[i]));
+    if (a.smoothing != 0) {
+      loss[i] -= each * weighted_sum(x, a.weight, a.classes, a.shift[i] + log_s);
+    }
+  }
+}
+
+// The losses of all rows; fills shift and scale.
 template <class T>
 [[gnu::noinline]] void cross_entropy_losses(const cross_entropy_rows<T>& a, T* loss) {
-  parallel_for(a.rows, a.chunk(), [&](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) {
-      const index_t t = a.target[i];
-      loss[i] = T(0);
-      if (t == a.ignore_index) continue;
-      const T* x = a.logits + i * a.classes;
-      const T shift = row_max(x, a.classes), sum = row_exp_sum(x, a.classes, shift);
-      a.shift[i] = shift;
-      a.scale[i] = T(1) / sum;
-      const T log_sum = std::log(sum);
-      loss[i] = T(1 - a.smoothing) * a.weight_of(t) * (log_sum - (x[t] - shift));
-      if (a.smoothing == 0) continue;
-      const T missing = weighted_sum(x, a.weight, a.classes, shift + log_sum);
-      loss[i] -= T(a.smoothing / static_cast<double>(a.classes)) * missing;
-    }
+  if (a.classes == 0) return;
+  parallel_for(a.rows, a.chunk(),
+               [&](index_t begin, index_t end) { losses_of_rows(a, begin, end, loss); });
+}
+
+// out = factor e^(x - shift).
+template <class T> void scaled_exp_row(const T* x, T* out, index_t n, T shift, T factor) {
+  using pack = simd::pack<T>;
+  const pack center(shift), scale(factor);
+  over_packs<T>(n, [=](index_t j, auto lanes) {
+    lanes.store(exp(lanes.load(x + j) - center) * scale, out + j);
+  });
+}
+// out -= factor w.
+template <class T> void subtract_weights(const T* weight, T* out, index_t n, T factor) {
+  using pack = simd::pack<T>;
+  over_packs<T>(n, [=](index_t j, auto lanes) {
+    const pack w = weight == nullptr ? pack(1) : lanes.load(weight + j);
+    lanes.store(lanes.load(out + j) - w * pack(factor), out + j);
   });
 }
 
@@ -64,13 +100,11 @@ template <class T>
 template <class T>
 [[gnu::noinline]] void cross_entropy_slopes(const cross_entropy_rows<T>& a, const T* g,
                                             index_t g_step, T* d) {
-  using pack = simd::pack<T>;
-  T total = static_cast<T>(a.classes);
-  if (a.weight != nullptr && a.smoothing != 0) {
-    total = weighted_sum(a.weight, static_cast<const T*>(nullptr), a.classes, T(0));
-  }
-  const T each = T(a.smoothing / static_cast<double>(std::max<index_t>(1, a.classes)));
-  parallel_for(a.rows, a.chunk(), [&](index_t begin, index_t end) {
+  if (a.classes == 0) return;
+  const T hit = T(1 - a.smoothing), each = T(a.smoothing / static_cast<double>(a.classes));
+  T total = T(0);  // of the weights
+  for (index_t j = 0; each != T(0) && j < a.classes; ++j) total += a.weight_of(j);
+  parallel_for(a.rows, a.chunk(), [&, hit, each, total](index_t begin, index_t end) {
     for (index_t i = begin; i < end; ++i) {
       const index_t t = a.target[i];
       T* out = d + i * a.classes;
@@ -78,16 +112,11 @@ template <class T>
         std::fill_n(out, a.classes, T(0));
         continue;
       }
-      const T* x = a.logits + i * a.classes;
-      const T gi = g[i * g_step], hit = gi * T(1 - a.smoothing) * a.weight_of(t);
-      const pack shift(a.shift[i]), scale((hit + gi * each * total) * a.scale[i]);
-      const pack spread(gi * each);
-      over_packs<T>(a.classes, [&](index_t j, auto lanes) {
-        pack y = exp(lanes.load(x + j) - shift) * scale;
-        if (each != T(0)) y -= a.weight == nullptr ? spread : spread * lanes.load(a.weight + j);
-        lanes.store(y, out + j);
-      });
-      out[t] -= hit;
+      const T gi = g[i * g_step], own = gi * hit * a.weight_of(t);
+      scaled_exp_row(a.logits + i * a.classes, out, a.classes, a.shift[i],
+                     (own + gi * each * total) * a.scale[i]);
+      if (each != T(0)) subtract_weights(a.weight, out, a.classes, gi * each);
+      out[t] -= own;
     }
   });
 }

@@ -28,7 +28,7 @@ template <class T> struct first_lanes {
 };
 
 // f(i, lanes) for the packs of 0..n-1; `lanes` loads and stores element i and those after it.
-template <class T, class F> void over_packs(index_t n, F f) {
+template <class T, class F> [[gnu::always_inline]] inline void over_packs(index_t n, const F& f) {
   constexpr index_t size = simd::pack<T>::size;
   index_t i = 0;
   for (; i + size <= n; i += size) f(i, whole_lanes<T>{});

@@ -24,10 +24,18 @@ inline constexpr index_t softmax_columns = 64;
 
 template <class T> T row_max(const T* x, index_t n) {
   using pack = simd::pack<T>;
-  pack m(minus_infinity);
-  over_packs<T>(n,
-                [&](index_t i, auto lanes) { m = maximum(m, lanes.load(x + i, minus_infinity)); });
-  return reduce_max(m);
+  constexpr index_t step = 4 * pack::size;  // four chains hide the latency of maximum
+  pack m[4] = {minus_infinity, minus_infinity, minus_infinity, minus_infinity};
+  index_t i = 0;
+  for (; i + step <= n; i += step) {
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) m[k] = maximum(m[k], pack::load(x + i + k * pack::size));
+  }
+  pack most = maximum(maximum(m[0], m[1]), maximum(m[2], m[3]));
+  over_packs<T>(n - i, [&](index_t j, auto lanes) {
+    most = maximum(most, lanes.load(x + i + j, minus_infinity));
+  });
+  return reduce_max(most);
 }
 
 // The sum of e^(x - shift).

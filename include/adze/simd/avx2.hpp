@@ -44,6 +44,18 @@ inline __m256d max_lanes(__m256d a, __m256d b) { return _mm256_max_pd(a, b); }
 inline __m256 min_lanes(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
 inline __m256d min_lanes(__m256d a, __m256d b) { return _mm256_min_pd(a, b); }
 
+// Each lane changes places with the one `half` lanes away.
+template <int half> __m256 exchanged(__m256 v) {
+  if constexpr (half == 4) return _mm256_permute2f128_ps(v, v, 1);
+  return _mm256_permute_ps(v, half == 2 ? 0x4e : 0xb1);
+}
+template <int half> __m256d exchanged(__m256d v) {
+  if constexpr (half == 2) return _mm256_permute2f128_pd(v, v, 1);
+  return _mm256_permute_pd(v, 0x5);
+}
+inline float first_lane(__m256 v) { return _mm256_cvtss_f32(v); }
+inline double first_lane(__m256d v) { return _mm256_cvtsd_f64(v); }
+
 namespace detail {
 
 // Eight 16-bit codes to floats and back, to nearest even; the same bits as core/small_float.hpp.

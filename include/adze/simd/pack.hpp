@@ -222,13 +222,23 @@ template <class T, class A = native> class pack {
 
   // Over the lanes, in halves: ((0+4)+(2+6)) + ((1+5)+(3+7)) for eight. Maximum keeps NaN.
   friend T reduce_add(pack a) {
-    return a.fold([](T x, T y) { return x + y; });
+    return a.fold([](auto x, auto y) { return x + y; });
   }
   friend T reduce_max(pack a) {
-    return a.fold([](T x, T y) { return x > y || x != x ? x : y; });
+    return a.fold([](auto x, auto y) {
+      if constexpr (std::is_same_v<decltype(x), pack>)
+        return maximum(x, y);
+      else
+        return x > y || x != x ? x : y;
+    });
   }
   friend T reduce_min(pack a) {
-    return a.fold([](T x, T y) { return x < y || x != x ? x : y; });
+    return a.fold([](auto x, auto y) {
+      if constexpr (std::is_same_v<decltype(x), pack>)
+        return minimum(x, y);
+      else
+        return x < y || x != x ? x : y;
+    });
   }
 
  private:
@@ -236,12 +246,20 @@ template <class T, class A = native> class pack {
   static constexpr auto sign_bit =
       static_cast<detail::word_of<T>>(detail::word_of<T>{1} << (sizeof(T) * 8 - 1));
 
+  // f of packs where lanes change places in registers, else of numbers; in the same order.
   template <class F> T fold(F f) const {
-    T all[width];
-    store(all);
-    for (index_t half = size / 2; half > 0; half /= 2)
-      for (index_t i = 0; i < half; ++i) all[i] = f(all[i], all[i + half]);
-    return all[0];
+    if constexpr (on_avx2) {
+      pack x = *this;
+      if constexpr (size == 8) x = f(x, pack(lane_type(exchanged<4>(x.v))));
+      x = f(x, pack(lane_type(exchanged<2>(x.v))));
+      return first_lane(f(x, pack(lane_type(exchanged<1>(x.v)))).v);
+    } else {
+      T all[width];
+      store(all);
+      for (index_t half = size / 2; half > 0; half /= 2)
+        for (index_t i = 0; i < half; ++i) all[i] = f(all[i], all[i + half]);
+      return all[0];
+    }
   }
 };
 
