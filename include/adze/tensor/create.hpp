@@ -80,19 +80,25 @@ inline tensor ones_like(const tensor& x) { return full_like(x, 1.0); }
 template <class T>
 requires std::is_arithmetic_v<T> tensor arange(T start, T stop, std::type_identity_t<T> step = T(1),
                                                dtype type = std::is_integral_v<T> ? i64 : f32) {
-  const double first = static_cast<double>(start), by = static_cast<double>(step);
-  const double count = std::ceil((static_cast<double>(stop) - first) / by);
-  if (!(count < 1e15) || by == 0.0) {
-    raise<value_error>("arange: no such range; got start ", first, ", stop ",
-                       static_cast<double>(stop), ", step ", by);
+  const auto first = static_cast<double>(start), last = static_cast<double>(stop);
+  const auto by = static_cast<double>(step);
+  const double estimate = std::ceil((last - first) / by);
+  if (!(estimate < 1e15) || by == 0.0) {
+    raise<value_error>("arange: no such range; got start ", first, ", stop ", last, ", step ", by);
   }
-  const index_t n = count > 0 ? static_cast<index_t>(count) : 0;
-  if constexpr (std::is_integral_v<T>) {
-    return detail::computed(n, type, [&](index_t i) {
+  if constexpr (std::is_integral_v<T>) {  // exact also beyond 2^53
+    const auto low = static_cast<std::uint64_t>(step > 0 ? start : stop);
+    const auto high = static_cast<std::uint64_t>(step > 0 ? stop : start);
+    const auto stride = static_cast<std::uint64_t>(step);
+    const std::uint64_t width = step > 0 ? stride : 0 - stride;
+    const bool none = step > 0 ? start >= stop : start <= stop;
+    const auto count = none ? 0 : static_cast<index_t>((high - low - 1) / width + 1);
+    return detail::computed(count, type, [&](index_t i) {
       return static_cast<std::int64_t>(start) + i * static_cast<std::int64_t>(step);
     });
   } else {
-    return detail::computed(n, type,
+    const index_t count = estimate > 0 ? static_cast<index_t>(estimate) : 0;
+    return detail::computed(count, type,
                             [&](index_t i) { return first + static_cast<double>(i) * by; });
   }
 }
