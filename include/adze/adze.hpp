@@ -59,6 +59,7 @@
 #include <adze/ops/activation.hpp>
 #include <adze/ops/arithmetic.hpp>
 #include <adze/ops/attention.hpp>
+#include <adze/ops/attention_heads.hpp>
 #include <adze/ops/batch_norm.hpp>
 #include <adze/ops/compare.hpp>
 #include <adze/ops/concat.hpp>
@@ -70,12 +71,16 @@
 #include <adze/ops/extremes.hpp>
 #include <adze/ops/fwd.hpp>
 #include <adze/ops/gather.hpp>
+#include <adze/ops/gru.hpp>
+#include <adze/ops/images.hpp>
 #include <adze/ops/inplace.hpp>
 #include <adze/ops/layout.hpp>
 #include <adze/ops/linear.hpp>
 #include <adze/ops/list.hpp>
 #include <adze/ops/loss.hpp>
+#include <adze/ops/lstm.hpp>
 #include <adze/ops/map.hpp>
+#include <adze/ops/margin_loss.hpp>
 #include <adze/ops/matmul.hpp>
 #include <adze/ops/norm.hpp>
 #include <adze/ops/pointwise.hpp>

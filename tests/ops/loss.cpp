@@ -9,50 +9,11 @@
 #include <adze/autograd/gradcheck.hpp>
 #include <adze/ops/loss.hpp>
 
-#include "numbers.hpp"
+#include "losses.hpp"
 
 namespace adze {
-namespace {
 
 using namespace test;
-
-constexpr reduction all_reductions[] = {reduction::mean, reduction::sum, reduction::none};
-
-std::vector<double> reduced(const std::vector<double>& losses, reduction reduce) {
-  if (reduce == reduction::none) return losses;
-  double total = 0;
-  for (const double l : losses) total += l;
-  return {reduce == reduction::sum ? total : total / static_cast<double>(losses.size())};
-}
-
-using formula = std::function<double(double, double)>;
-using loss_function = std::function<tensor(const tensor&, const tensor&, reduction)>;
-
-// loss(x, t) is formula per element, for all reductions; its gradients are right, twice.
-void check_loss(const loss_function& loss, const formula& f, const tensor& x, const tensor& t) {
-  const auto a = numbers(x), b = numbers(t);
-  std::vector<double> each;
-  for (std::size_t i = 0; i < a.size(); ++i) each.push_back(f(a[i], b[i]));
-  for (const reduction reduce : all_reductions) {
-    CHECK(distance(numbers(loss(x, t, reduce)), reduced(each, reduce)) < 1e-12);
-    const auto call = [&](const std::vector<tensor>& in) { return loss(in[0], in[1], reduce); };
-    CHECK_MESSAGE(gradcheck(call, {x, t}).ok, gradcheck(call, {x, t}).where);
-    CHECK_MESSAGE(gradgradcheck(call, {x, t}).ok, gradgradcheck(call, {x, t}).where);
-  }
-}
-
-tensor leaf_of(const std::vector<double>& values, const shape& sizes) {
-  tensor x = tensor_f64(values, sizes);
-  x.set_requires_grad();
-  return x;
-}
-tensor signs(const shape& sizes) {
-  tensor t = empty(sizes, f64);
-  for (index_t i = 0; i < t.numel(); ++i) t.data_as<double>()[i] = i % 3 == 1 ? -1 : 1;
-  return t;
-}
-
-}  // namespace
 
 TEST_CASE("mse, l1, smooth l1 and huber equal their formulas") {
   const tensor x = leaf({3, 7}, 2.0), t = leaf({3, 7}, 1.5, 0.9);
@@ -177,87 +138,6 @@ TEST_CASE("kl_div equals its formula; targets of 0 add nothing") {
   CHECK(kl_div(tensor_f64{-1, -2}, tensor_f64{0, 1}, {.reduce = reduction::sum}).item() == 2.0);
 }
 
-TEST_CASE("cosine similarity and its loss equal their formulas") {
-  const tensor a = leaf({3, 4}, 1.5), b = leaf({3, 4}, 1.0, 0.9);
-  const auto x = numbers(a), y = numbers(b);
-  std::vector<double> cosine;
-  for (std::size_t i = 0; i < 3; ++i) {
-    double dot = 0, aa = 0, bb = 0;
-    for (std::size_t j = 0; j < 4; ++j) {
-      dot += x[i * 4 + j] * y[i * 4 + j];
-      aa += x[i * 4 + j] * x[i * 4 + j];
-      bb += y[i * 4 + j] * y[i * 4 + j];
-    }
-    cosine.push_back(dot / std::sqrt(aa * bb));
-  }
-  CHECK(distance(numbers(cosine_similarity(a, b)), cosine) < 1e-12);
-  CHECK(distance(numbers(cosine_similarity(transpose(a), transpose(b), 0)), cosine) < 1e-12);
-  CHECK(cosine_similarity(unsqueeze(a, 1), unsqueeze(b, 0), -1).shape() == shape{3, 3});
-  const auto similar = [](const std::vector<tensor>& in) {
-    return cosine_similarity(in[0], in[1]);
-  };
-  CHECK(gradcheck(similar, {a, b}).ok);
-  CHECK(gradgradcheck(similar, {a, b}).ok);
-  for (const double margin : {0.0, -0.9}) {
-    const tensor_f64 t{1, -1, -1};
-    std::vector<double> each;
-    for (std::size_t i = 0; i < 3; ++i) {
-      each.push_back(i == 0 ? 1 - cosine[i] : std::max(0.0, cosine[i] - margin));
-    }
-    for (const reduction reduce : all_reductions) {
-      const margin_options o{.margin = margin, .reduce = reduce};
-      CHECK(distance(numbers(cosine_embedding_loss(a, b, t, o)), reduced(each, reduce)) < 1e-11);
-      const auto f = [&](const std::vector<tensor>& in) {
-        return cosine_embedding_loss(in[0], in[1], t, o);
-      };
-      CHECK(gradcheck(f, {a, b}).ok);
-    }
-  }
-  tensor zero = leaf_of({0, 0}, {1, 2});
-  const tensor none = cosine_similarity(zero, tensor_f64{{1, 2}});
-  CHECK(none.item() == 0.0);
-  backward(none);
-  for (const double g : numbers(zero.grad())) CHECK(std::isfinite(g));
-}
-
-TEST_CASE("triplet, hinge and ranking losses equal their formulas") {
-  const tensor a = leaf({5, 3}), b = leaf({5, 3}, 1.0, 0.8), c = leaf({5, 3}, 1.0, 1.9);
-  for (const double p : {1.0, 2.0, 3.0}) {
-    for (const double margin : {0.2, 1.0}) {
-      const auto distance_of = [&](const tensor& other, std::size_t i) {
-        double s = 0;
-        for (std::size_t j = 0; j < 3; ++j) {
-          s += std::pow(std::abs(numbers(a)[i * 3 + j] - numbers(other)[i * 3 + j] + 1e-6), p);
-        }
-        return std::pow(s, 1 / p);
-      };
-      std::vector<double> each;
-      for (std::size_t i = 0; i < 5; ++i) {
-        each.push_back(std::max(0.0, distance_of(b, i) - distance_of(c, i) + margin));
-      }
-      for (const reduction reduce : all_reductions) {
-        const margin_options o{.margin = margin, .p = p, .reduce = reduce};
-        CHECK(distance(numbers(triplet_margin_loss(a, b, c, o)), reduced(each, reduce)) < 1e-12);
-        const auto f = [&](const std::vector<tensor>& in) {
-          return triplet_margin_loss(in[0], in[1], in[2], o);
-        };
-        CHECK_MESSAGE(gradcheck(f, {a, b, c}).ok, gradcheck(f, {a, b, c}).where);
-      }
-    }
-  }
-  const tensor t = signs({5, 3});
-  check_loss([](const tensor& x, const tensor& y,
-                reduction r) { return hinge_embedding_loss(x, y, {.margin = 0.7, .reduce = r}); },
-             [](double x, double y) { return y == 1 ? x : std::max(0.0, 0.7 - x); }, a, t);
-  const auto sign = numbers(t);
-  std::size_t i = 0;
-  check_loss(
-      [&](const tensor& x, const tensor& y, reduction r) {
-        return margin_ranking_loss(x, y, t, {.margin = 0.3, .reduce = r});
-      },
-      [&](double x, double y) { return std::max(0.0, -sign[i++ % 15] * (x - y) + 0.3); }, a, b);
-}
-
 TEST_CASE("losses of nothing: a mean is NaN, a sum is 0") {
   const tensor e = empty({0, 3});
   CHECK(std::isnan(mse_loss(e, e).item()));
@@ -288,8 +168,6 @@ TEST_CASE("losses say what does not fit") {
   CHECK_THROWS_AS(huber_loss(t, t, 0.0), value_error);
   CHECK_THROWS_AS(mse_loss(tensor_i64{1}, tensor_i64{1}), dtype_error);
   CHECK_THROWS_AS(kl_div(smooth({}), smooth({}), {.batch_mean = true}), shape_error);
-  CHECK_THROWS_AS(cosine_embedding_loss(x, x, x), shape_error);
-  CHECK_THROWS_AS(cosine_similarity(x, x, 2), shape_error);
 }
 
 }  // namespace adze

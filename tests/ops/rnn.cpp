@@ -6,6 +6,8 @@
 #include <doctest/doctest.h>
 
 #include <adze/autograd/gradcheck.hpp>
+#include <adze/ops/gru.hpp>
+#include <adze/ops/lstm.hpp>
 #include <adze/ops/rnn.hpp>
 
 #include "numbers.hpp"

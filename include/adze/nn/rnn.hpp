@@ -4,6 +4,8 @@
 // .layers = 2}}; auto [y, h, c] = net(x); Names and first values are PyTorch's.
 #include <adze/nn/linear.hpp>
 #include <adze/ops/dropout.hpp>
+#include <adze/ops/gru.hpp>
+#include <adze/ops/lstm.hpp>
 #include <adze/ops/rnn.hpp>
 
 namespace adze::nn {

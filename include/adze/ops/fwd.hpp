@@ -234,7 +234,7 @@ struct attention_options {
 tensor scaled_dot_product_attention(const tensor& q, const tensor& k, const tensor& v,
                                     const tensor& mask = {}, const attention_options& o = {});
 
-// rnn.hpp: one layer, one direction, over [t, b, c]; weights [gates * h, c] and [gates * h, h].
+// rnn.hpp, lstm.hpp, gru.hpp: one layer, one direction, over [t, b, c]; weights [gates * h, c] and [gates * h, h].
 struct rnn_weights {
   tensor input, hidden;            // w_ih, w_hh
   tensor input_bias, hidden_bias;  // b_ih, b_hh; may be undefined
@@ -246,7 +246,7 @@ std::array<tensor, 3> lstm(const tensor& x, const tensor& h, const tensor& c,
                            const rnn_weights& w);  // outputs, last h, last c
 std::array<tensor, 2> gru(const tensor& x, const tensor& h, const rnn_weights& w);
 
-// loss.hpp
+// cross_entropy.hpp, loss.hpp, margin_loss.hpp
 struct cross_entropy_options {
   tensor weight{};  // per class
   index_t ignore_index = -100;

@@ -1,6 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Losses but cross-entropy. Definitions, reductions and edge cases are PyTorch's, with one
+// Losses between an input and its target; cross-entropy and those with a margin have headers of
+// their own. Definitions, reductions and edge cases are PyTorch's, with one
 // difference: input and target must have the same shape, as a silent broadcast of [n,1] with [n]
 // has cost too many people their results. Most are compositions of public ops.
 #include <adze/kernels/squared_error.hpp>
@@ -13,11 +14,6 @@ inline void check_same_shape(std::string_view op, const tensor& x, const tensor&
   raise<shape_error>(
       op, ": input and target must have the same shape; input ", x, ", target ", target,
       x.numel() == target.numel() ? "; reshape one of them" : "; expand one of them");
-}
-
-// max(x, 0) with slope 1 at 0, as in PyTorch's clamp_min.
-inline tensor at_least_zero(const tensor& x) {
-  return clamp(x, 0.0, std::numeric_limits<double>::infinity());
 }
 
 }  // namespace adze::detail::inline ADZE_ISA
@@ -195,56 +191,6 @@ inline tensor kl_div(const tensor& log_p, const tensor& target, const kl_options
   if (!o.batch_mean) return detail::reduce_loss(loss, o.reduce);
   if (log_p.rank() == 0) raise<shape_error>("kl_div: batch_mean needs a batch axis; got ", log_p);
   return sum(loss) / static_cast<double>(log_p.shape()[0]);
-}
-
-// a . b / (max(|a|, eps) max(|b|, eps)) along the axis; a and b broadcast.
-inline tensor cosine_similarity(const tensor& a, const tensor& b, index_t axis, double eps) {
-  const shape sizes = broadcast(a.shape(), b.shape(), "cosine_similarity");
-  const index_t k = resolve_axis(axis, sizes.rank(), "cosine_similarity") - sizes.rank();
-  const auto length = [&](const tensor& x) {
-    return sqrt(maximum(sum(square(x), {k}, true), eps * eps));
-  };
-  return sum((a / length(a)) * (b / length(b)), {k});
-}
-
-// 1 - cos(a, b) where the target is 1, max(cos(a, b) - margin, 0) where it is -1; a and b [n, d] or
-// [d], target [n] or []. As in PyTorch, 1e-12 is added to both squared lengths.
-inline tensor cosine_embedding_loss(const tensor& a, const tensor& b, const tensor& target,
-                                    const margin_options& o) {
-  detail::check_same_shape("cosine_embedding_loss", a, b);
-  if (a.rank() == 0 || target.shape() != a.shape().erased(a.rank() - 1)) {
-    raise<shape_error>("cosine_embedding_loss: needs one target per vector; inputs ", a,
-                       ", target ", target);
-  }
-  const tensor lengths = (sum(square(a), {-1}) + 1e-12) * (sum(square(b), {-1}) + 1e-12);
-  const tensor cosine = sum(a * b, {-1}) / sqrt(lengths);
-  const tensor loss = where(target == 1.0, 1.0 - cosine, 0.0) +
-                      where(target == -1.0, detail::at_least_zero(cosine - o.margin), 0.0);
-  return detail::reduce_loss(loss, o.reduce);
-}
-
-// max(|anchor - positive + 1e-6|_p - |anchor - negative + 1e-6|_p + margin, 0) along the last axis.
-inline tensor triplet_margin_loss(const tensor& anchor, const tensor& positive,
-                                  const tensor& negative, const margin_options& o) {
-  const auto distance = [&](const tensor& b) { return norm(anchor - b + 1e-6, o.p, {-1}); };
-  return detail::reduce_loss(
-      detail::at_least_zero(distance(positive) - distance(negative) + o.margin), o.reduce);
-}
-
-// x where the target is 1, max(margin - x, 0) where it is -1.
-inline tensor hinge_embedding_loss(const tensor& x, const tensor& target, const margin_options& o) {
-  detail::check_same_shape("hinge_embedding_loss", x, target);
-  const tensor loss = where(target != 1.0, detail::at_least_zero(o.margin - x), 0.0) +
-                      where(target != -1.0, x, 0.0);
-  return detail::reduce_loss(loss, o.reduce);
-}
-
-// max(-target (a - b) + margin, 0); target 1: a should be larger, -1: b should be.
-inline tensor margin_ranking_loss(const tensor& a, const tensor& b, const tensor& target,
-                                  const margin_options& o) {
-  detail::check_same_shape("margin_ranking_loss", a, b);
-  detail::check_same_shape("margin_ranking_loss", a, target);
-  return detail::reduce_loss(detail::at_least_zero((b - a) * target + o.margin), o.reduce);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -146,6 +146,26 @@ template <class T> void add_step(const tensor& g, index_t t, tensor& d) {
   if (g.defined()) add_into(d, alias(g, d.shape(), dense_strides(d.shape()), t * d.numel()));
 }
 
+inline constexpr value_set six = {0x3f}, seven = {0x7f};  // the first inputs
+
+// What all gradients of a layer are made from.
+template <class T>
+void weight_slopes(const backward_context& c, const recurrence<T>& r,
+                   const typename recurrence<T>::slopes& s, std::size_t first, tensor* d) {
+  if (c.wants(0)) d[0] = r.x_slope(s);
+  if (c.wants(first)) d[first] = r.input_weight_slope(s);
+  if (c.wants(first + 1)) d[first + 1] = r.hidden_weight_slope(s);
+  if (c.wants(first + 2)) d[first + 2] = r.bias_slope(s.input);
+  if (c.wants(first + 3)) d[first + 3] = r.bias_slope(s.hidden);
+}
+template <std::size_t N>
+std::array<tensor, N> in_input_types(const backward_context& c, std::array<tensor, N> d) {
+  for (std::size_t j = 0; j < N; ++j) {
+    if (d[j].defined()) d[j] = c.wants(j) ? dense_as(d[j], c.in_type(j)) : tensor();
+  }
+  return d;
+}
+
 }  // namespace adze::detail::inline ADZE_ISA
 
 // What the definitions above call.
