@@ -79,8 +79,7 @@ inline conv_options line_options(const conv_options& o) {
   return {.stride = {1, o.stride[1]},
           .padding = {0, o.padding[1]},
           .dilation = {1, o.dilation[1]},
-          .groups = o.groups,
-          .output_padding = {0, o.output_padding[1]}};
+          .groups = o.groups};
 }
 
 }  // namespace adze::detail::inline ADZE_ISA
