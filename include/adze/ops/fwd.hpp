@@ -234,7 +234,8 @@ struct attention_options {
 tensor scaled_dot_product_attention(const tensor& q, const tensor& k, const tensor& v,
                                     const tensor& mask = {}, const attention_options& o = {});
 
-// rnn.hpp, lstm.hpp, gru.hpp: one layer, one direction, over [t, b, c]; weights [gates * h, c] and [gates * h, h].
+// rnn.hpp, lstm.hpp, gru.hpp: one layer, one direction, over [t, b, c]; weights [gates * h, c] and
+// [gates * h, h].
 struct rnn_weights {
   tensor input, hidden;            // w_ih, w_hh
   tensor input_bias, hidden_bias;  // b_ih, b_hh; may be undefined
