@@ -93,14 +93,14 @@ struct add_scalar_f : scalar_functor {
   static constexpr auto reads = nothing;
   template <class V> V f(const V& x) const { return x + b; }
   template <class V> double df(const V&, const V&) const { return 1.0; }
-  std::int64_t whole(std::int64_t x) const { return x + n(); }
+  std::int64_t whole(std::int64_t x) const { return add_f().whole(x, n()); }
 };
 struct mul_scalar_f : scalar_functor {
   static constexpr std::string_view name = "mul_scalar";
   static constexpr auto reads = nothing;
   template <class V> V f(const V& x) const { return x * b; }
   template <class V> double df(const V&, const V&) const { return b; }
-  std::int64_t whole(std::int64_t x) const { return x * n(); }
+  std::int64_t whole(std::int64_t x) const { return mul_f().whole(x, n()); }
 };
 struct div_scalar_f : scalar_functor {
   static constexpr std::string_view name = "div_scalar";
@@ -113,7 +113,7 @@ struct from_scalar_f : scalar_functor {  // b - x
   static constexpr auto reads = nothing;
   template <class V> V f(const V& x) const { return b - x; }
   template <class V> double df(const V&, const V&) const { return -1.0; }
-  std::int64_t whole(std::int64_t x) const { return n() - x; }
+  std::int64_t whole(std::int64_t x) const { return sub_f().whole(n(), x); }
 };
 struct scalar_div_f : scalar_functor {  // b / x
   static constexpr std::string_view name = "scalar_div";
