@@ -166,6 +166,19 @@ TEST_CASE("optimizer: threads change no bit") {
   set_threads(before);
 }
 
+TEST_CASE("optimizer: every element of large parameters changes once") {
+  for (const dtype type : {f32, f64, f16}) {
+    std::vector<tensor> all;
+    for (const index_t n : {70001, 3, 0, 32768, 65537, 1}) all.push_back(leaf({n}, 1.0, type));
+    sgd o(all, {.lr = 0.5});
+    for (tensor p : all) p.set_grad(leaf(p.shape(), 1.0, type));
+    o.step();
+    for (const tensor& p : all) {
+      CHECK(values_of(p) == numbers(static_cast<std::size_t>(p.numel()), 0.5));
+    }
+  }
+}
+
 TEST_CASE("optimizer: 16-bit parameters are changed in float and rounded once") {
   each_optimizer([]<class O>(const typename O::options_type& options) {
     for (const dtype type : {f16, bf16}) {
