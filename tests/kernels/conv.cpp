@@ -137,16 +137,16 @@ template <class A> double worst_of_random(int rounds) {
   for (int i = 0; i < rounds; ++i) {
     const conv_shape s = random_shape(draw);
     const auto in = static_cast<layout>(draw() % 3), out = static_cast<layout>(draw() % 3);
-    worst = std::max(
-        {worst, worst_error<float, A>(s, in, out, draw), worst_error<double, A>(s, in, out, draw)});
+    worst = std::max(worst, worst_error<float, A>(s, in, out, draw));
+    if constexpr (std::is_same_v<A, simd::native>)  // a tag and type more is seconds of compiling
+      worst = std::max(worst, worst_error<double, A>(s, in, out, draw));
   }
   return worst;
 }
 
 TEST_CASE("conv: random shapes, strides, dilations, groups and layouts, all three directions") {
   CHECK(worst_of_random<simd::native>(700) <= 6);
-  CHECK(worst_of_random<simd::scalar>(200) <= 6);
-  CHECK(worst_of_random<simd::odd>(200) <= 6);
+  CHECK(worst_of_random<simd::odd>(300) <= 6);
 }
 
 TEST_CASE("conv: shapes of real networks") {

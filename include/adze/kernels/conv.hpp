@@ -5,6 +5,7 @@
 // phase of the stride, so a transposed convolution is `conv_backward_data`. Results are
 // channels-last. Splits depend on sizes alone: the same bits for any thread count.
 #include <adze/kernels/conv_correlate.hpp>
+#include <adze/kernels/conv_scatter.hpp>
 #include <adze/kernels/conv_weight.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
@@ -30,6 +31,7 @@ template <class T, class A = simd::native>
 void conv_backward_data(const conv_shape& s, std::type_identity_t<image<const T>> gy,
                         const T* weight, std::type_identity_t<image<T>> gx,
                         const std::type_identity_t<epilogue<T>>& finish = {}) {
+  if (prefers_scatter(s)) return scatter_gradient<T, A>(s, gy, weight, gx, finish);
   const index_t area = s.kh * s.kw, in_group = s.c / s.groups, out_group = s.o / s.groups;
   correlation<T> p{.in = gy, .images = s.n, .channels = s.o};
   for (index_t y = 0; y < std::min(s.stride_h, s.h); ++y) {

@@ -1,9 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Max and average pooling of float and double, fixed windows and adaptive ones, forward and
-// backward, on images with any strides. Lanes run along channels where they are adjacent. Pixels
-// of a window are visited in row order, images and channels are split, never sums: the same bits
-// for any thread count.
+// backward, on images with any strides; lanes run along channels where they are adjacent. Images,
+// rows and channels are split among threads, never sums: the same bits for any number of them.
 #include <limits>
 
 #include <adze/kernels/conv_plan.hpp>
@@ -39,7 +38,7 @@ struct pool_window {
   bool ceil_mode = false;
 };
 
-// Output size by PyTorch's rule: floor, or ceiling without windows that begin in the right padding.
+// PyTorch's output size: floor, or ceiling without windows that begin in the right padding.
 inline pool_axis fixed_axis(index_t in, const pool_window& w) {
   const index_t free = in + 2 * w.pad - w.dilation * (w.kernel - 1) - 1;
   index_t out = (free + (w.ceil_mode ? w.stride - 1 : 0)) / w.stride + 1;
@@ -94,8 +93,7 @@ template <class T, class F>
 }
 
 // f(window, first channel, last channel) for all outputs: all channels of a window when they are
-// adjacent, otherwise all windows of a channel. Images are split among threads, and their rows
-// or channels.
+// adjacent, otherwise all windows of a channel.
 template <class F> void each_output(const pool_shape& s, bool adjacent, F f) {
   const index_t parts = adjacent ? s.h.out : s.c;
   const pool_table table(s);
@@ -138,15 +136,15 @@ template <class P, class T> void store_some(P v, T* p, index_t n) {
 }
 
 // Maximum of each window, NaN first of all; -infinity where a window has no pixel. Where `at` has
-// memory it gets the position y * w + x of the maximum in the input, the first of equal ones, the
-// last NaN (as in PyTorch), -1 for none; its strides are in elements, like those of y.
+// memory it gets the position y * w + x of the maximum in the input: the first of equal ones, the
+// last NaN (as in PyTorch), -1 for none.
 template <class T, class A = simd::native>
 void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image<T> y,
               image<index_t> at) {
   using P = simd::pack<T, A>;
   constexpr T lowest = -std::numeric_limits<T>::infinity();
-  // Lanes hold positions as T: exactly, in images of less than 2^24 pixels.
-  const bool lanes = x.c_stride == 1 && y.c_stride == 1 && s.h.in * s.w.in < index_t(1) << 24;
+  const bool exact = s.h.in * s.w.in < index_t(1) << 24;  // lanes hold positions as T
+  const bool lanes = x.c_stride == 1 && y.c_stride == 1 && exact;
   each_output(s, lanes, [&](const pool_span& p, index_t c0, index_t c1) {
     const index_t first = p.empty() ? -1 : p.y0 * s.w.in + p.x0;
     const T* from = x.at(p.n, 0, 0);
@@ -219,8 +217,7 @@ void avg_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
     }
     for (index_t c = c0; !lanes && c < c1; ++c) {
       T sum = 0;
-      each_pixel(p, x, from + c * x.c_stride,
-                 [&](const T* pixel, index_t, index_t) { sum += *pixel; });
+      each_pixel(p, x, from + c * x.c_stride, [&](const T* q, index_t, index_t) { sum += *q; });
       to[c * y.c_stride] = sum / divisor;
     }
   });

@@ -1,0 +1,70 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The input's gradient of convolutions whose maps shrink, such as 5x5 from 12x12 to 8x8 pixels: as
+// a correlation they would multiply mostly padding. Here each image's gradient times all weights
+// is one product, whose rows are then added to the input pixels they came from, in fixed order.
+#include <adze/kernels/conv_weight.hpp>
+
+namespace adze::kernels::inline ADZE_ISA {
+
+// Whether the correlation would do half as much again as the convolution did.
+inline bool prefers_scatter(const conv_shape& s) {
+  const index_t outputs = s.out_h() * s.out_w() * s.stride_h * s.stride_w;
+  return s.groups == 1 && s.n > 0 && s.o <= 256 && 2 * s.h * s.w >= 3 * outputs &&
+         s.kh * s.kw > 1 && outputs * s.c * s.kh * s.kw <= index_t(1) << 20;
+}
+
+// to[0, n) += from[0, n)
+template <class T, class A> inline void add_run(const T* from, index_t n, T* to) {
+  using P = simd::pack<T, A>;
+  index_t i = 0;
+  for (; i + P::size <= n; i += P::size) (P::load(to + i) + P::load(from + i)).store(to + i);
+  for (; i < n; ++i) to[i] += from[i];
+}
+
+// products(pixel, tap, channel) of one image added to where they belong.
+template <class T, class A>
+[[gnu::noinline]] void scatter_image(const conv_shape& s, const T* products, image<T> gx,
+                                     index_t n) {
+  for (index_t y = 0; y < s.out_h(); ++y)
+    for (index_t x = 0; x < s.out_w(); ++x)
+      for (index_t i = 0; i < s.kh; ++i)
+        for (index_t j = 0; j < s.kw; ++j, products += s.c) {
+          const index_t row = y * s.stride_h - s.pad_h + i * s.dil_h;
+          const index_t column = x * s.stride_w - s.pad_w + j * s.dil_w;
+          if (row >= 0 && row < s.h && column >= 0 && column < s.w)
+            add_run<T, A>(products, s.c, gx.at(n, row, column));
+        }
+}
+
+template <class T, class A>
+void scatter_gradient(const conv_shape& s, image<const T> gy, const T* weight, image<T> gx,
+                      const epilogue<T>& finish) {
+  constexpr index_t panel = tile_shape<T, A>::panel;
+  const index_t area = s.kh * s.kw, width = area * s.c, pixels = s.out_h() * s.out_w();
+  const auto p = forward_correlation<T>(s, image<const T>{});
+  T* panels = scratch<T, scratch_use::panels>((width + panel - 1) / panel * panel * s.o);
+  for (index_t q = 0; q < width; q += panel) {  // weights as o x (tap, channel)
+    T* to = panels + q * s.o;
+    for (index_t o = 0; o < s.o; ++o)
+      for (index_t k = q; k < q + panel; ++k)
+        *to++ = k < width ? weight[(o * s.c + k % s.c) * area + k / s.c] : T(0);
+  }
+  split_chunks(s.n, 1, s.work(), [&](index_t n, index_t) {
+    T* products = scratch<T, scratch_use::window>(pixels * width);
+    strips<T> t;
+    t.rows = pixels, t.cols = width, t.depth = s.o;
+    t.a = gradient_rows(p, gy, s.o, n * s.out_h(), (n + 1) * s.out_h(), t.a_row_step);
+    t.b = panels, t.b_step = panel, t.b_panel = panel * s.o;
+    t.c = products, t.c_row_step = width;
+    run_strips<T, A, false>(t, 0, strip_count<T, A>(pixels));
+    for (index_t y = 0; y < s.h; ++y)
+      for (index_t x = 0; x < s.w; ++x) std::fill_n(gx.at(n, y, x), s.c, T(0));
+    scatter_image<T, A>(s, products, gx, n);
+    if (!finish.empty())
+      for (index_t y = 0; y < s.h; ++y)
+        for (index_t x = 0; x < s.w; ++x) apply<T, A>(finish, gx.at(n, y, x), 0, 0, s.c);
+  });
+}
+
+}  // namespace adze::kernels::inline ADZE_ISA
