@@ -146,6 +146,23 @@ TEST_CASE("weight gradients of many rows, over several pieces and threads alike"
   CHECK(off_by(three[0], numbers(one[0])) == 0.0);
 }
 
+TEST_CASE("normalize divides by the norm along an axis, and by eps at zero") {
+  const tensor x = random({2, 5, 3});
+  for (const double p : {1.0, 2.0}) {
+    const tensor y = normalize(x, p, 1);
+    const std::vector<double> v = numbers(x), r = numbers(y);
+    for (std::size_t i = 0; i < v.size(); ++i) {
+      double size = 0;
+      for (std::size_t k = 0; k < 5; ++k) {
+        size += std::pow(std::abs(v[i / 15 * 15 + k * 3 + i % 3]), p);
+      }
+      CHECK(r[i] == doctest::Approx(v[i] / std::pow(size, 1 / p)).epsilon(1e-13));
+    }
+  }
+  CHECK(off_by(normalize(zeros({2, 3}, f64)), std::vector<double>(6, 0.0)) == 0.0);
+  check_gradients([](const list& in) { return normalize(in[0], 2.0, -1); }, {random_leaf({3, 4})});
+}
+
 TEST_CASE("norms of nothing") {
   CHECK(layer_norm(empty({0, 4}), 1).shape() == shape{0, 4});
   CHECK(layer_norm(empty({4, 0}), 1).shape() == shape{4, 0});

@@ -286,3 +286,4 @@ inline tensor normalize(const tensor& x, double p, index_t axis, double eps) {
 #include <adze/ops/batch_norm.hpp>
 #include <adze/ops/pointwise.hpp>
 #include <adze/ops/reduce.hpp>
+#include <adze/ops/statistics.hpp>
