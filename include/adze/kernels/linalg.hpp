@@ -7,7 +7,6 @@
 // g++ 12 warns about its own AVX-512 intrinsics where Eigen uses them.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <Eigen/Dense>
 #pragma GCC diagnostic pop
 
