@@ -20,7 +20,7 @@ struct tiny_mlp {
 
 struct tiny_cnn {
   nn::conv2d conv1{{.in = 3, .out = 8, .kernel = 3, .padding = 1}};
-  nn::batch_norm2d norm{{.features = 8}};
+  nn::batch_norm2d norm{{.channels = 8}};
   nn::conv2d depthwise{{.in = 8, .out = 8, .kernel = 3, .stride = 2, .padding = 1, .groups = 8}};
   nn::conv2d conv2{{.in = 8, .out = 16, .kernel = 3}};
   nn::linear fc{{.in = 16, .out = 10}};
@@ -35,11 +35,15 @@ struct tiny_cnn {
 };
 
 struct tiny_lstm {
-  nn::embedding tokens{{.count = 20, .size = 16}};
+  nn::embedding tokens{{.rows = 20, .width = 16}};
   nn::lstm lstm{{.in = 16, .hidden = 40, .layers = 2}};
   nn::linear head{{.in = 40, .out = 20}};
   tensor operator()(const tensor& x) { return head(lstm(tokens(x)).output); }
   void visit(auto&& f) { f("tokens", tokens), f("lstm", lstm), f("head", head); }
+};
+
+struct tiny_gpt : nn::gpt {
+  tiny_gpt() : nn::gpt{{.vocabulary = 30, .context = 16, .embed = 32, .heads = 4, .layers = 2}} {}
 };
 
 std::uint64_t hash_of(const tensor& x, std::uint64_t h) {
@@ -53,6 +57,7 @@ std::uint64_t hash_of(const tensor& x, std::uint64_t h) {
 
 // Ten steps of AdamW with clipping; a hash of the whole training state and of the loss.
 template <class Model, class Batch> std::uint64_t trained(int thread_count, Batch batch) {
+  const int before = threads();
   set_threads(thread_count);
   manual_seed(11);
   Model model;
@@ -70,7 +75,7 @@ template <class Model, class Batch> std::uint64_t trained(int thread_count, Batc
   }
   std::uint64_t h = hash_of(loss, 0xcbf29ce484222325);
   for (const auto& [name, value] : state_dict(model)) h = hash_of(value, h);
-  set_threads(0);
+  set_threads(before);
   return h;
 }
 
@@ -91,13 +96,19 @@ TEST_CASE("determinism: MLP with dropout") {
 }
 
 TEST_CASE("determinism: CNN with batch norm and depthwise convolution") {
-  check_same_bits<tiny_cnn>(
-      [](int) { return pair{randn({16, 3, 20, 20}), randint(0, 10, {16})}; });
+  check_same_bits<tiny_cnn>([](int) { return pair{randn({16, 3, 20, 20}), randint(0, 10, {16})}; });
 }
 
 TEST_CASE("determinism: LSTM of two layers") {
-  check_same_bits<tiny_lstm>(
-      [](int) { return pair{randint(0, 20, {12, 8}), randint(0, 20, {12, 8})}; });
+  check_same_bits<tiny_lstm>([](int) {
+    return pair{randint(0, 20, {12, 8}), randint(0, 20, {12, 8})};
+  });
+}
+
+TEST_CASE("determinism: GPT of two blocks") {
+  check_same_bits<tiny_gpt>([](int) {
+    return pair{randint(0, 30, {6, 16}), randint(0, 30, {6, 16})};
+  });
 }
 
 }  // namespace
