@@ -20,7 +20,8 @@ std::atomic<long> allocations{0};  // of the whole program, by any operator new
   if (void* p = std::malloc(n)) return p;
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a, const std::nothrow_t&) noexcept {
+[[gnu::noinline]] void* operator new(std::size_t n, std::align_val_t a,
+                                     const std::nothrow_t&) noexcept {
   ++allocations;
   return std::aligned_alloc(static_cast<std::size_t>(a), n);
 }
