@@ -258,6 +258,24 @@ TEST_CASE("optimizer: what has no gradient stays, and its steps are not counted"
   });
 }
 
+TEST_CASE("optimizer: each parameter counts its own steps") {
+  each_optimizer([]<class O>(const typename O::options_type& options) {
+    const tensor g = tensor_with({4}, {1, 2, 3, 4}, f32);
+    tensor a = leaf({4}, 1.0), b = leaf({4}, 1.0);
+    O o({a, b}, options);
+    a.set_grad(g);
+    o.step();
+    const tensor once = adze::detail::dense_copy(a);
+    b.set_grad(g);
+    o.step();
+    CHECK(same_bits(b, once));
+    const tensor twice = adze::detail::dense_copy(a);
+    a.set_grad({});
+    o.step();
+    CHECK(same_bits(b, twice));
+  });
+}
+
 TEST_CASE("optimizer: steps in a row take no memory from the allocator") {
   each_optimizer([]<class O>(const typename O::options_type& options) {
     O o(leaves(f32), options);

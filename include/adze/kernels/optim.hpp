@@ -15,8 +15,9 @@
 namespace adze::kernels::inline ADZE_ISA {
 
 inline constexpr std::size_t max_states = 3;
-inline constexpr index_t update_chunk = 32768;  // elements a thread takes; benchmarks/optim
-inline constexpr index_t update_block = 256;    // elements held in float at a time
+inline constexpr index_t update_chunk =
+    32768;                                    // elements a thread takes: 4 us (SGD) to 10 us (Adam)
+inline constexpr index_t update_block = 256;  // elements held in float at a time
 
 // One parameter. All arrays are dense in one order. The states are double when the parameter is,
 // else float; those that the rule does not use may be null.
