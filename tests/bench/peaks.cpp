@@ -58,9 +58,14 @@ TEST_CASE("peaks: kept where the user's cache is, each host and thread count its
   machine other = host;
   other.processor = "q";
   CHECK(path != peaks_path(other, 1));
-  const peaks p{.threads = 1, .f32 = 12345, .levels = {{1, 2, 3}}};
+  const peaks p{.threads = 1, .f32 = 1e15, .levels = {{1, 2, 3}, {2, 1e15, 1e15}}};
   CHECK(keep_peaks(p, path));
-  CHECK(peaks_of(host, 1).f32 == 12345);  // read, not measured
+  const peaks again = peaks_of(host, 1);
+  CHECK(again.f32 == 1e15);  // kept: nothing seen is more
+  CHECK(again.levels[0].read == 2);
+  keep_peaks({.threads = 1, .f32 = 1, .levels = {{1, 2, 3}}}, path);
+  CHECK(peaks_of(host, 1).f32 > 1e6);  // raised, and kept
+  CHECK(detail::peaks_from(detail::system_text(path)).f32 > 1e6);
   CHECK(!keep_peaks(p, "/no/such/folder/file"));
   CHECK(!keep_peaks(p, ""));
   ::unlink(path.c_str());

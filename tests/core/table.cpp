@@ -47,5 +47,13 @@ TEST_CASE("table: an empty table is a header; wrong rows are refused and change 
                        value_error);
 }
 
+TEST_CASE("table: HTML escapes its cells and marks numbers") {
+  table t({"who", "time"});
+  t.add("a<b", 1.5).add("c", 12);
+  CHECK(t.html() == "<table>\n<tr><th>who</th><th class=\"number\">time</th></tr>\n"
+                    "<tr><td>a&lt;b</td><td class=\"number\">1.5</td></tr>\n"
+                    "<tr><td>c</td><td class=\"number\">12.0</td></tr>\n</table>\n");
+}
+
 }  // namespace
 }  // namespace adze::report

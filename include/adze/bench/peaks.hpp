@@ -3,12 +3,11 @@
 // The peaks of this machine: measured once for each number of threads, then kept in the user's
 // cache folder under a key of the host. A peak is the best seen, for a disturbed period only ever
 // hides speed; so a run that sees more raises the kept value.
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
-#include <memory>
-#include <new>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +15,7 @@
 
 #include <sys/stat.h>
 
+#include <adze/bench/buffer.hpp>
 #include <adze/bench/machine.hpp>
 #include <adze/bench/probe.hpp>
 #include <adze/bench/roofline.hpp>
@@ -26,28 +26,6 @@
 #include <adze/fwd.hpp>
 
 namespace adze::bench {
-
-// Memory on a cache line's boundary, every page of it touched.
-template <class T> class aligned_buffer {
- public:
-  explicit aligned_buffer(index_t count)
-      : count_(count), data_(static_cast<T*>(::operator new(
-                           static_cast<std::size_t>(count) * sizeof(T), std::align_val_t(64)))) {
-    std::fill_n(data_.get(), count, T(0));
-  }
-
-  T* data() const { return data_.get(); }
-  index_t size() const { return count_; }
-  T& operator[](index_t i) const { return data_.get()[i]; }
-  std::span<T> span() const { return {data(), static_cast<std::size_t>(count_)}; }
-
- private:
-  struct release {
-    void operator()(T* p) const { ::operator delete(p, std::align_val_t(64)); }
-  };
-  index_t count_ = 0;
-  std::unique_ptr<T, release> data_;
-};
 
 namespace detail {
 
@@ -90,7 +68,38 @@ inline double memory_rate(const memory_loop& loop, std::span<char> from, std::sp
 
 }  // namespace detail
 
-// Takes one to two seconds for each number of threads, and leaves threads() as it was.
+namespace detail {
+
+// What the probes of memory work on: far more than the caches hold.
+struct probe_memory {
+  explicit probe_memory(const machine& host)
+      : far(std::max(4 * host.last_level(), index_t(64) << 20)), from(far, pages::huge),
+        to(far, pages::huge) {}
+
+  index_t far;
+  aligned_buffer<char> from, to;
+};
+
+inline memory_level measure_level(const probe_memory& memory, index_t bytes, double capacity,
+                                  int threads, const stopwatch& time) {
+  const probe_loops loops = machine_loops();
+  const auto part = [](const aligned_buffer<char>& b, index_t n) {
+    return b.span().subspan(0, static_cast<std::size_t>(n));
+  };
+  const auto rate = [&](const memory_loop& loop, const aligned_buffer<char>& to, index_t n) {
+    return memory_rate(loop, part(memory.from, n), part(to, n), threads, time);
+  };
+  memory_level made{.capacity = capacity};
+  made.read = rate(loops.read, memory.from, bytes);
+  made.copy = rate(loops.copy, memory.to, bytes / 2);
+  if (bytes == memory.far)
+    made.copy = std::max(made.copy, rate(loops.stream, memory.to, bytes / 2));
+  return made;
+}
+
+}  // namespace detail
+
+// Takes about a second for each number of threads, and leaves threads() as it was.
 inline peaks measure_peaks(const machine& host, int threads, const stopwatch& time = {}) {
   const int before = adze::threads();
   set_threads(threads);
@@ -99,31 +108,36 @@ inline peaks measure_peaks(const machine& host, int threads, const stopwatch& ti
               .f32 = detail::operation_rate(loops.f32, threads, time),
               .i8 = detail::operation_rate(loops.i8, threads, time)};
   found.f64 = found.f32 / 2;  // half as many lanes, on every machine with both
-  const index_t far = std::max(4 * host.last_level(), index_t(64) << 20);
-  const aligned_buffer<char> from(far), to(far);
-  const auto level = [&](index_t bytes, double capacity) {
-    const auto part = [&](const aligned_buffer<char>& b, index_t n) {
-      return b.span().subspan(0, static_cast<std::size_t>(n));
-    };
-    const index_t half = bytes / 2;
-    memory_level made{.capacity = capacity};
-    made.read =
-        detail::memory_rate(loops.read, part(from, bytes), part(from, bytes), threads, time);
-    made.copy = detail::memory_rate(loops.copy, part(from, half), part(to, half), threads, time);
-    if (bytes > host.last_level()) {
-      made.copy = std::max(made.copy, detail::memory_rate(loops.stream, part(from, half),
-                                                          part(to, half), threads, time));
-    }
-    return made;
-  };
+  const detail::probe_memory memory(host);
   for (const cache& c : host.caches) {
     const bool shared = &c == &host.caches.back() && host.caches.size() > 1;
     const index_t bytes = c.bytes * (shared ? 1 : threads);
-    found.levels.push_back(level(bytes / 2 / 4096 * 4096, static_cast<double>(bytes)));
+    const index_t probed = std::min(bytes, memory.far) / 2 / 4096 * 4096;
+    found.levels.push_back(
+        detail::measure_level(memory, probed, static_cast<double>(bytes), threads, time));
   }
-  found.levels.push_back(level(far, std::numeric_limits<double>::infinity()));
+  found.levels.push_back(detail::measure_level(
+      memory, memory.far, std::numeric_limits<double>::infinity(), threads, time));
   set_threads(before);
   return found;
+}
+
+// Looks again at what neighbours disturb most, arithmetic and far memory: whether it saw more.
+inline bool raise_peaks(peaks& kept, const machine& host, const stopwatch& time = {}) {
+  const int before = adze::threads();
+  set_threads(kept.threads);
+  const double f32 = detail::operation_rate(detail::machine_loops().f32, kept.threads, time);
+  const detail::probe_memory memory(host);
+  const memory_level seen =
+      detail::measure_level(memory, memory.far, kept.levels.back().capacity, kept.threads, time);
+  set_threads(before);
+  memory_level& far = kept.levels.back();
+  const bool more = f32 > kept.f32 || seen.read > far.read || seen.copy > far.copy;
+  kept.f32 = std::max(kept.f32, f32);
+  kept.f64 = kept.f32 / 2;
+  far.read = std::max(far.read, seen.read);
+  far.copy = std::max(far.copy, seen.copy);
+  return more;
 }
 
 namespace detail {
@@ -211,14 +225,18 @@ inline bool keep_peaks(const peaks& p, const std::string& path) {
   }
 }
 
-// The kept peaks of this host, or, where there are none (or `anew`), measured and kept.
+// The kept peaks of this host, raised by what this run sees; where there are none (or `anew`),
+// measured and kept.
 inline peaks peaks_of(const machine& host, int threads, bool anew = false) {
   const std::string path = peaks_path(host, threads);
   if (!anew && !path.empty()) {
-    const peaks kept = detail::peaks_from(detail::system_text(path));
-    if (kept.threads == threads) return kept;
+    peaks kept = detail::peaks_from(detail::system_text(path));
+    if (kept.threads == threads) {
+      if (raise_peaks(kept, host)) keep_peaks(kept, path);
+      return kept;
+    }
   }
-  peaks found = measure_peaks(host, threads);
+  const peaks found = measure_peaks(host, threads);
   keep_peaks(found, path);
   return found;
 }

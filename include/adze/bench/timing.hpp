@@ -52,7 +52,7 @@ class candidate {
 };
 
 struct timing_options {
-  double slot = 1e-3;  // seconds that a candidate runs in a round, or one call if that is longer
+  double slot = 3e-4;  // seconds of a candidate in a round, or one call (harness_proof chose it)
   index_t least_rounds = 15;   // whatever they cost
   index_t enough_rounds = 31;  // before narrow intervals may end the rounds
   index_t most_rounds = 401;

@@ -1,6 +1,6 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Results as a table: aligned plain text for terminals, Markdown for documents.
+// Results as a table: aligned plain text for terminals, Markdown and HTML for documents.
 // Columns of numbers are right-aligned on one count of decimals; columns with words are
 // left-aligned.
 #include <algorithm>
@@ -12,6 +12,7 @@
 
 #include <adze/core/error.hpp>
 #include <adze/core/format.hpp>
+#include <adze/core/svg.hpp>
 #include <adze/fwd.hpp>
 
 namespace adze::report {
@@ -64,6 +65,23 @@ class table {
   // The same as a Markdown table; bars inside cells are escaped.
   std::string markdown() const {
     return write({.edge_left = "| ", .gap = " | ", .edge_right = " |", .markdown = true});
+  }
+
+  // The same as an HTML table element; class "number" marks right-aligned columns.
+  std::string html() const {
+    std::string out = "<table>\n";
+    std::vector<column> ready;
+    for (std::size_t c = 0; c < columns_.size(); ++c) ready.push_back(lay_out(c, false));
+    for (std::size_t line = 0; line <= rows_.size(); ++line) {
+      const std::string_view tag = line == 0 ? "th" : "td";
+      out += "<tr>";
+      for (const column& c : ready) {
+        out.append("<").append(tag).append(c.numbers ? " class=\"number\">" : ">");
+        out.append(escape_xml(c.lines[line])).append("</").append(tag).append(">");
+      }
+      out += "</tr>\n";
+    }
+    return out + "</table>\n";
   }
 
  private:
