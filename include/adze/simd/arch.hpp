@@ -9,7 +9,9 @@
 #  error "adze: -ffast-math removes NaN tests and changes results; build without it"
 #endif
 
-#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#if defined(__AVX512F__) && defined(__FMA__)  // same packs as avx2, other instructions
+#  define ADZE_ISA isa_avx512
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #  define ADZE_ISA isa_avx2
 #elif defined(__SSE2__)
 #  define ADZE_ISA isa_sse2
