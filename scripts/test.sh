@@ -17,6 +17,7 @@ if command -v ccache >/dev/null; then
   export CMAKE_CXX_COMPILER_LAUNCHER=ccache
   # so that it sees through precompiled headers
   export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+  export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1  # another clone finds what this one compiled
 fi
 export CTEST_PARALLEL_LEVEL ASAN_OPTIONS=detect_stack_use_after_return=1
 export UBSAN_OPTIONS=print_stacktrace=1
@@ -65,8 +66,11 @@ build_and_test() {
 
 format_check() {
   clang-format --version | grep -q 'version 14' || { echo "clang-format 14 is needed"; return 1; }
-  find include tests benchmarks examples -name '*.[hc]pp' -print0 |
-    xargs -0 clang-format --dry-run -Werror
+  # Compared with its own output: with --dry-run, version 14 objects to comments it leaves alone.
+  find include tests benchmarks examples -name '*.[hc]pp' | while read -r file; do
+    clang-format "$file" | cmp -s - "$file" || echo "$file is not formatted"
+  done | grep . && return 1
+  return 0
 }
 
 meson_check() {
