@@ -4,9 +4,13 @@
 // includes Eigen (3.3 or later); nothing light includes this one.
 #include <type_traits>
 
-// g++ 12 warns about its own AVX-512 intrinsics where Eigen uses them.
+// g++ 12 warns about its own AVX-512 intrinsics where Eigen uses them; each compiler is told not to
+// mind the names of warnings that only the other one has.
 #pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpragmas"
+#pragma GCC diagnostic ignored "-Wunknown-warning-option"
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <Eigen/Dense>
 #pragma GCC diagnostic pop
 
