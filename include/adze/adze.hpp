@@ -88,6 +88,7 @@
 #include <adze/ops/pool_windows.hpp>
 #include <adze/ops/recurrence.hpp>
 #include <adze/ops/reduce.hpp>
+#include <adze/ops/reshape.hpp>
 #include <adze/ops/rnn.hpp>
 #include <adze/ops/slice.hpp>
 #include <adze/ops/softmax.hpp>
@@ -107,6 +108,7 @@
 #include <adze/optim/schedule.hpp>
 #include <adze/optim/sgd.hpp>
 #include <adze/optim/state.hpp>
+#include <adze/optim/update.hpp>
 #include <adze/report/progress.hpp>
 #include <adze/report/smooth.hpp>
 #include <adze/tensor/allocator.hpp>

@@ -5,7 +5,7 @@
 #include <limits>
 
 #include <adze/kernels/folds.hpp>
-#include <adze/optim/method.hpp>
+#include <adze/optim/update.hpp>
 
 namespace adze::optim {
 

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: MIT
 // An exponential moving average of parameters, to evaluate with: the averages are swapped in, and
 // the trained values back out.
-#include <adze/optim/method.hpp>
+#include <adze/optim/state.hpp>
+#include <adze/optim/update.hpp>
 
 namespace adze::optim {
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 // What all optimizers share: parameters in groups, their gradients, and the numbers that schedules
 // turn. `optimizer` is the face that schedules and scalers see; method.hpp makes one from a rule.
+#include <algorithm>
 #include <string_view>
 
 #include <adze/autograd/node.hpp>
