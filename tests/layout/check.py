@@ -79,7 +79,7 @@ def check_tree():
         check_list(folder / "programs.txt", {path.stem for path in folder.glob("*.cpp")})
     version = (ROOT / "VERSION").read_text().strip()
     header = HEADERS / "core/version.hpp"
-    numbers = re.findall(r"int version_\w+ = (\d+)|version = \"(.*)\"", header.read_text())
+    numbers = re.findall(r"int version_\w+ = (\d+)|version_text = \"(.*)\"", header.read_text())
     if ".".join(n for n, _ in numbers[:3]) != version or numbers[3][1] != version:
         complain(header, 1, f"does not say {version}, as VERSION does")
 
