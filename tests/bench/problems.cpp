@@ -59,5 +59,37 @@ TEST_CASE("problems: sizes are checked when they are asked for") {
   CHECK_THROWS_AS(read_problems("/no/such/list.txt"), io_error);
 }
 
+// Multiplications of a shipped list, in millions.
+double multiplications(const std::string& list) {
+  const std::string here = __FILE__;
+  const std::string root = here.substr(0, here.rfind("tests/bench/"));
+  double sum = 0;
+  for (const problem& p : read_problems(root + "benchmarks/problems/" + list + ".txt")) {
+    const auto size = [&](const char* key) { return static_cast<double>(p.size(key)); };
+    const auto count = static_cast<double>(p.size("count", 1));
+    if (p.kernel == "gemm") sum += count * size("m") * size("n") * size("k");
+    if (p.kernel != "conv") continue;
+    const index_t k = p.size("k"), stride = p.size("stride", 1), pad = p.size("pad", 0);
+    const auto out = static_cast<double>((p.size("h") + 2 * pad - k) / stride + 1);
+    CHECK(p.size("c") % p.size("groups", 1) == 0);
+    CHECK(p.size("h") == p.size("w"));
+    sum += count * size("n") * size("o") * out * out * size("c") * size("k") * size("k") /
+           static_cast<double>(p.size("groups", 1));
+  }
+  return sum / 1e6;
+}
+
+TEST_CASE("problems: the shipped networks cost what their papers say") {
+  CHECK(multiplications("resnet18") == doctest::Approx(1814).epsilon(0.001));
+  CHECK(multiplications("resnet50") == doctest::Approx(4089).epsilon(0.001));
+  CHECK(multiplications("mobilenet_v2") == doctest::Approx(300.8).epsilon(0.001));
+  CHECK(multiplications("gpt_decode") == doctest::Approx(123.5).epsilon(0.001));  // its weights
+  CHECK(multiplications("gpt_prefill") > 512 * 84.9);
+  CHECK(multiplications("lenet") > 0);
+  CHECK(multiplications("mlp") > 0);
+  CHECK(multiplications("lstm") > 0);
+  CHECK(multiplications("gemm") > 0);
+}
+
 }  // namespace
 }  // namespace adze::bench

@@ -84,7 +84,7 @@ inline std::string roofline_svg(const results& run, int threads) {
 inline std::string rounds_svg(std::span<const row> rows) {
   report::line_chart chart({.title = rows.empty() ? "" : rows.front().shape.text(),
                             .x = {"round"},
-                            .y = {"time / median of the first"},
+                            .y = {"time / median of the first", true},
                             .width = 860,
                             .height = 260});
   bool any = false;
@@ -97,7 +97,7 @@ inline std::string rounds_svg(std::span<const row> rows) {
       x.push_back(static_cast<double>(x.size() + 1));
       y.push_back(t / unit);
     }
-    chart.add(r.candidate, x, y);
+    chart.add(r.candidate, x, y, report::line_style::dots);
     any = true;
   }
   return any ? chart.svg_text() : std::string();
