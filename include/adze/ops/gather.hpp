@@ -247,3 +247,4 @@ inline tensor one_hot(const tensor& index, index_t classes) {
 
 // What the gradients above call.
 #include <adze/ops/compare.hpp>
+#include <adze/ops/layout.hpp>
