@@ -10,7 +10,7 @@
 namespace adze {
 namespace {
 
-std::vector<index_t> values(const tensor& x) { return x.as<index_t>().to_vector(); }
+std::vector<index_t> elements(const tensor& x) { return x.as<index_t>().to_vector(); }
 
 }  // namespace
 
@@ -42,7 +42,7 @@ TEST_CASE("view_strides: a view shows the elements in the same order, or there i
           continue;
         }
         ++views;
-        CHECK(values(alias(s, to, *strides)) == values(s));
+        CHECK(elements(alias(s, to, *strides)) == elements(s));
       }
     }
     CHECK(detail::view_strides(s, s.shape()).has_value());
@@ -57,12 +57,12 @@ TEST_CASE("view_strides: a view shows the elements in the same order, or there i
 
 TEST_CASE("window and without_axis") {
   const tensor x = alias(arange(24), {2, 3, 4}, {12, 4, 1});
-  CHECK(values(detail::window(x, 1, 1, 2)) ==
+  CHECK(elements(detail::window(x, 1, 1, 2)) ==
         std::vector<index_t>{4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23});
-  CHECK(values(detail::window(detail::window(x, 0, 1, 1), 2, 3, 2, -2)) ==
+  CHECK(elements(detail::window(detail::window(x, 0, 1, 1), 2, 3, 2, -2)) ==
         std::vector<index_t>{15, 13, 19, 17, 23, 21});
   CHECK(detail::window(x, 1, 3, 0).numel() == 0);
-  CHECK(values(detail::without_axis(detail::without_axis(x, 1, 2), 0, 1)) ==
+  CHECK(elements(detail::without_axis(detail::without_axis(x, 1, 2), 0, 1)) ==
         std::vector<index_t>{20, 21, 22, 23});
 }
 
