@@ -25,7 +25,7 @@ class product_problem {
  public:
   product_problem(const bench::problem& p, index_t sets)
       : shape_{p.word("a") == "t", p.word("b") == "t", p.size("m"), p.size("n"), p.size("k")},
-        sets_(sets), a_(sets * shape_.m * shape_.k), b_(sets * shape_.k * shape_.n),
+        a_(sets * shape_.m * shape_.k), b_(sets * shape_.k * shape_.n),
         c_(sets * shape_.m * shape_.n) {
     uniform_fill(a_.data(), 0, a_.size(), random_state{1}, -1.0f, 1.0f);
     uniform_fill(b_.data(), 0, b_.size(), random_state{2}, -1.0f, 1.0f);
@@ -68,9 +68,12 @@ class product_problem {
         note(double(c()(rows_[s], j)) - truth_[row + j], size_[row + j]);
     }
     for (index_t i = 0; i < shape_.m; ++i) {
+      const auto row = static_cast<std::size_t>(i);
       double sum = 0;
-      for (index_t j = 0; j < shape_.n; ++j) sum += double(c()(i, j)) * signs_[j];
-      note(sum - signed_truth_[i], signed_size_[i]);
+      for (index_t j = 0; j < shape_.n; ++j) {
+        sum += double(c()(i, j)) * signs_[static_cast<std::size_t>(j)];
+      }
+      note(sum - signed_truth_[row], signed_size_[row]);
     }
     return worst;
   }
@@ -116,7 +119,6 @@ class product_problem {
   }
 
   peers::product shape_;
-  index_t sets_;
   bench::aligned_buffer<float> a_, b_, c_;
   std::vector<index_t> rows_;  // compared element by element
   bench::aligned_buffer<double> truth_{0}, size_{0};
