@@ -1,0 +1,5 @@
+// expect: qualifier
+// SPDX-License-Identifier: MIT
+#include <adze/ops/fwd.hpp>
+
+void change(const adze::tensor& x) { adze::add_(x, 1.0); }

@@ -1,0 +1,19 @@
+// expect: adze op: `reads` needs one entry per input of `forward`
+// SPDX-License-Identifier: MIT
+#include <adze/autograd/record.hpp>
+
+namespace user {
+
+using namespace adze;
+
+struct op {
+  static constexpr std::string_view name = "op";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing, values::nothing);
+  tensor forward(const tensor& x) const { return x; }
+  tensor backward(backward_context&, const tensor& g) const { return g; }
+};
+
+tensor call(const tensor& x) { return record(op{}, x); }
+
+}  // namespace user

@@ -1,0 +1,18 @@
+// expect: adze op: needs one `backward(backward_context&, const tensor& g) const`
+// SPDX-License-Identifier: MIT
+#include <adze/autograd/record.hpp>
+
+namespace user {
+
+using namespace adze;
+
+struct op {
+  static constexpr std::string_view name = "op";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  tensor forward(const tensor& x) const { return x; }
+};
+
+tensor call(const tensor& x) { return record(op{}, x); }
+
+}  // namespace user
