@@ -25,7 +25,7 @@ outcome train() {
   adze::tensor w = waves({12, 5}, 1.1);
   w.set_requires_grad();
   outcome result;
-  for (int step = 0; step < 50; ++step) {
+  for (int step = 0; step < 500; ++step) {
     const adze::tensor loss = mse_loss(tanh(matmul(x, w)), target);
     result.last = loss.item();
     if (step == 0) result.first = result.last;
