@@ -92,7 +92,7 @@ TEST_CASE("attention equals its definition for every mask, scale and length") {
                       scale == 0 ? 1 / std::sqrt(8.0) : scale);
             const tensor y = scaled_dot_product_attention(q, k, v, mask, o);
             CHECK(distance(numbers(y), expected) < 1e-12);
-            CHECK(distance(numbers(attention_op{o}.composed(q, k, v, mask)), expected) < 1e-12);
+            CHECK(distance(numbers(attention_op<>{o}.composed(q, k, v, mask)), expected) < 1e-12);
           }
         }
       }
@@ -175,7 +175,7 @@ TEST_CASE("dropout of attention weights keeps the mean, and the same mask in bot
     total += scaled_dot_product_attention(q, smooth({200, 4}), v, {}, {.dropout = 0.5}).item();
   }
   CHECK(total / 200 == doctest::Approx(1.0).epsilon(0.02));
-  attention_op op{{.dropout = 0.4}};
+  attention_op<> op{{.dropout = 0.4}};
   const tensor a = smooth({2, 5, 4}), b = smooth({2, 300, 4}, f64, 1.0, 0.6);
   const tensor y = op.forward(a, b, b, {});
   CHECK(distance(op.composed(a, b, b, {}), y) < 1e-13);

@@ -41,7 +41,7 @@ std::size_t flat(const shape& s, index_t a, index_t b, index_t c, index_t d) {
 
 // Calls f(position in x, in w, in y) for each product of the sum.
 template <class F> void over_products(const shape& x, const shape& w, const conv_options& o, F f) {
-  const shape y = conv2d_op{o}.result(x, w, {});
+  const shape y = conv2d_op<>{o}.result(x, w, {});
   for (index_t n = 0; n < y[0]; ++n)
     for (index_t k = 0; k < y[1]; ++k)
       for (index_t i = 0; i < y[2]; ++i)
@@ -59,7 +59,7 @@ template <class F> void over_products(const shape& x, const shape& w, const conv
 
 std::vector<double> naive(const tensor& x, const tensor& w, const tensor& bias,
                           const conv_options& o) {
-  const shape to = conv2d_op{o}.result(x.shape(), w.shape(), {});
+  const shape to = conv2d_op<>{o}.result(x.shape(), w.shape(), {});
   const std::vector<double> vx = numbers(x), vw = numbers(w);
   std::vector<double> y(static_cast<std::size_t>(to.numel()));
   if (bias.defined()) {
@@ -131,7 +131,7 @@ TEST_CASE("derivatives of conv2d, first and second") {
 
 TEST_CASE("a fused relu is relu, with its gradient") {
   const tensor x = random_leaf({2, 3, 5, 5}), w = random_leaf({4, 3, 3, 3}), b = random_leaf({4});
-  const conv2d_op fused{{.padding = {1, 1}}, kernels::activation::relu};
+  const conv2d_op<> fused{{.padding = {1, 1}}, kernels::activation::relu};
   const tensor y = record(fused, x, w, b), z = relu(conv2d(x, w, b, {.padding = {1, 1}}));
   CHECK(distance(y, z) == 0.0);
   const tensor g = random(y.shape());
@@ -144,7 +144,7 @@ TEST_CASE("conv_transpose2d is transposed to conv2d: <conv(x), g> = <x, transpos
   for (std::size_t i = 0; i < problems().size(); ++i) {
     CAPTURE(i);
     problem p = problems()[i];
-    const shape y = conv2d_op{p.o}.result(p.x, p.w, {});
+    const shape y = conv2d_op<>{p.o}.result(p.x, p.w, {});
     for (const std::size_t a : {0u, 1u}) {  // what the forward left over at the end
       const auto axis = static_cast<index_t>(2 + a);
       p.o.output_padding[a] =

@@ -168,7 +168,7 @@ TEST_CASE("gradients of cross-entropy for all options, twice, equal to those of 
       CHECK_MESSAGE(gradgradcheck(hard, {x}).ok, gradgradcheck(hard, {x}).where);
       CHECK_MESSAGE(gradcheck(soft, {x, q}).ok, gradcheck(soft, {x, q}).where);
       CHECK_MESSAGE(gradcheck(nll, {x}).ok, gradcheck(nll, {x}).where);
-      cross_entropy_op op{o.ignore_index, o.label_smoothing, o.reduce};
+      cross_entropy_op<> op{o.ignore_index, o.label_smoothing, o.reduce};
       CHECK(distance(op.composed(x, t, o.weight), cross_entropy(x, t, o)) < 1e-12);
     }
   }

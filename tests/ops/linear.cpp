@@ -74,7 +74,7 @@ TEST_CASE("gradients, twice; with the activation that a graph fuses") {
   check_gradients([](const list& x) { return square(linear(x[0], x[1], x[2])); },
                   {leaf({4}), leaf({3, 4}, 1.0, 0.7), leaf({3}, 1.0, 0.1)});
   const auto fused = [](const list& x) {
-    return record(linear_op{kernels::activation::relu}, x[0], x[1], x[2]);
+    return record(linear_op<>{kernels::activation::relu}, x[0], x[1], x[2]);
   };
   const list x{leaf({5, 4}), leaf({3, 4}, 1.0, 0.7), leaf({3}, 1.0, 0.1)};
   CHECK(distance(fused(x), relu(linear(x[0], x[1], x[2]))) == 0.0);

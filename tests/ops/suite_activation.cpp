@@ -83,8 +83,8 @@ void activations() {
 // Which elements stay is part of the contract: one 32-bit word per element, in row-major order.
 void dropouts() {
   for (const double p : {0.5, 0.2}) {
-    entry e =
-        elementwise(op_of(dropout_op{p}), 1, [](const std::vector<double>& x) { return x[0]; }, {});
+    entry e = elementwise(op_of(dropout_op<>{p}), 1,
+                          [](const std::vector<double>& x) { return x[0]; }, {});
     const auto samples = e.samples;
     e.elementwise = false;
     e.samples = [samples, p](index_t n) {

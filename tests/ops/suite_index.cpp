@@ -32,7 +32,7 @@ void entry_for(std::string name, const samples_of& samples,
 index_t whole(double x) { return static_cast<index_t>(x); }
 
 sample gathered(const shape& x, const shape& index, index_t axis) {
-  return {op_of(gather_op{axis}),
+  return {op_of(gather_op<>{axis}),
           {{.sizes = x}, whole_numbers(index, x[axis])},
           [=](const arrays& in) {
             return arrays{made(index, [&](place p) {
@@ -79,7 +79,7 @@ void indexed() {
   });
   entry_for("index_select", [](index_t n) {
     const auto selected = [](const shape& x, index_t count, index_t axis) {
-      return sample{op_of(index_select_op{axis}),
+      return sample{op_of(index_select_op<>{axis}),
                     {{.sizes = x}, whole_numbers({count}, x[axis])},
                     [=](const arrays& in) {
                       return arrays{made(x.with(axis, count), [&](place p) {
@@ -95,7 +95,7 @@ void indexed() {
   });
   entry_for("index_add", [](index_t n) {
     const auto added = [](const shape& x, index_t count, index_t axis) {
-      return sample{op_of(index_add_op{axis}),
+      return sample{op_of(index_add_op<>{axis}),
                     {{.sizes = x}, whole_numbers({count}, x[axis]), {.sizes = x.with(axis, count)}},
                     [=](const arrays& in) {
                       array y = in[0];
@@ -116,7 +116,7 @@ void indexed() {
   const samples_of hot = [](index_t n) {
     std::vector<sample> v;
     for (const shape& s : {shape{n}, shape{n, 2}}) {
-      v.push_back({op_of(one_hot_op{5}),
+      v.push_back({op_of(one_hot_op<>{5}),
                    {whole_numbers(s, 5)},
                    [s](const arrays& in) {
                      return arrays{made(s.inserted(s.rank(), 5), [&](place p) {
@@ -132,7 +132,7 @@ void indexed() {
   entry_for("one_hot", hot, smoothness::none);
   entry_for("embedding", [](index_t n) {
     const auto rows = [](const shape& index, index_t width) {
-      return sample{op_of(embedding_op{}),
+      return sample{op_of(embedding_op<>{}),
                     {whole_numbers(index, 7), {.sizes = {7, width}}},
                     [=](const arrays& in) {
                       return arrays{made(index.inserted(index.rank(), width), [&](place p) {
@@ -189,7 +189,7 @@ void orders() {
     for (const bool keep : {true, false}) {
       entry_for("max", [=](index_t n) {
         const auto best = [=](const shape& s, index_t axis) {
-          return sample{op_of(extreme_along_op{axis, keep, largest}),
+          return sample{op_of(extreme_along_op<>{axis, keep, largest}),
                         {{.sizes = s, .distinct = true}},
                         [=](const arrays& x) {
                           arrays y = first_ones(x[0], axis, 1, largest);
@@ -201,7 +201,7 @@ void orders() {
       });
       const samples_of places = [=](index_t n) {
         const auto best = [=](const shape& s, index_t axis) {
-          return sample{op_of(arg_extreme_op{axis, keep, largest}),
+          return sample{op_of(arg_extreme_op<>{axis, keep, largest}),
                         {{.sizes = s, .grid = 0.5}},
                         [=](const arrays& x) {
                           return arrays{
@@ -216,7 +216,7 @@ void orders() {
     entry_for("topk", [=](index_t n) {
       const auto some = [=](const shape& s, index_t axis, index_t k) {
         return sample{
-            op_of(topk_op{k, axis, largest}),
+            op_of(topk_op<>{k, axis, largest}),
             {{.sizes = s, .distinct = true}},
             [=](const arrays& x) { return first_ones(x[0], axis, k < 0 ? s[axis] : k, largest); },
             exact};
@@ -227,7 +227,7 @@ void orders() {
     // Equal values keep their order; no gradient is asked, as it has steps there.
     const samples_of ties = [=](index_t n) {
       return std::vector<sample>{
-          {op_of(topk_op{-1, 0, largest}),
+          {op_of(topk_op<>{-1, 0, largest}),
            {{.sizes = {n, 3}, .grid = 0.5}},
            [=](const arrays& x) { return first_ones(x[0], 0, x[0].size(0), largest); },
            exact}};

@@ -61,7 +61,7 @@ place changed(place p, std::size_t axis, index_t value) {
 }
 
 sample cast_sample(dtype to, const drawn& d) {
-  return {op_of(cast_op{to}),
+  return {op_of(cast_op<>{to}),
           {d},
           [to](const arrays& x) {
             array y = x[0];
@@ -104,77 +104,78 @@ void same_elements() {
       return v;
     };
   };
-  entry_for("clone", same(op_of(clone_op{})));
-  entry_for("contiguous", same(op_of(contiguous_op{})));
-  entry_for("detach", same(op_of(detach_op{})), smoothness::none);
+  entry_for("clone", same(op_of(clone_op<>{})));
+  entry_for("contiguous", same(op_of(contiguous_op<>{})));
+  entry_for("detach", same(op_of(detach_op<>{})), smoothness::none);
   entry_for("reshape", [](index_t n) {
     return std::vector<sample>{
-        renamed(op_of(reshape_op{{3, 2 * n}}), {n, 6}, {3, 2 * n}),
-        renamed(op_of(reshape_op{{-1, 2}}), {n, 6}, {3 * n, 2}),
-        renamed(op_of(reshape_op{{n, 1, 6}}), {2, n, 3}, {n, 1, 6}),
-        renamed(op_of(reshape_op{{n}}), {1, n, 1}, {n}),
+        renamed(op_of(reshape_op<>{{3, 2 * n}}), {n, 6}, {3, 2 * n}),
+        renamed(op_of(reshape_op<>{{-1, 2}}), {n, 6}, {3 * n, 2}),
+        renamed(op_of(reshape_op<>{{n, 1, 6}}), {2, n, 3}, {n, 1, 6}),
+        renamed(op_of(reshape_op<>{{n}}), {1, n, 1}, {n}),
     };
   });
   entry_for("flatten", [](index_t n) {
     return std::vector<sample>{
-        renamed(op_of(flatten_op{}), {2, n, 3}, {6 * n}),
-        renamed(op_of(flatten_op{1, -1}), {2, n, 3}, {2, 3 * n}),
-        renamed(op_of(flatten_op{0, 1}), {2, n, 3}, {2 * n, 3}),
-        renamed(op_of(flatten_op{}), {}, {1}),
+        renamed(op_of(flatten_op<>{}), {2, n, 3}, {6 * n}),
+        renamed(op_of(flatten_op<>{1, -1}), {2, n, 3}, {2, 3 * n}),
+        renamed(op_of(flatten_op<>{0, 1}), {2, n, 3}, {2 * n, 3}),
+        renamed(op_of(flatten_op<>{}), {}, {1}),
     };
   });
   entry_for("squeeze", [](index_t n) {
-    return std::vector<sample>{renamed(op_of(squeeze_op{1}), {n, 1, 2}, {n, 2}),
-                               renamed(op_of(squeeze_op{-1}), {3, n, 1}, {3, n}),
-                               renamed(op_of(squeeze_op{0}), {1, n}, {n})};
+    return std::vector<sample>{renamed(op_of(squeeze_op<>{1}), {n, 1, 2}, {n, 2}),
+                               renamed(op_of(squeeze_op<>{-1}), {3, n, 1}, {3, n}),
+                               renamed(op_of(squeeze_op<>{0}), {1, n}, {n})};
   });
   entry_for("unsqueeze", [](index_t n) {
-    return std::vector<sample>{renamed(op_of(unsqueeze_op{1}), {n, 2}, {n, 1, 2}),
-                               renamed(op_of(unsqueeze_op{-1}), {3, n}, {3, n, 1}),
-                               renamed(op_of(unsqueeze_op{0}), {n}, {1, n})};
+    return std::vector<sample>{renamed(op_of(unsqueeze_op<>{1}), {n, 2}, {n, 1, 2}),
+                               renamed(op_of(unsqueeze_op<>{-1}), {3, n}, {3, n, 1}),
+                               renamed(op_of(unsqueeze_op<>{0}), {n}, {1, n})};
   });
 }
 
 void orders() {
   entry_for("transpose", [](index_t n) {
     return std::vector<sample>{
-        moved(op_of(transpose_op{}), {n, 3}, {3, n}, [](place p) { return swapped(p, 0, 1); }),
-        moved(op_of(transpose_op{0, 2}), {2, 3, n}, {n, 3, 2},
+        moved(op_of(transpose_op<>{}), {n, 3}, {3, n}, [](place p) { return swapped(p, 0, 1); }),
+        moved(op_of(transpose_op<>{0, 2}), {2, 3, n}, {n, 3, 2},
               [](place p) { return swapped(p, 0, 2); }),
-        moved(op_of(transpose_op{1, -1}), {2, n, 3, 4}, {2, 4, 3, n},
+        moved(op_of(transpose_op<>{1, -1}), {2, n, 3, 4}, {2, 4, 3, n},
               [](place p) { return swapped(p, 1, 3); })};
   });
   entry_for("permute", [](index_t n) {
-    return std::vector<sample>{moved(op_of(permute_op{{2, 0, 1}}), {2, n, 3}, {3, 2, n},
-                                     [](place p) {
-                                       return place{p[1], p[2], p[0]};
-                                     }),
-                               moved(op_of(permute_op{{0, -1, 1, 2}}), {2, 3, n, 2}, {2, 2, 3, n},
-                                     [](place p) {
-                                       return place{p[0], p[2], p[3], p[1]};
-                                     }),
-                               moved(op_of(permute_op{{0}}), {n}, {n}, [](place p) { return p; })};
+    return std::vector<sample>{
+        moved(op_of(permute_op<>{{2, 0, 1}}), {2, n, 3}, {3, 2, n},
+              [](place p) {
+                return place{p[1], p[2], p[0]};
+              }),
+        moved(op_of(permute_op<>{{0, -1, 1, 2}}), {2, 3, n, 2}, {2, 2, 3, n},
+              [](place p) {
+                return place{p[0], p[2], p[3], p[1]};
+              }),
+        moved(op_of(permute_op<>{{0}}), {n}, {n}, [](place p) { return p; })};
   });
   entry_for("expand", [](index_t n) {
     return std::vector<sample>{
-        moved(op_of(expand_op{{2, n, 3}}), {n, 1}, {2, n, 3},
+        moved(op_of(expand_op<>{{2, n, 3}}), {n, 1}, {2, n, 3},
               [](place p) {
                 return place{p[1], 0};
               }),
-        moved(op_of(expand_op{{4, -1}}), {1, n}, {4, n},
+        moved(op_of(expand_op<>{{4, -1}}), {1, n}, {4, n},
               [](place p) {
                 return place{0, p[1]};
               }),
-        moved(op_of(expand_op{{n, 2}}), {}, {n, 2}, [](place) { return place{}; })};
+        moved(op_of(expand_op<>{{n, 2}}), {}, {n, 2}, [](place) { return place{}; })};
   });
   entry_for("flip", [](index_t n) {
-    return std::vector<sample>{moved(op_of(flip_op{{0}}), {n, 3}, {n, 3},
+    return std::vector<sample>{moved(op_of(flip_op<>{{0}}), {n, 3}, {n, 3},
                                      [n](place p) { return changed(p, 0, n - 1 - p[0]); }),
-                               moved(op_of(flip_op{{0, -1}}), {2, n, 3}, {2, n, 3},
+                               moved(op_of(flip_op<>{{0, -1}}), {2, n, 3}, {2, n, 3},
                                      [](place p) {
                                        return place{1 - p[0], p[1], 2 - p[2]};
                                      }),
-                               moved(op_of(flip_op{{-1}}), {2, n}, {2, n},
+                               moved(op_of(flip_op<>{{-1}}), {2, n}, {2, n},
                                      [n](place p) { return changed(p, 1, n - 1 - p[1]); })};
   });
 }
@@ -182,13 +183,13 @@ void orders() {
 void slices() {
   entry_for("slice", [](index_t n) {
     const index_t half = (n + 1) / 2;
-    std::vector<sample> v{moved(op_of(slice_op{0, {.step = 2}}), {n, 3}, {half, 3},
+    std::vector<sample> v{moved(op_of(slice_op<>{0, {.step = 2}}), {n, 3}, {half, 3},
                                 [](place p) { return changed(p, 0, 2 * p[0]); }),
-                          moved(op_of(slice_op{-1, {.start = -2}}), {2, n + 2}, {2, 2},
+                          moved(op_of(slice_op<>{-1, {.start = -2}}), {2, n + 2}, {2, 2},
                                 [n](place p) { return changed(p, 1, p[1] + n); }),
-                          moved(op_of(slice_op{1, {.start = 1, .stop = -1}}), {2, n + 2, 3},
+                          moved(op_of(slice_op<>{1, {.start = 1, .stop = -1}}), {2, n + 2, 3},
                                 {2, n, 3}, [](place p) { return changed(p, 1, p[1] + 1); }),
-                          moved(op_of(slice_op{0, {.start = 3, .stop = 1000000, .step = 3}}),
+                          moved(op_of(slice_op<>{0, {.start = 3, .stop = 1000000, .step = 3}}),
                                 {n + 3}, {(n + 2) / 3},
                                 [](place p) { return place{3 + 3 * p[0]}; })};
     return v;
@@ -205,26 +206,26 @@ void slices() {
         })};
       };
     };
-    return std::vector<sample>{{op_of(unslice_op{0, {.start = 1, .stop = 1 + n}, n + 2}),
+    return std::vector<sample>{{op_of(unslice_op<>{0, {.start = 1, .stop = 1 + n}, n + 2}),
                                 {{.sizes = {n, 3}}},
                                 spread(1, 1, {n + 2, 3}, 0),
                                 exact},
-                               {op_of(unslice_op{1, {.start = 0, .step = 2}, 2 * n}),
+                               {op_of(unslice_op<>{1, {.start = 0, .step = 2}, 2 * n}),
                                 {{.sizes = {2, n}}},
                                 spread(0, 2, {2, 2 * n}, 1),
                                 exact}};
   });
   entry_for("select", [](index_t n) {
     return std::vector<sample>{
-        moved(op_of(select_op{1, -1}), {n, 3}, {n}, [](place p) { return with(p, 1, 2); }),
-        moved(op_of(select_op{0, n / 2}), {n + 1, 2, 3}, {2, 3},
+        moved(op_of(select_op<>{1, -1}), {n, 3}, {n}, [](place p) { return with(p, 1, 2); }),
+        moved(op_of(select_op<>{0, n / 2}), {n + 1, 2, 3}, {2, 3},
               [n](place p) { return with(p, 0, n / 2); }),
-        moved(op_of(select_op{-1, 0}), {2, n, 2}, {2, n}, [](place p) { return with(p, 2, 0); })};
+        moved(op_of(select_op<>{-1, 0}), {2, n, 2}, {2, n}, [](place p) { return with(p, 2, 0); })};
   });
   entry_for("split", [](index_t n) {
     const auto parts = [](const shape& from, const std::vector<index_t>& sizes, index_t axis) {
       const auto a = static_cast<std::size_t>(axis);
-      return sample{op_of(split_op{sizes, axis}),
+      return sample{op_of(split_op<>{sizes, axis}),
                     {{.sizes = from}},
                     [=](const arrays& x) {
                       arrays y;
@@ -247,7 +248,7 @@ void slices() {
 void joins() {
   entry_for("concat", [](index_t n) {
     const auto joined = [](const std::vector<shape>& from, index_t axis) {
-      sample s{op_of(concat_op{axis}), {}, {}, exact};
+      sample s{op_of(concat_op<>{axis}), {}, {}, exact};
       index_t total = 0;
       for (const shape& f : from) {
         s.in.push_back({.sizes = f});
@@ -269,7 +270,7 @@ void joins() {
   entry_for("pad", [](index_t n) {
     const auto padded = [](const shape& from, const shape& to, const std::vector<index_t>& amounts,
                            const place& before, double value) {
-      return sample{op_of(pad_op{amounts, value}),
+      return sample{op_of(pad_op<>{amounts, value}),
                     {{.sizes = from}},
                     [=](const arrays& x) {
                       return arrays{made(to, [&](place p) {
@@ -290,7 +291,7 @@ void joins() {
   });
   entry_for("triangle", [](index_t n) {
     const auto part = [](const shape& s, bool upper, index_t diagonal) {
-      return sample{op_of(triangle_op{upper, diagonal}),
+      return sample{op_of(triangle_op<>{upper, diagonal}),
                     {{.sizes = s}},
                     [=](const arrays& x) {
                       return arrays{made(s, [&](const place& p) {

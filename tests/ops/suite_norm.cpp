@@ -80,7 +80,7 @@ void normalisations() {
                 inner = std::max<index_t>(1, inner);
                 const grouping g{s.numel() / inner, [=](index_t i) { return i / inner; },
                                  [=](index_t i) { return i % inner; }};
-                return sample{op_of(layer_norm_op{axes, 1e-5}),
+                return sample{op_of(layer_norm_op<>{axes, 1e-5}),
                               {sized(s), maybe(w, weight), maybe(b, weight)},
                               [=](const arrays& x) {
                                 return arrays{normalized(x[0], x[1], x[2], g, 1e-5, true)};
@@ -100,7 +100,7 @@ void normalisations() {
           const grouping g{s.numel() / inner, [=](index_t i) { return i / inner; },
                            [=](index_t i) { return i % inner; }};
           return sample{
-              op_of(rms_norm_op{1, 1e-6}),
+              op_of(rms_norm_op<>{1, 1e-6}),
               {sized(s), maybe(w, {s.back()})},
               [=](const arrays& x) { return arrays{normalized(x[0], x[1], {}, g, 1e-6, false)}; },
               normal};
@@ -118,7 +118,7 @@ void normalisations() {
           const grouping g{s[0] * groups, [=](index_t i) { return i / inner; },
                            [=](index_t i) { return i / pixels % s[1]; }};
           return sample{
-              op_of(group_norm_op{groups, 1e-5}),
+              op_of(group_norm_op<>{groups, 1e-5}),
               {sized(s), maybe(w, {s[1]}), maybe(w, {s[1]})},
               [=](const arrays& x) { return arrays{normalized(x[0], x[1], x[2], g, 1e-5, true)}; },
               normal};
@@ -137,7 +137,7 @@ void normalisations() {
                                    [=](index_t i) { return i / pixels % s[1]; }};
                   drawn mean{.sizes = {s[1]}, .type = f32, .constant = true}, var = mean;
                   var.low = 0.3;
-                  return sample{training ? op_of(batch_norm_op{}) : op_of(batch_norm_eval_op{}),
+                  return sample{training ? op_of(batch_norm_op<>{}) : op_of(batch_norm_eval_op<>{}),
                                 {sized(s), maybe(w, {s[1]}), maybe(w, {s[1]}), mean, var},
                                 [=](const arrays& x) {
                                   if (training)
@@ -161,26 +161,26 @@ void normalisations() {
     entry_for(logarithm ? "log_softmax" : "softmax",
               [=](index_t n) {
                 const auto soft = [=](const shape& s, index_t axis) {
-                  return sample{logarithm ? op_of(log_softmax_op{axis}) : op_of(softmax_op{axis}),
-                                {{.sizes = s, .low = -5, .high = 5}},
-                                [=](const arrays& x) {
-                                  const around r(s, axis);
-                                  array y(s);
-                                  for (index_t o = 0; o < r.outer * r.inner; ++o) {
-                                    const index_t at = o / r.inner * r.n * r.inner + o % r.inner;
-                                    double sum = 0;
-                                    for (index_t k = 0; k < r.n; ++k) {
-                                      sum += std::exp(x[0][at + k * r.inner]);
-                                    }
-                                    for (index_t k = 0; k < r.n; ++k) {
-                                      const double v = x[0][at + k * r.inner];
-                                      y[at + k * r.inner] =
-                                          logarithm ? v - std::log(sum) : std::exp(v) / sum;
-                                    }
-                                  }
-                                  return arrays{y};
-                                },
-                                logarithm ? tolerance{8, 16} : tolerance{16, 2}};
+                  return sample{
+                      logarithm ? op_of(log_softmax_op<>{axis}) : op_of(softmax_op<>{axis}),
+                      {{.sizes = s, .low = -5, .high = 5}},
+                      [=](const arrays& x) {
+                        const around r(s, axis);
+                        array y(s);
+                        for (index_t o = 0; o < r.outer * r.inner; ++o) {
+                          const index_t at = o / r.inner * r.n * r.inner + o % r.inner;
+                          double sum = 0;
+                          for (index_t k = 0; k < r.n; ++k) {
+                            sum += std::exp(x[0][at + k * r.inner]);
+                          }
+                          for (index_t k = 0; k < r.n; ++k) {
+                            const double v = x[0][at + k * r.inner];
+                            y[at + k * r.inner] = logarithm ? v - std::log(sum) : std::exp(v) / sum;
+                          }
+                        }
+                        return arrays{y};
+                      },
+                      logarithm ? tolerance{8, 16} : tolerance{16, 2}};
                 };
                 std::vector<sample> v{soft({3, n}, -1), soft({n, 4}, 1), soft({n + 1, 3}, 0),
                                       soft({2, n, 3}, 1)};
@@ -207,7 +207,7 @@ sample cross_entropy_of(const shape& s, bool weighed, double smoothing, index_t 
   const shape rows = s.erased(axis);
   drawn weight = maybe(weighed, {classes});
   weight.constant = true;
-  return {op_of(cross_entropy_op{ignored, smoothing, reduce}),
+  return {op_of(cross_entropy_op<>{ignored, smoothing, reduce}),
           {{.sizes = s, .low = -4, .high = 4}, whole_numbers(rows, classes), weight},
           [=](const arrays& x) {
             const around r(s, axis);
@@ -246,7 +246,7 @@ void losses() {
   entry_for("mse_loss",
             [](index_t n) {
               const auto squared = [](const shape& s, bool average) {
-                return sample{op_of(mse_loss_op{average}),
+                return sample{op_of(mse_loss_op<>{average}),
                               {sized(s), sized(s)},
                               [=](const arrays& x) {
                                 array each(s);
@@ -265,12 +265,12 @@ void losses() {
             {.threads_n = 20000});
   // Both are functions of two elements; scalars broadcast, though the public calls refuse it.
   const drawn probability{.low = 0.05, .high = 0.95};
-  add("norm", elementwise(op_of(binary_cross_entropy_op{}), 2,
+  add("norm", elementwise(op_of(binary_cross_entropy_op<>{}), 2,
                           [](const std::vector<double>& x) {
                             return -x[1] * std::log(x[0]) - (1 - x[1]) * std::log1p(-x[0]);
                           },
                           {.input = probability, .allowed = {8, 16}, .special = false}));
-  add("norm", elementwise(op_of(bce_with_logits_op{}), 2,
+  add("norm", elementwise(op_of(bce_with_logits_op<>{}), 2,
                           [](const std::vector<double>& x) {
                             return std::max(x[0], 0.0) - x[0] * x[1] +
                                    std::log1p(std::exp(-std::abs(x[0])));
@@ -337,7 +337,7 @@ shape pooled(const shape& x, const pool_geometry& g) {
 }
 
 sample largest_of(const shape& x, const pool_geometry& g) {
-  return {op_of(max_pool2d_op{g}),
+  return {op_of(max_pool2d_op<>{g}),
           {{.sizes = x, .distinct = true}},
           [=](const arrays& v) {
             const shape to = pooled(x, g);
@@ -354,7 +354,7 @@ sample largest_of(const shape& x, const pool_geometry& g) {
           exact};
 }
 sample average_of(const shape& x, const pool_geometry& g) {
-  return {op_of(avg_pool2d_op{g}),
+  return {op_of(avg_pool2d_op<>{g}),
           {sized(x)},
           [=](const arrays& v) {
             const shape to = pooled(x, g);
@@ -371,7 +371,7 @@ sample average_of(const shape& x, const pool_geometry& g) {
 }
 sample shared_out(const shape& x, const pool_geometry& g) {
   const shape from = pooled(x, g);
-  return {op_of(avg_pool2d_gradient_op{g, {x[2], x[3]}}),
+  return {op_of(avg_pool2d_gradient_op<>{g, {x[2], x[3]}}),
           {sized(from)},
           [=](const arrays& v) {
             const windows all = windows_of(g, x, from);
@@ -434,7 +434,7 @@ void poolings() {
       "pool_gather",
       [](index_t n) {
         const auto fetched = [](const shape& x, const shape& y) {
-          return sample{op_of(pool_gather_op{}),
+          return sample{op_of(pool_gather_op<>{}),
                         {sized(x), whole_numbers(y, x[2] * x[3])},
                         [=](const arrays& v) {
                           return arrays{made(y, [&](const place& p) {
@@ -453,7 +453,7 @@ void poolings() {
       "pool_scatter",
       [](index_t n) {
         const auto spread = [](const shape& x, const shape& y) {
-          return sample{op_of(pool_scatter_op{{x[2], x[3]}}),
+          return sample{op_of(pool_scatter_op<>{{x[2], x[3]}}),
                         {sized(y), whole_numbers(y, x[2] * x[3])},
                         [=](const arrays& v) {
                           array d(x);

@@ -70,7 +70,7 @@ void arithmetic() {
       {.input = {.kinks = {-1.0}}, .allowed = exact, .integers = true});
   one(op_of(unary<clamp_f>{{-1.0, 0.5}}), [](double x) { return smaller(larger(x, -1.0), 0.5); },
       {.input = {.kinks = {-1.0, 0.5}}, .allowed = exact});
-  one(op_of(fill_op{0.25}), [](double) { return 0.25; },
+  one(op_of(fill_op<>{0.25}), [](double) { return 0.25; },
       {.allowed = exact, .gradient = smoothness::none});
 }
 
@@ -133,7 +133,7 @@ void comparisons() {
   add("pointwise", elementwise(
                        op_of(comparison<or_f>{}), 2,
                        [](x1 x) { return double(x[0] != 0 || x[1] != 0); }, truth));
-  add("pointwise", elementwise(op_of(where_op{}), 3, [](x1 x) { return x[0] != 0 ? x[1] : x[2]; },
+  add("pointwise", elementwise(op_of(where_op<>{}), 3, [](x1 x) { return x[0] != 0 ? x[1] : x[2]; },
                                {.inputs = {{.type = bool8}, {}, {}},
                                 .allowed = exact,
                                 .signed_zero = true,

@@ -39,7 +39,7 @@ drawn sized(const shape& s) { return {.sizes = s}; }
 // Matrices -----------------------------------------------------------------------------------
 
 sample product(const shape& a, const shape& b) {
-  return {op_of(matmul_op{}),
+  return {op_of(matmul_op<>{}),
           {sized(a), sized(b)},
           [](const arrays& x) {
             array p = x[0], q = x[1];  // with the axes that vectors do not have
@@ -83,7 +83,7 @@ sample product(const shape& a, const shape& b) {
 
 sample dense_layer(const shape& x, index_t out, bool bias, kernels::activation act) {
   const index_t in = x.back();
-  return {op_of(linear_op{act}),
+  return {op_of(linear_op<>{act}),
           {sized(x), sized({out, in}), bias ? sized({out}) : no_input()},
           [=](const arrays& v) {
             const shape to = x.with(x.rank() - 1, out);
@@ -158,7 +158,7 @@ index_t terms(const shape& w) { return w[1] * w[2] * w[3]; }
 
 sample convolution(const shape& x, const shape& w, const conv_options& o, bool bias = true,
                    kernels::activation act = kernels::activation::none) {
-  return {op_of(conv2d_op{o, act}),
+  return {op_of(conv2d_op<>{o, act}),
           {sized(x), sized(w), bias ? sized({w[0]}) : no_input()},
           [=](const arrays& v) {
             array y(convolved(x, w, o));
@@ -177,7 +177,7 @@ sample convolution(const shape& x, const shape& w, const conv_options& o, bool b
 // g [n, o, oh, ow] back to images of shape x.
 sample transposed(const shape& x, const shape& w, const conv_options& o, bool bias = true) {
   const shape g = convolved(x, w, o);
-  return {op_of(conv_transpose2d_op{o, {x[2], x[3]}}),
+  return {op_of(conv_transpose2d_op<>{o, {x[2], x[3]}}),
           {sized(g), sized(w), bias ? sized({x[1]}) : no_input()},
           [=](const arrays& v) {
             array y(x);
@@ -192,7 +192,7 @@ sample transposed(const shape& x, const shape& w, const conv_options& o, bool bi
 }
 sample weight_gradient(const shape& x, const shape& w, const conv_options& o) {
   const shape g = convolved(x, w, o);
-  return {op_of(conv2d_weight_gradient_op{o, {w[2], w[3]}}),
+  return {op_of(conv2d_weight_gradient_op<>{o, {w[2], w[3]}}),
           {sized(x), sized(g)},
           [=](const arrays& v) {
             array y(w);
@@ -289,7 +289,7 @@ sample attended(const attention_case& c) {
     }
     return arrays{y};
   };
-  return {op_of(attention_op{.options = c.o}),
+  return {op_of(attention_op<>{.options = c.o}),
           {sized(c.q), sized(c.k), sized(c.v), mask},
           expected,
           {16, 16, 2}};
@@ -328,10 +328,10 @@ std::vector<double> gate_sums(const array& w, const array& bias, const double* x
 enum class cell { tanh, relu, lstm, gru };
 sample recurrent(cell kind, index_t t, index_t b, index_t c, index_t h, bool bias) {
   const index_t gates = kind == cell::lstm ? 4 : kind == cell::gru ? 3 : 1;
-  const any_op op = kind == cell::lstm   ? op_of(lstm_op{})
-                    : kind == cell::gru  ? op_of(gru_op{})
-                    : kind == cell::relu ? op_of(rnn_op{rnn_activation::relu})
-                                         : op_of(rnn_op{});
+  const any_op op = kind == cell::lstm   ? op_of(lstm_op<>{})
+                    : kind == cell::gru  ? op_of(gru_op<>{})
+                    : kind == cell::relu ? op_of(rnn_op<>{rnn_activation::relu})
+                                         : op_of(rnn_op<>{});
   std::vector<drawn> in{sized({t, b, c}), sized({b, h})};
   if (kind == cell::lstm) in.push_back(sized({b, h}));
   const std::size_t w = in.size();

@@ -101,7 +101,7 @@ double total(const values_of& v) {
 }
 
 void sums() {
-  const auto sum = [](const index_list& over, bool keep) { return op_of(sum_op{over, keep}); };
+  const auto sum = [](const index_list& over, bool keep) { return op_of(sum_op<>{over, keep}); };
   reduction("sum", sum, total, {}, {2, 1, 2}, usual);
   reduction("sum of integers", sum, total, {.low = -9, .high = 9, .type = i32}, exact, usual,
             smoothness::none, i64);
@@ -109,7 +109,7 @@ void sums() {
   reduction(
       "mean",
       [](const index_list& over, bool keep) {
-        return op_of(mean_op{over, keep});
+        return op_of(mean_op<>{over, keep});
       },
       [](const values_of& v) { return total(v) / static_cast<double>(v.size()); }, {}, {4, 4, 1},
       usual);
@@ -117,7 +117,7 @@ void sums() {
     reduction(
         "var",
         [=](const index_list& over, bool keep) {
-          return op_of(var_op{over, correction, keep});
+          return op_of(var_op<>{over, correction, keep});
         },
         [=](const values_of& v) {
           const double n = static_cast<double>(v.size()), mean = total(v) / n;
@@ -128,7 +128,7 @@ void sums() {
         {.low = 1, .high = 3}, {8, 8, 1}, several);
   }
   const auto to = [](const shape& from, const shape& sizes, const std::vector<index_t>& over) {
-    return sample{op_of(sum_to_op{sizes}),
+    return sample{op_of(sum_to_op<>{sizes}),
                   {{.sizes = from}},
                   [=](const arrays& x) {
                     array y = over.empty() ? x[0] : folded(x[0], over, true, total);
@@ -153,7 +153,7 @@ void norms() {
     reduction(
         "norm",
         [=](const index_list& over, bool keep) {
-          return op_of(norm_op{over, p, keep});
+          return op_of(norm_op<>{over, p, keep});
         },
         [=](const values_of& v) {
           double s = 0;
@@ -169,7 +169,7 @@ void norms() {
   reduction(
       "logsumexp",
       [](const index_list& over, bool keep) {
-        return op_of(logsumexp_op{over, keep});
+        return op_of(logsumexp_op<>{over, keep});
       },
       [](const values_of& v) {
         long double s = 0;
@@ -200,7 +200,7 @@ void extremes() {
   reduction(
       "prod",
       [](const index_list& over, bool keep) {
-        return op_of(prod_op{over, keep});
+        return op_of(prod_op<>{over, keep});
       },
       [](const values_of& v) {
         long double y = 1;
@@ -229,7 +229,7 @@ void extremes() {
 void running() {
   for (const bool reverse : {false, true}) {
     const auto along = [=](const shape& s, index_t axis) {
-      return sample{op_of(cumsum_op{axis, reverse}),
+      return sample{op_of(cumsum_op<>{axis, reverse}),
                     {{.sizes = s}},
                     [=](const arrays& x) {
                       const around r(s, axis);

@@ -6,17 +6,8 @@
 #include <algorithm>
 
 #include <adze/autograd/anomaly.hpp>
+#include <adze/autograd/fwd.hpp>
 #include <adze/autograd/precision.hpp>
-
-namespace adze::inline ADZE_ISA {
-
-// The engine's own ops; defined in ops/.
-tensor add(const tensor& a, const tensor& b);
-tensor mul(const tensor& a, const tensor& b);
-tensor sum_to(const tensor& x, const shape& sizes);
-tensor cast(const tensor& x, dtype type);
-
-}  // namespace adze::inline ADZE_ISA
 
 namespace adze::detail::inline ADZE_ISA {
 
@@ -195,6 +186,13 @@ inline void record_call(const op_info& info, void* op, const tensor* const* in, 
   watch->after(*watch, info, out);
 }
 
+// Stated, not deduced, so that a call can be compiled without the body of `record`.
+template <class Op> struct op_result { using type = tensor; };  // for what check_protocol refuses
+template <has_forward Op> struct op_result<Op> {
+  using type = typename signature<decltype(&Op::forward)>::result;
+};
+template <class Op> using result_of = typename op_result<Op>::type;
+
 template <class R> R unpack(results& out) {
   if constexpr (std::is_same_v<R, tensor>) {
     return std::move(out.few[0]);
@@ -214,23 +212,24 @@ namespace adze::inline ADZE_ISA {
 // Runs op on the inputs and, where one of them wants a gradient, records it. Returns what the
 // op's forward returns: a tensor, an array of them or a vector.
 template <class Op, class... X>
-requires(std::is_convertible_v<const X&, const tensor&>&&...) auto record(Op op, const X&... x) {
+requires(std::is_convertible_v<const X&, const tensor&>&&...) auto record(Op op, const X&... x)
+    -> detail::result_of<Op> {
   detail::check_protocol<Op, sizeof...(X)>();
   const tensor* const in[] = {&static_cast<const tensor&>(x)...};
   detail::results out;
   detail::record_call(detail::info_of<Op>, &op, in, sizeof...(X), out);
-  return detail::unpack<typename detail::signature<decltype(&Op::forward)>::result>(out);
+  return detail::unpack<detail::result_of<Op>>(out);
 }
 
 // The same for ops that take a list.
-template <class Op> auto record(Op op, tensor_list x) {
+template <class Op> auto record(Op op, tensor_list x) -> detail::result_of<Op> {
   detail::check_protocol<Op, 1>();
   std::vector<const tensor*> in;
   in.reserve(x.size());
   for (const tensor& t : x) in.push_back(&t);
   detail::results out;
   detail::record_call(detail::info_of<Op>, &op, in.data(), in.size(), out);
-  return detail::unpack<typename detail::signature<decltype(&Op::forward)>::result>(out);
+  return detail::unpack<detail::result_of<Op>>(out);
 }
 
 }  // namespace adze::inline ADZE_ISA

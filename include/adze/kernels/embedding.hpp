@@ -11,8 +11,9 @@
 namespace adze::kernels::inline ADZE_ISA {
 
 // out[i] = table[index[i]] for rows of `bytes`.
-inline void take_rows(const std::byte* table, const std::int64_t* index, index_t n, index_t bytes,
-                      std::byte* out) {
+template <class = void>
+void take_rows(const std::byte* table, const std::int64_t* index, index_t n, index_t bytes,
+               std::byte* out) {
   if (bytes == 0) return;
   const index_t chunk = std::max<index_t>(1, (index_t{1} << 17) / bytes);
   parallel_for(n, chunk, [&](index_t begin, index_t end) {

@@ -100,7 +100,11 @@ struct largest_magnitude : largest {
   template <class V> V take(const V& x, const V&) const { return abs(x); }
 };
 
-template <class F> inline constexpr reduce_loops loops = loops_of<F>::make();
+// A function: a variable would be made wherever it is mentioned.
+template <class F> const reduce_loops& loops() {
+  static constexpr reduce_loops all = loops_of<F>::make();
+  return all;
+}
 
 // out[j] = sum of column j, for the small sums of small steps: no plan, no threads.
 template <class T> void sum_columns(matrix<const T> x, T* out) {

@@ -64,7 +64,7 @@ template <class F> void by_element_size(index_t bytes, F f) {
 namespace adze::kernels::inline ADZE_ISA {
 
 // y[..., i, ...] = x[..., index[..., i, ...], ...]; elements of `bytes` bytes.
-inline void gather(const indexed& g, index_t bytes, const void* x, void* y) {
+template <class = void> void gather(const indexed& g, index_t bytes, const void* x, void* y) {
   if (g.sizes.numel() == 0) return;
   detail::by_element_size(bytes, [&]<class T>() {
     const T* from = static_cast<const T*>(x);
@@ -86,7 +86,7 @@ inline void gather(const indexed& g, index_t bytes, const void* x, void* y) {
 }
 
 // y[..., index[..., i, ...], ...] = x[..., i, ...]: one after the other, so the last one stays.
-inline void scatter(const indexed& g, index_t bytes, const void* x, void* y) {
+template <class = void> void scatter(const indexed& g, index_t bytes, const void* x, void* y) {
   if (g.sizes.numel() == 0) return;
   detail::by_element_size(bytes, [&]<class T>() {
     const T* from = static_cast<const T*>(x);

@@ -8,7 +8,8 @@ namespace adze::kernels {
 
 // Elements first .. first + n of a mask that starts at `at`; each is kept with probability 1 - p.
 // One 32-bit word per element decides.
-inline void keep_mask(bool* out, index_t first, index_t n, const random_state& at, double p) {
+template <class = void>
+void keep_mask(bool* out, index_t first, index_t n, const random_state& at, double p) {
   const auto drop_below = static_cast<std::uint64_t>(p * 0x1p32);
   index_t i = 0;
   while (i < n) {
@@ -21,7 +22,9 @@ inline void keep_mask(bool* out, index_t first, index_t n, const random_state& a
 }
 
 // What the default generator spends on a mask of n elements.
-inline random_state reserve_mask(index_t n) { return default_generator().reserve_for<float>(n); }
+template <class = void> random_state reserve_mask(index_t n) {
+  return default_generator().reserve_for<float>(n);
+}
 
 // What is kept is multiplied by this, so that the mean stays.
 constexpr double keep_scale(double p) { return p < 1.0 ? 1.0 / (1.0 - p) : 0.0; }

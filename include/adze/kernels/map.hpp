@@ -116,14 +116,16 @@ struct map_call {
   int count;
 };
 
-inline void map_any_row(const map_call& c, std::byte* const* at, const index_t* step, index_t n) {
+template <class = void>
+void map_any_row(const map_call& c, std::byte* const* at, const index_t* step, index_t n) {
   if (c.compute == dtype::f32) return map_row<float>(c.loop, c.functor, c.x, c.count, at, step, n);
   if (c.compute == dtype::f64) return map_row<double>(c.loop, c.functor, c.x, c.count, at, step, n);
   map_row<std::int64_t>(c.loop, c.functor, c.x, c.count, at, step, n);
 }
 
 // Rows begin..end of the plan; the row index counts over all axes but the last.
-inline void map_rows(const map_call& c, const map_plan& p, index_t begin, index_t end) {
+template <class = void>
+void map_rows(const map_call& c, const map_plan& p, index_t begin, index_t end) {
   const auto last = static_cast<std::size_t>(p.rank - 1);
   for (index_t r = begin; r < end; ++r) {
     std::byte* at[max_operands];
@@ -150,8 +152,9 @@ namespace adze::kernels::inline ADZE_ISA {
 
 // x[0] = functor(x[1], ..., x[count - 1]) over the axes `sizes`. x[0] may be one of the inputs
 // exactly, but must not overlap them otherwise. Threaded; every element is computed alike.
-inline void map(const map_loops& loops, const void* functor, dtype compute, const shape& sizes,
-                const operand* x, int count) {
+template <class = void>
+void map(const map_loops& loops, const void* functor, dtype compute, const shape& sizes,
+         const operand* x, int count) {
   if (sizes.numel() == 0) return;
   const detail::map_call c{loops.of(compute), functor, compute, x, count};
   const detail::map_plan p = detail::plan_map(sizes, x, count);

@@ -75,7 +75,8 @@ void order_rows(const shape& sizes, const operand& x, const order_request& o, in
 namespace adze::kernels::inline ADZE_ISA {
 
 // out: row-major, `count` places along the axis. The axis is not empty unless nothing is asked.
-inline void order(const shape& sizes, const operand& x, const order_request& o, index_t* out) {
+template <class = void>
+void order(const shape& sizes, const operand& x, const order_request& o, index_t* out) {
   if (sizes.numel() == 0 || o.count == 0) return;
   if (is_floating(x.type)) return detail::order_rows<double>(sizes, x, o, out);
   detail::order_rows<std::int64_t>(sizes, x, o, out);

@@ -216,7 +216,7 @@ class reduce_run {
 namespace adze::kernels::inline ADZE_ISA {
 
 // y = f folded over the axes r.folded of x, which has the given sizes.
-inline void reduce(const reduction& r, const shape& sizes) {
+template <class = void> void reduce(const reduction& r, const shape& sizes) {
   for (index_t i = 0; i < sizes.rank(); ++i) {
     if (sizes[i] == 0 && (r.folded >> i & 1) == 0) return;  // no results
   }

@@ -116,7 +116,7 @@ template <class T> void move(const map_plan& p, index_t count, const T* x, T* y)
 }
 
 // y = x for operands of one dtype.
-inline void move_elements(const shape& sizes, const operand& y, const operand& x) {
+template <class = void> void move_elements(const shape& sizes, const operand& y, const operand& x) {
   const index_t count = sizes.numel();
   if (count == 0 || (x.data == y.data && x.strides == y.strides)) return;
   const operand both[] = {y, x};
@@ -136,7 +136,7 @@ inline void move_elements(const shape& sizes, const operand& y, const operand& x
 namespace adze::kernels::inline ADZE_ISA {
 
 // y = x with another dtype, other strides or both.
-inline void copy(const shape& sizes, const operand& y, const operand& x) {
+template <class = void> void copy(const shape& sizes, const operand& y, const operand& x) {
   if (x.type == y.type) return detail::move_elements(sizes, y, x);
   const operand both[] = {y, x};
   constexpr map_loops loops{detail::copy_loop<float>, detail::copy_loop<double>,

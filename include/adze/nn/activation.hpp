@@ -15,73 +15,85 @@ struct identity {
 // All axes but the batch as one.
 struct flatten {
   index_t first = 1, last = -1;
-  tensor operator()(const tensor& x) const { return adze::flatten(x, first, last); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::flatten(x, first, last);
+  }
 };
 
 struct relu {
-  tensor operator()(const tensor& x) const { return adze::relu(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::relu(x); }
 };
 struct relu6 {
-  tensor operator()(const tensor& x) const { return adze::relu6(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::relu6(x); }
 };
 struct leaky_relu {
   double negative_slope = 0.01;
-  tensor operator()(const tensor& x) const { return adze::leaky_relu(x, negative_slope); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::leaky_relu(x, negative_slope);
+  }
 };
 struct elu {
   double alpha = 1.0;
-  tensor operator()(const tensor& x) const { return adze::elu(x, alpha); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::elu(x, alpha); }
 };
 struct selu {
-  tensor operator()(const tensor& x) const { return adze::selu(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::selu(x); }
 };
 struct celu {
   double alpha = 1.0;
-  tensor operator()(const tensor& x) const { return adze::celu(x, alpha); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::celu(x, alpha); }
 };
 struct gelu {
   gelu_form form = gelu_form::erf;
-  tensor operator()(const tensor& x) const { return adze::gelu(x, form); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::gelu(x, form); }
 };
 struct silu {
-  tensor operator()(const tensor& x) const { return adze::silu(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::silu(x); }
 };
 struct mish {
-  tensor operator()(const tensor& x) const { return adze::mish(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::mish(x); }
 };
 struct softplus {
   double beta = 1.0, threshold = 20.0;
-  tensor operator()(const tensor& x) const { return adze::softplus(x, beta, threshold); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::softplus(x, beta, threshold);
+  }
 };
 struct softsign {
-  tensor operator()(const tensor& x) const { return adze::softsign(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::softsign(x); }
 };
 struct sigmoid {
-  tensor operator()(const tensor& x) const { return adze::sigmoid(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::sigmoid(x); }
 };
 struct log_sigmoid {
-  tensor operator()(const tensor& x) const { return adze::log_sigmoid(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::log_sigmoid(x); }
 };
 struct tanh {
-  tensor operator()(const tensor& x) const { return adze::tanh(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::tanh(x); }
 };
 struct hardtanh {
   double low = -1.0, high = 1.0;
-  tensor operator()(const tensor& x) const { return adze::hardtanh(x, low, high); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::hardtanh(x, low, high);
+  }
 };
 struct hardsigmoid {
-  tensor operator()(const tensor& x) const { return adze::hardsigmoid(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::hardsigmoid(x); }
 };
 struct hardswish {
-  tensor operator()(const tensor& x) const { return adze::hardswish(x); }
+  template <class = void> tensor operator()(const tensor& x) const { return adze::hardswish(x); }
 };
 struct softmax {
   index_t axis = -1;
-  tensor operator()(const tensor& x) const { return adze::softmax(x, axis); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::softmax(x, axis);
+  }
 };
 struct log_softmax {
   index_t axis = -1;
-  tensor operator()(const tensor& x) const { return adze::log_softmax(x, axis); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::log_softmax(x, axis);
+  }
 };
 
 struct prelu_options {
@@ -97,7 +109,9 @@ struct prelu {
     detail::check_layer_size("nn::prelu", "channels", o.channels);
     weight = full({o.channels}, o.start, o.type).set_requires_grad();
   }
-  tensor operator()(const tensor& x) const { return adze::prelu(x, weight); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::prelu(x, weight);
+  }
   void visit(auto&& f) { f("weight", weight); }
 };
 

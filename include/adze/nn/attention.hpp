@@ -46,6 +46,7 @@ struct multi_head_attention {
     init::zeros_(out_proj.bias);
   }
 
+  template <class = void>
   tensor operator()(const tensor& query, const attention_input& in = {}) const {
     const std::vector<tensor> p =
         in.key.defined() || in.value.defined() ? of_others(query, in) : of_itself(query);
@@ -73,16 +74,17 @@ struct multi_head_attention {
     return o;
   }
   // [..., t, e] to [..., heads, t, e / heads], a view.
-  tensor by_heads(const tensor& x) const {
+  template <class = void> tensor by_heads(const tensor& x) const {
     index_list sizes = x.shape();
     sizes[x.rank() - 1] = options.heads;
     sizes.push_back(options.embed / options.heads);
     return transpose(reshape(x, sizes), -3, -2);
   }
   // q, k and v of the same tensor: one product.
-  std::vector<tensor> of_itself(const tensor& x) const {
+  template <class = void> std::vector<tensor> of_itself(const tensor& x) const {
     return split(adze::linear(x, in_proj_weight, in_proj_bias), options.embed, -1);
   }
+  template <class = void>
   std::vector<tensor> of_others(const tensor& query, const attention_input& in) const {
     const tensor& key = in.key.defined() ? in.key : query;
     const tensor& value = in.value.defined() ? in.value : key;

@@ -64,7 +64,7 @@ struct conv2d {
     if (o.bias) bias = detail::new_parameter({o.out}, o.type);
     detail::start_weight_and_bias(weight, bias);
   }
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     return adze::conv2d(x, weight, bias,
                         {.stride = options.stride,
                          .padding = options.padding,
@@ -88,7 +88,7 @@ struct conv1d {
     if (o.bias) bias = detail::new_parameter({o.out}, o.type);
     detail::start_weight_and_bias(weight, bias);
   }
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     return adze::conv1d(x, weight, bias,
                         {.stride = {1, options.stride},
                          .padding = {0, options.padding},
@@ -113,7 +113,7 @@ struct conv_transpose2d {
     if (o.bias) bias = detail::new_parameter({o.out}, o.type);
     detail::start_weight_and_bias(weight, bias);
   }
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     return adze::conv_transpose2d(x, weight, bias,
                                   {.stride = options.stride,
                                    .padding = options.padding,

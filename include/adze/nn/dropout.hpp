@@ -21,7 +21,9 @@ struct dropout {
   explicit dropout(const dropout_options& o = {}) : options(o) {
     detail::check_probability("nn::dropout", o.p);
   }
-  tensor operator()(const tensor& x) const { return adze::dropout(x, options.p, training); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::dropout(x, options.p, training);
+  }
   void visit(auto&& f) { f("training", training); }
 };
 

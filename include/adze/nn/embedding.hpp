@@ -35,7 +35,7 @@ struct embedding {
       init::zeros_(row);
     }
   }
-  tensor operator()(const tensor& index) const {
+  template <class = void> tensor operator()(const tensor& index) const {
     return adze::embedding(index, weight, options.padding_index);
   }
   void visit(auto&& f) { f("weight", weight); }

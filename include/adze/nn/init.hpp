@@ -57,7 +57,7 @@ struct truncated_normal {
 namespace adze::nn::init::inline ADZE_ISA {
 
 // The given values into x, converted; users of the old ones will notice.
-inline tensor& overwrite(tensor& x, const tensor& values) {
+template <class = void> tensor& overwrite(tensor& x, const tensor& values) {
   kernels::copy(x.shape(), detail::operand_of(x), detail::operand_of(values));
   x.impl().store->version.fetch_add(1, std::memory_order_relaxed);
   return x;
@@ -76,25 +76,27 @@ template <class F> tensor& draw(std::string_view op, tensor& x, generator& g, F 
   });
 }
 
-inline tensor& constant_(tensor& x, double value) {
+template <class = void> tensor& constant_(tensor& x, double value) {
   detail::fill(x, value);
   x.impl().store->version.fetch_add(1, std::memory_order_relaxed);
   return x;
 }
-inline tensor& zeros_(tensor& x) { return constant_(x, 0.0); }
-inline tensor& ones_(tensor& x) { return constant_(x, 1.0); }
+template <class = void> tensor& zeros_(tensor& x) { return constant_(x, 0.0); }
+template <class = void> tensor& ones_(tensor& x) { return constant_(x, 1.0); }
 
 // Uniform on [low, high).
-inline tensor& uniform_(tensor& x, double low = 0.0, double high = 1.0,
-                        generator& g = default_generator()) {
+template <class = void>
+tensor& uniform_(tensor& x, double low = 0.0, double high = 1.0,
+                 generator& g = default_generator()) {
   return draw("uniform_", x, g,
               [=]<class T>(T* out, index_t first, index_t count, const random_state& at) {
                 uniform_fill(out, first, count, at, static_cast<T>(low), static_cast<T>(high));
               });
 }
 
-inline tensor& normal_(tensor& x, double mean = 0.0, double deviation = 1.0,
-                       generator& g = default_generator()) {
+template <class = void>
+tensor& normal_(tensor& x, double mean = 0.0, double deviation = 1.0,
+                generator& g = default_generator()) {
   return draw("normal_", x, g,
               [=]<class T>(T* out, index_t first, index_t count, const random_state& at) {
                 normal_fill(out, first, count, at, mean, deviation);
@@ -128,8 +130,9 @@ inline double inverse_erf(double x) {
 
 // Normal, but only values in [low, high]: one uniform number each, through the inverse of the
 // distribution function.
-inline tensor& trunc_normal_(tensor& x, const truncated_normal& o = {},
-                             generator& g = default_generator()) {
+template <class = void>
+tensor& trunc_normal_(tensor& x, const truncated_normal& o = {},
+                      generator& g = default_generator()) {
   if (!(o.low < o.high) || !(o.deviation > 0.0)) {
     raise<value_error>("trunc_normal_: needs low < high and a deviation above 0; got ", o.low, ", ",
                        o.high, " and ", o.deviation);
@@ -150,14 +153,14 @@ inline tensor& trunc_normal_(tensor& x, const truncated_normal& o = {},
 }
 
 // Glorot, Bengio 2010: variance gain^2 2 / (in + out).
-inline tensor& xavier_uniform_(tensor& weight, double gain = 1.0,
-                               generator& g = default_generator()) {
+template <class = void>
+tensor& xavier_uniform_(tensor& weight, double gain = 1.0, generator& g = default_generator()) {
   const fans f = fans_of(weight);
   const double bound = gain * std::sqrt(6.0 / static_cast<double>(f.in + f.out));
   return uniform_(weight, -bound, bound, g);
 }
-inline tensor& xavier_normal_(tensor& weight, double gain = 1.0,
-                              generator& g = default_generator()) {
+template <class = void>
+tensor& xavier_normal_(tensor& weight, double gain = 1.0, generator& g = default_generator()) {
   const fans f = fans_of(weight);
   return normal_(weight, 0.0, gain * std::sqrt(2.0 / static_cast<double>(f.in + f.out)), g);
 }
@@ -168,20 +171,23 @@ inline double kaiming_deviation(const tensor& weight, const kaiming_options& o) 
   const index_t n = o.mode == fan::in ? f.in : f.out;
   return n == 0 ? 0.0 : gain(o.after, o.negative_slope) / std::sqrt(static_cast<double>(n));
 }
-inline tensor& kaiming_uniform_(tensor& weight, const kaiming_options& o = {},
-                                generator& g = default_generator()) {
+template <class = void>
+tensor& kaiming_uniform_(tensor& weight, const kaiming_options& o = {},
+                         generator& g = default_generator()) {
   const double bound = std::sqrt(3.0) * kaiming_deviation(weight, o);
   return uniform_(weight, -bound, bound, g);
 }
-inline tensor& kaiming_normal_(tensor& weight, const kaiming_options& o = {},
-                               generator& g = default_generator()) {
+template <class = void>
+tensor& kaiming_normal_(tensor& weight, const kaiming_options& o = {},
+                        generator& g = default_generator()) {
   return normal_(weight, 0.0, kaiming_deviation(weight, o), g);
 }
 
 // Rows, or columns where there are fewer, that are orthogonal to each other and of length `gain`,
 // of [rows, everything else] (Saxe, McClelland, Ganguli 2014): a normal matrix made orthogonal
 // column by column, twice, which keeps the uniform distribution over such matrices.
-inline tensor& orthogonal_(tensor& x, double gain = 1.0, generator& g = default_generator()) {
+template <class = void>
+tensor& orthogonal_(tensor& x, double gain = 1.0, generator& g = default_generator()) {
   if (x.rank() < 2) {
     raise<shape_error>("orthogonal_: needs at least two axes; got ", x);
   }

@@ -29,7 +29,7 @@ inline tensor new_parameter(const shape& sizes, dtype type) {
 
 // PyTorch's default of linear and convolution layers: uniform within 1 / sqrt(fan in), the bias
 // too.
-inline void start_weight_and_bias(tensor& weight, tensor& bias) {
+template <class = void> void start_weight_and_bias(tensor& weight, tensor& bias) {
   nn::init::kaiming_uniform_(weight, {.negative_slope = std::sqrt(5.0)});
   if (!bias.defined()) return;
   const double bound = 1.0 / std::sqrt(static_cast<double>(nn::init::fans_of(weight).in));
@@ -52,7 +52,9 @@ struct linear {
     if (o.bias) bias = detail::new_parameter({o.out}, o.type);
     detail::start_weight_and_bias(weight, bias);
   }
-  tensor operator()(const tensor& x) const { return adze::linear(x, weight, bias); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::linear(x, weight, bias);
+  }
   void visit(auto&& f) {
     f("weight", weight);
     f("bias", bias);

@@ -82,7 +82,7 @@ struct batch_norm_layer {
   }
 
  protected:
-  tensor normalized(const tensor& x) const {
+  template <class = void> tensor normalized(const tensor& x) const {
     const bool own = training || !running_mean.defined();
     const tensor y =
         batch_norm(x, weight, bias, running_mean, running_var,
@@ -98,7 +98,7 @@ struct batch_norm_layer {
 // [n, channels] or [n, channels, l].
 struct batch_norm1d : batch_norm_layer {
   using batch_norm_layer::batch_norm_layer;
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     if (x.rank() != 2 && x.rank() != 3) {
       raise<shape_error>("nn::batch_norm1d: takes [n, c] or [n, c, l]; got ", x);
     }
@@ -109,7 +109,7 @@ struct batch_norm1d : batch_norm_layer {
 // [n, channels, h, w].
 struct batch_norm2d : batch_norm_layer {
   using batch_norm_layer::batch_norm_layer;
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     if (x.rank() != 4) raise<shape_error>("nn::batch_norm2d: takes [n, c, h, w]; got ", x);
     return normalized(x);
   }
@@ -124,7 +124,7 @@ struct layer_norm {
     detail::check_layer_size("nn::layer_norm", "the number of axes", o.sizes.rank());
     if (o.affine) detail::start_norm(weight, o.bias ? &bias : nullptr, o.sizes, o.type);
   }
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     return adze::layer_norm(x, options.sizes.rank(), weight, bias, options.eps);
   }
   void visit(auto&& f) {
@@ -141,7 +141,7 @@ struct rms_norm {
     detail::check_layer_size("nn::rms_norm", "the number of axes", o.sizes.rank());
     if (o.affine) detail::start_norm(weight, nullptr, o.sizes, o.type);
   }
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     return adze::rms_norm(x, options.sizes.rank(), weight, options.eps);
   }
   void visit(auto&& f) { f("weight", weight); }
@@ -161,7 +161,7 @@ struct group_norm {
     }
     if (o.affine) detail::start_norm(weight, &bias, {o.channels}, o.type);
   }
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     return adze::group_norm(x, options.groups, weight, bias, options.eps);
   }
   void visit(auto&& f) {
@@ -179,7 +179,7 @@ struct instance_norm2d {
     detail::check_layer_size("nn::instance_norm2d", "channels", o.channels);
     if (o.affine) detail::start_norm(weight, &bias, {o.channels}, o.type);
   }
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     if (x.rank() != 4 || x.shape()[1] != options.channels) {
       raise<shape_error>("nn::instance_norm2d: takes [n, ", options.channels, ", h, w]; got ", x);
     }

@@ -26,7 +26,7 @@ namespace adze::nn::inline ADZE_ISA {
 struct max_pool2d {
   max_pool2d_options options{};
   explicit max_pool2d(const max_pool2d_options& o = {}) : options(o) {}
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     return adze::max_pool2d(x, {.kernel = options.kernel,
                                 .stride = options.stride,
                                 .padding = options.padding,
@@ -38,7 +38,7 @@ struct max_pool2d {
 struct avg_pool2d {
   avg_pool2d_options options{};
   explicit avg_pool2d(const avg_pool2d_options& o = {}) : options(o) {}
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     return adze::avg_pool2d(x, {.kernel = options.kernel,
                                 .stride = options.stride,
                                 .padding = options.padding,
@@ -50,13 +50,17 @@ struct avg_pool2d {
 struct adaptive_avg_pool2d {
   adaptive_pool2d_options options{};
   explicit adaptive_avg_pool2d(const adaptive_pool2d_options& o = {}) : options(o) {}
-  tensor operator()(const tensor& x) const { return adze::adaptive_avg_pool2d(x, options.out); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::adaptive_avg_pool2d(x, options.out);
+  }
 };
 
 struct adaptive_max_pool2d {
   adaptive_pool2d_options options{};
   explicit adaptive_max_pool2d(const adaptive_pool2d_options& o = {}) : options(o) {}
-  tensor operator()(const tensor& x) const { return adze::adaptive_max_pool2d(x, options.out); }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::adaptive_max_pool2d(x, options.out);
+  }
 };
 
 }  // namespace adze::nn::inline ADZE_ISA

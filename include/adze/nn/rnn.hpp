@@ -132,7 +132,7 @@ class recurrent_layer {
 struct rnn : recurrent_layer {
   explicit rnn(const recurrent_options& o) : recurrent_layer("nn::rnn", 1, o) {}
   // h: first states [layers * directions, b, hidden]; zeros when undefined.
-  recurrent_result operator()(const tensor& x, const tensor& h = {}) const {
+  template <class = void> recurrent_result operator()(const tensor& x, const tensor& h = {}) const {
     auto r = run<1>(x, {h}, [this](const tensor& in, const auto& s, const rnn_weights& w) {
       return adze::rnn(in, s[0], w, options.activation);
     });
@@ -143,6 +143,7 @@ struct rnn : recurrent_layer {
 // Gates i, f, g, o; see adze::lstm.
 struct lstm : recurrent_layer {
   explicit lstm(const recurrent_options& o) : recurrent_layer("nn::lstm", 4, o) {}
+  template <class = void>
   lstm_result operator()(const tensor& x, const lstm_state& first = {}) const {
     auto r =
         run<2>(x, {first.h, first.c}, [](const tensor& in, const auto& s, const rnn_weights& w) {
@@ -155,7 +156,7 @@ struct lstm : recurrent_layer {
 // Gates r, z, n; see adze::gru.
 struct gru : recurrent_layer {
   explicit gru(const recurrent_options& o) : recurrent_layer("nn::gru", 3, o) {}
-  recurrent_result operator()(const tensor& x, const tensor& h = {}) const {
+  template <class = void> recurrent_result operator()(const tensor& x, const tensor& h = {}) const {
     auto r = run<1>(x, {h}, [](const tensor& in, const auto& s, const rnn_weights& w) {
       return adze::gru(in, s[0], w);
     });

@@ -68,7 +68,7 @@ struct transformer_block {
         norm2({.sizes = {o.embed}, .eps = o.eps, .bias = o.bias, .type = o.type}) {}
 
   // mask: as in nn::attention_input.
-  tensor operator()(const tensor& x, const tensor& mask = {}) const {
+  template <class = void> tensor operator()(const tensor& x, const tensor& mask = {}) const {
     if (options.norm_first) {
       const tensor y = x + attend(norm1(x), mask);
       return y + feed(norm2(y));
@@ -89,11 +89,13 @@ struct transformer_block {
   static index_t inner(const transformer_block_options& o) {
     return o.feed_forward == 0 ? 4 * o.embed : o.feed_forward;
   }
-  tensor dropped(const tensor& x) const { return adze::dropout(x, options.dropout, training); }
-  tensor attend(const tensor& x, const tensor& mask) const {
+  template <class = void> tensor dropped(const tensor& x) const {
+    return adze::dropout(x, options.dropout, training);
+  }
+  template <class = void> tensor attend(const tensor& x, const tensor& mask) const {
     return dropped(self_attn(x, {.mask = mask, .causal = options.causal}));
   }
-  tensor feed(const tensor& x) const {
+  template <class = void> tensor feed(const tensor& x) const {
     const tensor h = linear1(x);
     return dropped(linear2(
         dropped(options.activation == block_activation::relu ? adze::relu(h) : adze::gelu(h))));
@@ -142,7 +144,7 @@ struct gpt {
     init::normal_(head, 0.0, deviation);
   }
 
-  tensor operator()(const tensor& tokens) const {
+  template <class = void> tensor operator()(const tensor& tokens) const {
     if (tokens.rank() != 2 || tokens.size(1) > options.context) {
       raise<shape_error>("nn::gpt: takes tokens [b, t] with t <= ", options.context, "; got ",
                          tokens);
@@ -164,7 +166,8 @@ struct gpt {
 
 // Continues a sequence: tokens [t] (t >= 1) to [t + count], each drawn from the default generator
 // by softmax(logits / temperature) of the last place. Only the last `context` tokens are looked at.
-inline tensor generate(const gpt& model, const tensor& tokens, const generate_options& o) {
+template <class = void>
+tensor generate(const gpt& model, const tensor& tokens, const generate_options& o) {
   if (tokens.rank() != 1 || tokens.numel() == 0 || o.count < 0 || !(o.temperature >= 0.0)) {
     raise<value_error>("nn::generate: needs tokens [t], t >= 1, count >= 0, temperature >= 0; got ",
                        tokens, ", ", o.count, ", ", o.temperature);

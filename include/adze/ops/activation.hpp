@@ -161,6 +161,7 @@ struct prelu_f {  // x, or weight x below 0; prelu() shapes the weight to broadc
   static constexpr auto reads =
       gradient_reads(values::input(0) | values::input(1), values::input(0));
   template <class V> V f(const V& x, const V& w) const { return where(x > 0.0, x, x * w); }
+  template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
     const tensor x = c.in(0);
     return {c.wants(0) ? where(x > 0.0, g, g * c.in(1)) : tensor(),
@@ -170,44 +171,52 @@ struct prelu_f {  // x, or weight x below 0; prelu() shapes the weight to broadc
 
 }  // namespace functors
 
-inline tensor relu(const tensor& x) { return record(unary<functors::relu_f>{}, x); }
-inline tensor hardtanh(const tensor& x, double low, double high) {
+template <class> tensor relu(const tensor& x) { return record(unary<functors::relu_f>{}, x); }
+template <class> tensor hardtanh(const tensor& x, double low, double high) {
   return record(unary<functors::hardtanh_f>{{low, high}}, x);
 }
-inline tensor relu6(const tensor& x) { return hardtanh(x, 0.0, 6.0); }
-inline tensor leaky_relu(const tensor& x, double negative_slope) {
+template <class> tensor relu6(const tensor& x) { return hardtanh(x, 0.0, 6.0); }
+template <class> tensor leaky_relu(const tensor& x, double negative_slope) {
   return record(unary<functors::leaky_relu_f>{{negative_slope}}, x);
 }
 // weight: one value, or one per channel (axis 1).
-inline tensor prelu(const tensor& x, const tensor& weight) {
+template <class> tensor prelu(const tensor& x, const tensor& weight) {
   shape wide = weight.shape();
   for (index_t i = 2; i < x.rank() && weight.rank() == 1; ++i) wide = wide.inserted(wide.rank(), 1);
   return record(binary<functors::prelu_f>{}, x, reshape(weight, wide));
 }
-inline tensor elu(const tensor& x, double alpha) {
+template <class> tensor elu(const tensor& x, double alpha) {
   return record(unary<functors::elu_f>{{alpha}}, x);
 }
-inline tensor selu(const tensor& x) {
+template <class> tensor selu(const tensor& x) {
   return record(unary<functors::elu_f>{{1.6732632423543772, 1.0507009873554805}}, x);
 }
-inline tensor celu(const tensor& x, double alpha) {
+template <class> tensor celu(const tensor& x, double alpha) {
   return record(unary<functors::elu_f>{{alpha, 1.0, 1.0 / alpha}}, x);
 }
-inline tensor gelu(const tensor& x, gelu_form form) {
+template <class> tensor gelu(const tensor& x, gelu_form form) {
   return form == gelu_form::erf ? record(unary<functors::gelu_f>{}, x)
                                 : record(unary<functors::gelu_tanh_f>{}, x);
 }
-inline tensor silu(const tensor& x) { return record(unary<functors::silu_f>{}, x); }
-inline tensor mish(const tensor& x) { return record(unary<functors::mish_f>{}, x); }
-inline tensor softplus(const tensor& x, double beta, double threshold) {
+template <class> tensor silu(const tensor& x) { return record(unary<functors::silu_f>{}, x); }
+template <class> tensor mish(const tensor& x) { return record(unary<functors::mish_f>{}, x); }
+template <class> tensor softplus(const tensor& x, double beta, double threshold) {
   return record(unary<functors::softplus_f>{{beta, threshold}}, x);
 }
-inline tensor softsign(const tensor& x) { return record(unary<functors::softsign_f>{}, x); }
-inline tensor sigmoid(const tensor& x) { return record(unary<functors::sigmoid_f>{}, x); }
-inline tensor log_sigmoid(const tensor& x) { return record(unary<functors::log_sigmoid_f>{}, x); }
-inline tensor tanh(const tensor& x) { return record(unary<functors::tanh_f>{}, x); }
-inline tensor hardsigmoid(const tensor& x) { return record(unary<functors::hardsigmoid_f>{}, x); }
-inline tensor hardswish(const tensor& x) { return record(unary<functors::hardswish_f>{}, x); }
+template <class> tensor softsign(const tensor& x) {
+  return record(unary<functors::softsign_f>{}, x);
+}
+template <class> tensor sigmoid(const tensor& x) { return record(unary<functors::sigmoid_f>{}, x); }
+template <class> tensor log_sigmoid(const tensor& x) {
+  return record(unary<functors::log_sigmoid_f>{}, x);
+}
+template <class> tensor tanh(const tensor& x) { return record(unary<functors::tanh_f>{}, x); }
+template <class> tensor hardsigmoid(const tensor& x) {
+  return record(unary<functors::hardsigmoid_f>{}, x);
+}
+template <class> tensor hardswish(const tensor& x) {
+  return record(unary<functors::hardswish_f>{}, x);
+}
 
 }  // namespace adze::inline ADZE_ISA
 

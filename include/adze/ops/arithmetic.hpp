@@ -19,7 +19,10 @@ struct add_f {
   std::int64_t whole(std::int64_t a, std::int64_t b) const {
     return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
   }
-  std::array<tensor, 2> gradients(backward_context&, const tensor& g) const { return {g, g}; }
+  template <class = void>
+  std::array<tensor, 2> gradients(backward_context&, const tensor& g) const {
+    return {g, g};
+  }
 };
 struct sub_f {
   static constexpr std::string_view name = "sub";
@@ -28,6 +31,7 @@ struct sub_f {
   std::int64_t whole(std::int64_t a, std::int64_t b) const {
     return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b));
   }
+  template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
     return {g, c.wants(1) ? -g : tensor()};
   }
@@ -39,6 +43,7 @@ struct mul_f {
   std::int64_t whole(std::int64_t a, std::int64_t b) const {
     return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) * static_cast<std::uint64_t>(b));
   }
+  template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
     return {c.wants(0) ? g * c.in(1) : tensor(), c.wants(1) ? g * c.in(0) : tensor()};
   }
@@ -47,6 +52,7 @@ struct div_f {
   static constexpr std::string_view name = "div";
   static constexpr auto reads = gradient_reads(input(1), input(1) | output(0));
   template <class V> V f(const V& a, const V& b) const { return a / b; }
+  template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
     const tensor d = g / c.in(1);
     return {d, c.wants(1) ? -(d * c.out(0)) : tensor()};
@@ -56,6 +62,7 @@ struct pow_f {  // b log(a) needs a > 0; the gradient of the exponent is 0 where
   static constexpr std::string_view name = "pow";
   static constexpr auto reads = gradient_reads(input(0) | input(1), input(0) | output(0));
   template <class V> V f(const V& a, const V& b) const { return pow(a, b); }
+  template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
     return {c.wants(0) ? g * c.in(1) * pow(c.in(0), c.in(1) - 1.0) : tensor(),
             c.wants(1) ? g * where(c.in(0) == 0.0, 0.0, c.out(0) * log(c.in(0))) : tensor()};
@@ -66,6 +73,7 @@ struct maximum_f {  // equal values share the gradient
   static constexpr auto reads = gradient_reads(input(0) | input(1), input(0) | input(1));
   template <class V> V f(const V& a, const V& b) const { return maximum(a, b); }
   std::int64_t whole(std::int64_t a, std::int64_t b) const { return a > b ? a : b; }
+  template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
     const tensor tie = where(c.in(0) == c.in(1), g * 0.5, g), none = g * 0.0;
     return {where(c.in(0) >= c.in(1), tie, none), where(c.in(1) >= c.in(0), tie, none)};
@@ -76,6 +84,7 @@ struct minimum_f {
   static constexpr auto reads = gradient_reads(input(0) | input(1), input(0) | input(1));
   template <class V> V f(const V& a, const V& b) const { return minimum(a, b); }
   std::int64_t whole(std::int64_t a, std::int64_t b) const { return a < b ? a : b; }
+  template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
     const tensor tie = where(c.in(0) == c.in(1), g * 0.5, g), none = g * 0.0;
     return {where(c.in(0) <= c.in(1), tie, none), where(c.in(1) <= c.in(0), tie, none)};
@@ -163,7 +172,7 @@ struct clamp_f {  // the gradient passes on the closed interval
 
 namespace adze::detail::inline ADZE_ISA {
 // A scalar next to an integer tensor must be whole: integers never become floats silently.
-inline double scalar_of(std::string_view op, const tensor& x, double b) {
+template <class = void> double scalar_of(std::string_view op, const tensor& x, double b) {
   const bool whole = b == std::floor(b) && std::abs(b) < 9.0e15;
   if (!is_floating(x.dtype()) && !whole) {
     raise<dtype_error>(op, ": an integer tensor takes whole scalars; got ", x, " and ", b,
@@ -176,68 +185,68 @@ inline double scalar_of(std::string_view op, const tensor& x, double b) {
 namespace adze::inline ADZE_ISA {
 
 // a + b, a - b, a * b, a / b: broadcast, PyTorch's promotion; integers wrap, and do not divide.
-inline tensor add(const tensor& a, const tensor& b) {
+template <class> tensor add(const tensor& a, const tensor& b) {
   return record(binary<functors::add_f>{}, a, b);
 }
-inline tensor sub(const tensor& a, const tensor& b) {
+template <class> tensor sub(const tensor& a, const tensor& b) {
   return record(binary<functors::sub_f>{}, a, b);
 }
-inline tensor mul(const tensor& a, const tensor& b) {
+template <class> tensor mul(const tensor& a, const tensor& b) {
   return record(binary<functors::mul_f>{}, a, b);
 }
-inline tensor div(const tensor& a, const tensor& b) {
+template <class> tensor div(const tensor& a, const tensor& b) {
   return record(binary<functors::div_f>{}, a, b);
 }
-inline tensor pow(const tensor& a, const tensor& b) {
+template <class> tensor pow(const tensor& a, const tensor& b) {
   return record(binary<functors::pow_f>{}, a, b);
 }
 // The larger, the smaller; NaN wins. Equal values share the gradient, as in PyTorch.
-inline tensor maximum(const tensor& a, const tensor& b) {
+template <class> tensor maximum(const tensor& a, const tensor& b) {
   return record(binary<functors::maximum_f>{}, a, b);
 }
-inline tensor minimum(const tensor& a, const tensor& b) {
+template <class> tensor minimum(const tensor& a, const tensor& b) {
   return record(binary<functors::minimum_f>{}, a, b);
 }
 
-inline tensor add(const tensor& a, double b) {
+template <class> tensor add(const tensor& a, double b) {
   return record(unary<functors::add_scalar_f>{{{detail::scalar_of("add", a, b)}}}, a);
 }
-inline tensor mul(const tensor& a, double b) {
+template <class> tensor mul(const tensor& a, double b) {
   return record(unary<functors::mul_scalar_f>{{{detail::scalar_of("mul", a, b)}}}, a);
 }
-inline tensor pow(const tensor& a, double b) {
+template <class> tensor pow(const tensor& a, double b) {
   return record(unary<functors::pow_scalar_f>{{{b}}}, a);
 }
-inline tensor maximum(const tensor& a, double b) {
+template <class> tensor maximum(const tensor& a, double b) {
   return record(unary<functors::maximum_scalar_f>{{{detail::scalar_of("maximum", a, b)}}}, a);
 }
-inline tensor minimum(const tensor& a, double b) {
+template <class> tensor minimum(const tensor& a, double b) {
   return record(unary<functors::minimum_scalar_f>{{{detail::scalar_of("minimum", a, b)}}}, a);
 }
 // min(max(x, low), high); the gradient is that of x inside the closed interval, else 0.
-inline tensor clamp(const tensor& x, double low, double high) {
+template <class> tensor clamp(const tensor& x, double low, double high) {
   return record(unary<functors::clamp_f>{{low, high}}, x);
 }
 
-inline tensor operator+(const tensor& a, const tensor& b) { return add(a, b); }
-inline tensor operator-(const tensor& a, const tensor& b) { return sub(a, b); }
-inline tensor operator*(const tensor& a, const tensor& b) { return mul(a, b); }
-inline tensor operator/(const tensor& a, const tensor& b) { return div(a, b); }
-inline tensor operator+(const tensor& a, double b) { return add(a, b); }
-inline tensor operator-(const tensor& a, double b) { return add(a, -b); }
-inline tensor operator*(const tensor& a, double b) { return mul(a, b); }
-inline tensor operator/(const tensor& a, double b) {
+template <class> tensor operator+(const tensor& a, const tensor& b) { return add(a, b); }
+template <class> tensor operator-(const tensor& a, const tensor& b) { return sub(a, b); }
+template <class> tensor operator*(const tensor& a, const tensor& b) { return mul(a, b); }
+template <class> tensor operator/(const tensor& a, const tensor& b) { return div(a, b); }
+template <class> tensor operator+(const tensor& a, double b) { return add(a, b); }
+template <class> tensor operator-(const tensor& a, double b) { return add(a, -b); }
+template <class> tensor operator*(const tensor& a, double b) { return mul(a, b); }
+template <class> tensor operator/(const tensor& a, double b) {
   return record(unary<functors::div_scalar_f>{{{b}}}, a);
 }
-inline tensor operator+(double a, const tensor& b) { return add(b, a); }
-inline tensor operator-(double a, const tensor& b) {
+template <class> tensor operator+(double a, const tensor& b) { return add(b, a); }
+template <class> tensor operator-(double a, const tensor& b) {
   return record(unary<functors::from_scalar_f>{{{detail::scalar_of("sub", b, a)}}}, b);
 }
-inline tensor operator*(double a, const tensor& b) { return mul(b, a); }
-inline tensor operator/(double a, const tensor& b) {
+template <class> tensor operator*(double a, const tensor& b) { return mul(b, a); }
+template <class> tensor operator/(double a, const tensor& b) {
   return record(unary<functors::scalar_div_f>{{{a}}}, b);
 }
-inline tensor operator-(const tensor& x) { return neg(x); }
+template <class> tensor operator-(const tensor& x) { return neg(x); }
 
 }  // namespace adze::inline ADZE_ISA
 

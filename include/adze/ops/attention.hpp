@@ -7,7 +7,7 @@
 
 namespace adze::inline ADZE_ISA {
 
-struct attention_op {
+template <class = void> struct attention_op {
   attention_options options{};
   random_state random{};  // of the dropout mask
   tensor log_sum_exp{};   // [..., t] of the scores, in the computing type
@@ -131,9 +131,10 @@ struct attention_op {
 // that sees no key gives zeros. Dropout zeroes weights, with one random word each. 16-bit inputs
 // are computed in f32. Memory: one number per query beside inputs and result. Errors: shape_error,
 // dtype_error; value_error for dropout outside 0..1.
-inline tensor scaled_dot_product_attention(const tensor& q, const tensor& k, const tensor& v,
-                                           const tensor& mask, const attention_options& o) {
-  constexpr std::string_view name = attention_op::name;
+template <class>
+tensor scaled_dot_product_attention(const tensor& q, const tensor& k, const tensor& v,
+                                    const tensor& mask, const attention_options& o) {
+  constexpr std::string_view name = attention_op<>::name;
   detail::check_probability(name, o.dropout);
   if (q.rank() < 2 || k.rank() < 2 || v.rank() < 2) {
     raise<shape_error>(name, ": needs q [..., t, d], k [..., s, d] and v [..., s, e]; got q ", q,
@@ -146,7 +147,7 @@ inline tensor scaled_dot_product_attention(const tensor& q, const tensor& k, con
                ? x
                : expand(x, detail::with_matrix(batch, x.size(-2), x.size(-1)));
   };
-  return record(attention_op{o}, wide(q), wide(k), wide(v), mask);
+  return record(attention_op<>{o}, wide(q), wide(k), wide(v), mask);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -9,14 +9,14 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // x in `type` with contiguous rows: itself where it is so already.
-inline tensor with_rows(const tensor& x, dtype type) {
+template <class = void> tensor with_rows(const tensor& x, dtype type) {
   const bool rows = x.size(-1) <= 1 || x.stride(-1) == 1;
   return x.dtype() == type && rows ? x : dense_as(x, type);
 }
 
 // Uninitialised, the axes but the last in the order in which `like` has them in memory: what came
 // as a transposed view leaves as one, and the reshape that follows is free.
-inline tensor empty_ordered(const shape& sizes, const tensor& like, dtype type) {
+template <class = void> tensor empty_ordered(const shape& sizes, const tensor& like, dtype type) {
   std::array<index_t, max_rank> order{};
   const index_t n = sizes.rank();
   for (index_t i = 0; i < n; ++i) order[static_cast<std::size_t>(i)] = i;

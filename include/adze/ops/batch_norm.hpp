@@ -8,7 +8,7 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // Dense x as the kernels see it: columns where channels are innermost, else segments.
-inline tensor batch_norm_input(const tensor& x, dtype type) {
+template <class = void> tensor batch_norm_input(const tensor& x, dtype type) {
   if (x.is_contiguous() || !is_channels_last(x)) return dense_as(x, type);
   if (x.dtype() == type) return x;
   tensor y = empty_channels_last(x.shape(), type);
@@ -24,14 +24,14 @@ inline kernels::batch_norm_sizes batch_norm_sizes_of(const tensor& x) {
 }
 
 // A vector of numbers in f64, whatever it is kept in; `value` where it is undefined.
-inline tensor channel_values(const tensor& w, index_t channels, double value) {
+template <class = void> tensor channel_values(const tensor& w, index_t channels, double value) {
   if (w.defined()) return dense_as(w, f64);
   tensor y = empty({channels}, f64);
   std::fill_n(y.data_as<double>(), channels, value);
   return y;
 }
 
-inline tensor f64_copy(const tensor& x) {
+template <class = void> tensor f64_copy(const tensor& x) {
   tensor y = empty(x.shape(), f64);
   kernels::copy(x.shape(), operand_of(y), operand_of(x));
   return y;
@@ -42,8 +42,9 @@ struct batch_norm_saved {
 };
 
 // y = (x - mean) rstd weight + bias, laid out like x, which is an input of the kernels.
-inline tensor batch_norm_apply(const tensor& in, const batch_norm_saved& saved,
-                               const tensor& weight, const tensor& bias, dtype result) {
+template <class = void>
+tensor batch_norm_apply(const tensor& in, const batch_norm_saved& saved, const tensor& weight,
+                        const tensor& bias, dtype result) {
   const dtype type = in.dtype();
   const kernels::batch_norm_sizes s = batch_norm_sizes_of(in);
   tensor scale = f64_copy(saved.rstd);
@@ -59,7 +60,8 @@ inline tensor batch_norm_apply(const tensor& in, const batch_norm_saved& saved,
 }
 
 // Sums of g and of g (x - mean) by channel: [2, c].
-inline tensor batch_norm_sums(const tensor& g, const tensor& x, const batch_norm_saved& saved) {
+template <class = void>
+tensor batch_norm_sums(const tensor& g, const tensor& x, const batch_norm_saved& saved) {
   const kernels::batch_norm_sizes s = batch_norm_sizes_of(x);
   tensor sums = empty({2, s.channels}, f64);
   tensor workspace = empty({kernels::batch_norm_workspace(s)}, f64);
@@ -73,8 +75,9 @@ inline tensor batch_norm_sums(const tensor& g, const tensor& x, const batch_norm
 }
 
 // The gradients of x, weight and bias; in training the statistics are functions of x too.
-inline std::array<tensor, 5> batch_norm_backward(backward_context& c, const tensor& gradient,
-                                                 const batch_norm_saved& saved, bool training) {
+template <class = void>
+std::array<tensor, 5> batch_norm_backward(backward_context& c, const tensor& gradient,
+                                          const batch_norm_saved& saved, bool training) {
   const dtype type = gradient.dtype() == f64 ? f64 : f32;
   const bool sums_wanted = c.wants(1) || c.wants(2) || training;
   const bool reads_x = training || c.wants(1);
@@ -116,7 +119,8 @@ inline std::array<tensor, 5> batch_norm_backward(backward_context& c, const tens
 }
 
 // running = (1 - momentum) running + momentum now, in its own dtype.
-inline void update_running(const tensor& running, const double* now, double momentum) {
+template <class = void>
+void update_running(const tensor& running, const double* now, double momentum) {
   if (!running.defined()) return;
   const tensor before = dense_as(running, f64);
   tensor after = empty(running.shape(), f64);
@@ -132,7 +136,8 @@ inline index_list but_channels(index_t rank) {
   return over;
 }
 
-inline void check_batch_norm(const tensor& x, std::initializer_list<const tensor*> by_channel) {
+template <class = void>
+void check_batch_norm(const tensor& x, std::initializer_list<const tensor*> by_channel) {
   floating_compute_type("batch_norm", x);
   if (x.rank() < 2) {
     raise<shape_error>("batch_norm: takes [n, c] or [n, c, ...]; got ", x);
@@ -145,7 +150,7 @@ inline void check_batch_norm(const tensor& x, std::initializer_list<const tensor
 namespace adze::inline ADZE_ISA {
 
 // Training: statistics of the batch.
-struct batch_norm_op {
+template <class = void> struct batch_norm_op {
   double momentum = 0.1;
   double eps = 1e-5;
   detail::batch_norm_saved saved{};
@@ -203,7 +208,7 @@ struct batch_norm_op {
 };
 
 // Evaluation: running statistics, which are constants. Nothing is updated.
-struct batch_norm_eval_op {
+template <class = void> struct batch_norm_eval_op {
   double eps = 1e-5;
   detail::batch_norm_saved saved{};
   static constexpr std::string_view name = "batch_norm_eval";
@@ -247,17 +252,18 @@ struct batch_norm_eval_op {
 // layer_norm; in evaluation that of a scale and a shift. Row-major or channels-last, any floating
 // dtype, 16-bit ones computed in f32. Throws shape_error, also in training with a single value per
 // channel.
-inline tensor batch_norm(const tensor& x, const tensor& weight, const tensor& bias,
-                         const tensor& running_mean, const tensor& running_var,
-                         const batch_norm_options& o) {
+template <class>
+tensor batch_norm(const tensor& x, const tensor& weight, const tensor& bias,
+                  const tensor& running_mean, const tensor& running_var,
+                  const batch_norm_options& o) {
   if (o.training) {
-    return record(batch_norm_op{o.momentum, o.eps}, x, weight, bias, running_mean, running_var);
+    return record(batch_norm_op<>{o.momentum, o.eps}, x, weight, bias, running_mean, running_var);
   }
   if (!running_mean.defined() || !running_var.defined()) {
     raise<value_error>("batch_norm: evaluation needs running_mean and running_var; got ",
                        running_mean, " and ", running_var, "; training = true uses the batch's");
   }
-  return record(batch_norm_eval_op{o.eps}, x, weight, bias, running_mean, running_var);
+  return record(batch_norm_eval_op<>{o.eps}, x, weight, bias, running_mean, running_var);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -79,7 +79,7 @@ template <class F> struct comparison {
 };
 
 // condition ? a : b, broadcast; the gradient goes to the chosen side.
-struct where_op {
+template <class = void> struct where_op {
   static constexpr std::string_view name = "where";
   static constexpr numeric precision = numeric::promote;
   static constexpr bool broadcasts = true;
@@ -103,21 +103,21 @@ struct where_op {
   }
 };
 
-inline tensor operator==(const tensor& a, const tensor& b) {
+template <class> tensor operator==(const tensor& a, const tensor& b) {
   return record(comparison<functors::equal_f>{}, a, b);
 }
-inline tensor equal(const tensor& a, const tensor& b) { return a == b; }
-inline tensor operator!=(const tensor& a, const tensor& b) {
+template <class> tensor equal(const tensor& a, const tensor& b) { return a == b; }
+template <class> tensor operator!=(const tensor& a, const tensor& b) {
   return record(comparison<functors::not_equal_f>{}, a, b);
 }
-inline tensor operator<(const tensor& a, const tensor& b) {
+template <class> tensor operator<(const tensor& a, const tensor& b) {
   return record(comparison<functors::less_f>{}, a, b);
 }
-inline tensor operator<=(const tensor& a, const tensor& b) {
+template <class> tensor operator<=(const tensor& a, const tensor& b) {
   return record(comparison<functors::less_equal_f>{}, a, b);
 }
-inline tensor operator>(const tensor& a, const tensor& b) { return b < a; }
-inline tensor operator>=(const tensor& a, const tensor& b) { return b <= a; }
+template <class> tensor operator>(const tensor& a, const tensor& b) { return b < a; }
+template <class> tensor operator>=(const tensor& a, const tensor& b) { return b <= a; }
 
 // A scalar takes the tensor's type, or f64 next to integers, which then compare as numbers.
 }  // namespace adze::inline ADZE_ISA
@@ -130,29 +130,37 @@ inline tensor comparand(const tensor& x, double b) {
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
-inline tensor operator==(const tensor& a, double b) { return a == detail::comparand(a, b); }
-inline tensor operator!=(const tensor& a, double b) { return a != detail::comparand(a, b); }
-inline tensor operator<(const tensor& a, double b) { return a < detail::comparand(a, b); }
-inline tensor operator<=(const tensor& a, double b) { return a <= detail::comparand(a, b); }
-inline tensor operator>(const tensor& a, double b) { return detail::comparand(a, b) < a; }
-inline tensor operator>=(const tensor& a, double b) { return detail::comparand(a, b) <= a; }
+template <class> tensor operator==(const tensor& a, double b) {
+  return a == detail::comparand(a, b);
+}
+template <class> tensor operator!=(const tensor& a, double b) {
+  return a != detail::comparand(a, b);
+}
+template <class> tensor operator<(const tensor& a, double b) { return a < detail::comparand(a, b); }
+template <class> tensor operator<=(const tensor& a, double b) {
+  return a <= detail::comparand(a, b);
+}
+template <class> tensor operator>(const tensor& a, double b) { return detail::comparand(a, b) < a; }
+template <class> tensor operator>=(const tensor& a, double b) {
+  return detail::comparand(a, b) <= a;
+}
 
-inline tensor operator!(const tensor& a) { return a == 0.0; }
-inline tensor operator&&(const tensor& a, const tensor& b) {
+template <class> tensor operator!(const tensor& a) { return a == 0.0; }
+template <class> tensor operator&&(const tensor& a, const tensor& b) {
   return record(comparison<functors::and_f>{}, a, b);
 }
-inline tensor operator||(const tensor& a, const tensor& b) {
+template <class> tensor operator||(const tensor& a, const tensor& b) {
   return record(comparison<functors::or_f>{}, a, b);
 }
-inline tensor isnan(const tensor& x) { return x != x; }
+template <class> tensor isnan(const tensor& x) { return x != x; }
 
-inline tensor where(const tensor& condition, const tensor& a, const tensor& b) {
-  return record(where_op{}, condition, a, b);
+template <class> tensor where(const tensor& condition, const tensor& a, const tensor& b) {
+  return record(where_op<>{}, condition, a, b);
 }
-inline tensor where(const tensor& condition, const tensor& a, double b) {
+template <class> tensor where(const tensor& condition, const tensor& a, double b) {
   return where(condition, a, detail::filled({}, a.dtype(), b));
 }
-inline tensor where(const tensor& condition, double a, const tensor& b) {
+template <class> tensor where(const tensor& condition, double a, const tensor& b) {
   return where(condition, detail::filled({}, b.dtype(), a), b);
 }
 

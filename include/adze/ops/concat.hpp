@@ -9,7 +9,7 @@
 
 namespace adze::inline ADZE_ISA {
 
-struct concat_op {
+template <class = void> struct concat_op {
   index_t axis = 0;
   std::vector<index_t> sizes{};  // of the inputs along the axis; filled by forward
   static constexpr std::string_view name = "concat";
@@ -60,7 +60,7 @@ struct concat_op {
   }
 };
 
-struct flip_op {
+template <class = void> struct flip_op {
   index_list which{};
   static constexpr std::string_view name = "flip";
   static constexpr numeric precision = numeric::any;
@@ -85,7 +85,7 @@ struct flip_op {
 
 // Amounts in PyTorch's order: before and after the last axis, then the one before it, and so on.
 // A negative amount takes elements away.
-struct pad_op {
+template <class = void> struct pad_op {
   std::vector<index_t> amounts{};
   double value = 0.0;
   static constexpr std::string_view name = "pad";
@@ -141,7 +141,7 @@ struct pad_op {
 };
 
 // One triangle of each matrix over the last two axes, zeros elsewhere.
-struct triangle_op {
+template <class = void> struct triangle_op {
   bool upper = false;
   index_t diagonal = 0;
   static constexpr std::string_view name = "triangle";
@@ -169,15 +169,15 @@ struct triangle_op {
     return y;
   }
   tensor backward(backward_context&, const tensor& g) const {
-    return record(triangle_op{*this}, g);
+    return record(triangle_op<>{*this}, g);
   }
 };
 
 // The tensors one after the other along an axis; all other sizes agree. Mixed dtypes promote.
 // Gradient: each its part of g. Throws shape_error.
-inline tensor concat(tensor_list x, index_t axis) { return record(concat_op{axis}, x); }
+template <class> tensor concat(tensor_list x, index_t axis) { return record(concat_op<>{axis}, x); }
 // The tensors, all of one shape, along a new axis. Gradient: each its place of g.
-inline tensor stack(tensor_list x, index_t axis) {
+template <class> tensor stack(tensor_list x, index_t axis) {
   std::vector<tensor> parts;
   for (const tensor& t : x) {
     if (t.shape() != x[0].shape()) {
@@ -189,19 +189,21 @@ inline tensor stack(tensor_list x, index_t axis) {
   return concat(parts, axis);
 }
 // The axes named in reverse order: a copy. Gradient: g flipped.
-inline tensor flip(const tensor& x, const axes& which) { return record(flip_op{which}, x); }
+template <class> tensor flip(const tensor& x, const axes& which) {
+  return record(flip_op<>{which}, x);
+}
 // x with `value` around it: amounts before and after the last axis, then the one before it, ...;
 // negative amounts crop. Gradient: g cropped.
-inline tensor pad(const tensor& x, const std::vector<index_t>& amounts, double value) {
-  return record(pad_op{amounts, value}, x);
+template <class> tensor pad(const tensor& x, const std::vector<index_t>& amounts, double value) {
+  return record(pad_op<>{amounts, value}, x);
 }
 // The lower and upper triangle of the last two axes, with the diagonal shifted by `diagonal`
 // columns. Gradient: the same triangle of g.
-inline tensor tril(const tensor& x, index_t diagonal) {
-  return record(triangle_op{false, diagonal}, x);
+template <class> tensor tril(const tensor& x, index_t diagonal) {
+  return record(triangle_op<>{false, diagonal}, x);
 }
-inline tensor triu(const tensor& x, index_t diagonal) {
-  return record(triangle_op{true, diagonal}, x);
+template <class> tensor triu(const tensor& x, index_t diagonal) {
+  return record(triangle_op<>{true, diagonal}, x);
 }
 
 }  // namespace adze::inline ADZE_ISA

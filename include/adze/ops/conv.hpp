@@ -42,8 +42,9 @@ inline void check_conv_options(std::string_view op, const conv_options& o) {
 }
 
 // x [n, c, h, w] with channels c on the side of `x_axis` of the weight [o, i, kh, kw].
-inline void check_conv(std::string_view op, const tensor& x, const tensor& w, const tensor& bias,
-                       const conv_options& o, bool transposed) {
+template <class = void>
+void check_conv(std::string_view op, const tensor& x, const tensor& w, const tensor& bias,
+                const conv_options& o, bool transposed) {
   check_conv_options(op, o);
   floating_compute_type(op, x);
   floating_compute_type(op, w);
@@ -69,7 +70,7 @@ inline void check_conv(std::string_view op, const tensor& x, const tensor& w, co
 }
 
 // The bias alone: what a sum over no channels gives.
-inline tensor bias_image(const shape& sizes, const tensor& bias, dtype type) {
+template <class = void> tensor bias_image(const shape& sizes, const tensor& bias, dtype type) {
   tensor y = zeros_of(sizes, type);
   return bias.defined() ? y + reshape(bias, {1, -1, 1, 1}) : y;
 }
@@ -86,7 +87,7 @@ inline conv_options line_options(const conv_options& o) {
 
 namespace adze::inline ADZE_ISA {
 
-struct conv2d_op {
+template <class = void> struct conv2d_op {
   conv_options o{};
   kernels::activation act = kernels::activation::none;  // where a graph has fused one
   static constexpr std::string_view name = "conv2d";
@@ -130,7 +131,7 @@ struct conv2d_op {
 };
 
 // x [n, o, h, w] and the conv2d weight [o, c / groups, kh, kw] give [n, c, size].
-struct conv_transpose2d_op {
+template <class = void> struct conv_transpose2d_op {
   conv_options o{};
   std::array<index_t, 2> size{1, 1};  // of the result
   static constexpr std::string_view name = "conv_transpose2d";
@@ -166,7 +167,7 @@ struct conv_transpose2d_op {
 };
 
 // From x [n, c, h, w] and the gradient g [n, o, oh, ow] of the result: [o, c / groups, kh, kw].
-struct conv2d_weight_gradient_op {
+template <class = void> struct conv2d_weight_gradient_op {
   conv_options o{};
   std::array<index_t, 2> kernel{1, 1};
   static constexpr std::string_view name = "conv2d_weight_gradient";
@@ -196,41 +197,43 @@ struct conv2d_weight_gradient_op {
   std::array<tensor, 2> backward(backward_context& c, const tensor& d) const;
 };
 
-inline std::array<tensor, 3> conv2d_op::backward(backward_context& c, const tensor& gy) const {
+template <class A>
+std::array<tensor, 3> conv2d_op<A>::backward(backward_context& c, const tensor& gy) const {
   const tensor g = act == kernels::activation::relu ? where(c.out(0) > 0.0, gy, 0.0) : gy;
   std::array<tensor, 3> d;
   if (c.wants(0)) {
     const shape& x = c.in_shape(0);
-    d[0] = record(conv_transpose2d_op{o, {x[2], x[3]}}, g, c.in(1), tensor());
+    d[0] = record(conv_transpose2d_op<>{o, {x[2], x[3]}}, g, c.in(1), tensor());
   }
   if (c.wants(1)) {
     const shape& w = c.in_shape(1);
-    d[1] = record(conv2d_weight_gradient_op{o, {w[2], w[3]}}, c.in(0), g);
+    d[1] = record(conv2d_weight_gradient_op<>{o, {w[2], w[3]}}, c.in(0), g);
   }
   if (c.wants(2)) d[2] = sum(g, {0, 2, 3});
   return d;
 }
 
-inline std::array<tensor, 3> conv_transpose2d_op::backward(backward_context& c,
-                                                           const tensor& g) const {
+template <class A>
+std::array<tensor, 3> conv_transpose2d_op<A>::backward(backward_context& c, const tensor& g) const {
   std::array<tensor, 3> d;
-  if (c.wants(0)) d[0] = record(conv2d_op{o}, g, c.in(1), tensor());
+  if (c.wants(0)) d[0] = record(conv2d_op<>{o}, g, c.in(1), tensor());
   if (c.wants(1)) {
     const shape& w = c.in_shape(1);
-    d[1] = record(conv2d_weight_gradient_op{o, {w[2], w[3]}}, g, c.in(0));
+    d[1] = record(conv2d_weight_gradient_op<>{o, {w[2], w[3]}}, g, c.in(0));
   }
   if (c.wants(2)) d[2] = sum(g, {0, 2, 3});
   return d;
 }
 
-inline std::array<tensor, 2> conv2d_weight_gradient_op::backward(backward_context& c,
-                                                                 const tensor& d) const {
+template <class A>
+std::array<tensor, 2> conv2d_weight_gradient_op<A>::backward(backward_context& c,
+                                                             const tensor& d) const {
   std::array<tensor, 2> r;
   if (c.wants(0)) {
     const shape& x = c.in_shape(0);
-    r[0] = record(conv_transpose2d_op{o, {x[2], x[3]}}, c.in(1), d, tensor());
+    r[0] = record(conv_transpose2d_op<>{o, {x[2], x[3]}}, c.in(1), d, tensor());
   }
-  if (c.wants(1)) r[1] = record(conv2d_op{o}, c.in(0), d, tensor());
+  if (c.wants(1)) r[1] = record(conv2d_op<>{o}, c.in(0), d, tensor());
   return r;
 }
 
@@ -239,14 +242,16 @@ inline std::array<tensor, 2> conv2d_weight_gradient_op::backward(backward_contex
 // [o] or undefined; output o reads the input channels of its group. Size of the result (h + 2 p - d
 // (kh - 1) - 1) / s + 1. Gradients are convolutions again. Any floating dtype, 16-bit ones are
 // computed in f32. Throws shape_error, value_error, dtype_error.
-inline tensor conv2d(const tensor& x, const tensor& w, const tensor& bias, const conv_options& o) {
+template <class>
+tensor conv2d(const tensor& x, const tensor& w, const tensor& bias, const conv_options& o) {
   if (x.rank() == 3) return squeeze(conv2d(unsqueeze(x, 0), w, bias, o), 0);
-  return record(conv2d_op{o}, x, w, bias);
+  return record(conv2d_op<>{o}, x, w, bias);
 }
 
 // The same along one axis: x [n, c, l], w [o, c / groups, k]. The second entries of the options
 // count.
-inline tensor conv1d(const tensor& x, const tensor& w, const tensor& bias, const conv_options& o) {
+template <class>
+tensor conv1d(const tensor& x, const tensor& w, const tensor& bias, const conv_options& o) {
   if (x.rank() != 3 || w.rank() != 3) {
     raise<shape_error>("conv1d: takes x [n, c, l] and a weight [o, c / groups, k]; got ", x,
                        " and ", w);
@@ -258,8 +263,9 @@ inline tensor conv1d(const tensor& x, const tensor& w, const tensor& bias, const
 // spreads w over the result. x [n, c, h, w], w [c, o / groups, kh, kw], bias [o]. Size of the
 // result (h - 1) s - 2 p + d (kh - 1) + output_padding + 1, where output_padding < s. Gradient of
 // x: conv2d.
-inline tensor conv_transpose2d(const tensor& x, const tensor& w, const tensor& bias,
-                               const conv_options& o) {
+template <class>
+tensor conv_transpose2d(const tensor& x, const tensor& w, const tensor& bias,
+                        const conv_options& o) {
   if (x.rank() == 3) return squeeze(conv_transpose2d(unsqueeze(x, 0), w, bias, o), 0);
   detail::check_conv("conv_transpose2d", x, w, bias, o, true);
   std::array<index_t, 2> size{};
@@ -277,7 +283,7 @@ inline tensor conv_transpose2d(const tensor& x, const tensor& w, const tensor& b
                          2 + i, "; got x ", x, ", weight ", w);
     }
   }
-  return record(conv_transpose2d_op{o, size}, x, w, bias);
+  return record(conv_transpose2d_op<>{o, size}, x, w, bias);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -11,7 +11,7 @@ namespace adze::detail::inline ADZE_ISA {
 inline index_t class_axis(const tensor& x) { return x.rank() == 1 ? 0 : 1; }
 
 // x [n, c, ...] as dense rows [n, ..., c].
-inline tensor class_rows(const tensor& x, dtype type) {
+template <class = void> tensor class_rows(const tensor& x, dtype type) {
   if (x.rank() <= 2) return dense_as(x, type);
   shape sizes = x.shape().erased(1);
   sizes = sizes.inserted(sizes.rank(), x.shape()[1]);
@@ -36,8 +36,9 @@ inline tensor from_class_rows(const tensor& rows, const shape& sizes) {
 }
 
 // Shapes, dtypes and the range of class indices; returns them dense.
-inline tensor checked_classes(std::string_view op, const tensor& x, const tensor& target,
-                              const tensor& weight, index_t ignore_index) {
+template <class = void>
+tensor checked_classes(std::string_view op, const tensor& x, const tensor& target,
+                       const tensor& weight, index_t ignore_index) {
   if (x.rank() == 0) raise<shape_error>(op, ": needs an axis of classes; got ", x);
   const index_t axis = class_axis(x), classes = x.shape()[axis];
   if (!is_integral(target.dtype())) {
@@ -62,14 +63,15 @@ inline tensor checked_classes(std::string_view op, const tensor& x, const tensor
   return t;
 }
 
-inline tensor reduce_loss(const tensor& loss, reduction reduce) {
+template <class = void> tensor reduce_loss(const tensor& loss, reduction reduce) {
   if (reduce == reduction::none) return loss;
   return reduce == reduction::sum ? sum(loss) : mean(loss);
 }
 
 // The definition in public ops, from log-probabilities.
-inline tensor loss_of_classes(const tensor& log_p, const tensor& target, const tensor& weight,
-                              index_t ignore_index, double smoothing, reduction reduce) {
+template <class = void>
+tensor loss_of_classes(const tensor& log_p, const tensor& target, const tensor& weight,
+                       index_t ignore_index, double smoothing, reduction reduce) {
   const index_t axis = class_axis(log_p), classes = log_p.shape()[axis];
   const tensor ignored = target == static_cast<double>(ignore_index);
   const tensor safe = where(ignored, 0.0, cast(target, i64));
@@ -94,7 +96,7 @@ inline tensor loss_of_classes(const tensor& log_p, const tensor& target, const t
 
 namespace adze::inline ADZE_ISA {
 
-struct cross_entropy_op {
+template <class = void> struct cross_entropy_op {
   index_t ignore_index = -100;
   double label_smoothing = 0.0;
   reduction reduce = reduction::mean;
@@ -191,8 +193,8 @@ struct cross_entropy_op {
 // (probabilities). Gradients: logits, and probabilities. f16 and bf16 are computed in f32.
 // Errors: shape_error, dtype_error; value_error for a class outside 0..c-1 and for e outside 0..1;
 // state_error for a weight that requires grad.
-inline tensor cross_entropy(const tensor& logits, const tensor& target,
-                            const cross_entropy_options& o) {
+template <class>
+tensor cross_entropy(const tensor& logits, const tensor& target, const cross_entropy_options& o) {
   if (!(o.label_smoothing >= 0.0 && o.label_smoothing <= 1.0)) {
     raise<value_error>("cross_entropy: label_smoothing must be in 0..1; got ", o.label_smoothing);
   }
@@ -201,7 +203,7 @@ inline tensor cross_entropy(const tensor& logits, const tensor& target,
                        " that requires grad; detach it");
   }
   if (!is_floating(target.dtype())) {
-    return record(cross_entropy_op{o.ignore_index, o.label_smoothing, o.reduce}, logits, target,
+    return record(cross_entropy_op<>{o.ignore_index, o.label_smoothing, o.reduce}, logits, target,
                   o.weight);
   }
   if (logits.rank() == 0 || target.shape() != logits.shape()) {
@@ -228,8 +230,9 @@ inline tensor cross_entropy(const tensor& logits, const tensor& target,
 
 // -w_t log_p_t for log-probabilities [n, c, ...] and class indices [n, ...]; options, reductions
 // and errors as in cross_entropy, without label smoothing.
-inline tensor nll_loss(const tensor& log_probabilities, const tensor& target,
-                       const cross_entropy_options& o) {
+template <class>
+tensor nll_loss(const tensor& log_probabilities, const tensor& target,
+                const cross_entropy_options& o) {
   if (o.label_smoothing != 0) {
     raise<value_error>("nll_loss: has no label smoothing; got ", o.label_smoothing,
                        "; cross_entropy takes logits and has");

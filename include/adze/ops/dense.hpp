@@ -8,7 +8,7 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // f64 for f64, f32 for the other floats; throws for anything else.
-inline dtype floating_compute_type(std::string_view op, const tensor& x) {
+template <class = void> dtype floating_compute_type(std::string_view op, const tensor& x) {
   if (!is_floating(x.dtype())) {
     raise<dtype_error>(op, ": takes floating tensors; got ", x, "; cast(x, f32) first");
   }
@@ -16,7 +16,7 @@ inline dtype floating_compute_type(std::string_view op, const tensor& x) {
 }
 
 // x row-major in `type`: itself where it is that already, else a copy.
-inline tensor dense_as(const tensor& x, dtype type) {
+template <class = void> tensor dense_as(const tensor& x, dtype type) {
   if (x.dtype() == type && x.is_contiguous()) return x;
   tensor y = empty(x.shape(), type);
   kernels::copy(x.shape(), operand_of(y), operand_of(x));
@@ -24,7 +24,7 @@ inline tensor dense_as(const tensor& x, dtype type) {
 }
 
 // The same, but any dense order of the axes is kept.
-inline tensor dense_keeping(const tensor& x, dtype type) {
+template <class = void> tensor dense_keeping(const tensor& x, dtype type) {
   if (x.dtype() == type && is_dense(x)) return x;
   tensor y = empty_like(x, type);
   kernels::copy(x.shape(), operand_of(y), operand_of(x));
@@ -32,7 +32,7 @@ inline tensor dense_keeping(const tensor& x, dtype type) {
 }
 
 // x in `type` and in the layout of `like`, which is dense and has the same shape.
-inline tensor dense_like(const tensor& x, const tensor& like, dtype type) {
+template <class = void> tensor dense_like(const tensor& x, const tensor& like, dtype type) {
   if (x.dtype() == type && x.strides() == like.strides()) return x;
   tensor y = empty_strided(like.shape(), like.strides(), type);
   kernels::copy(x.shape(), operand_of(y), operand_of(x));

@@ -24,7 +24,7 @@ struct masked_scale_f {  // x mask scale: NaN stays also where it is dropped
 };
 }  // namespace functors
 
-struct dropout_op {
+template <class = void> struct dropout_op {
   double p = 0.5;
   tensor mask{};  // bool8, true where kept
 
@@ -61,9 +61,9 @@ struct dropout_op {
 // Zeroes each element with probability p and divides the others by 1 - p, in training; else, and
 // for p = 0, returns x itself. Gradient: g through the same mask. Random numbers: one 32-bit word
 // per element from the default generator. Errors: value_error for p outside 0..1.
-inline tensor dropout(const tensor& x, double p, bool training) {
+template <class> tensor dropout(const tensor& x, double p, bool training) {
   detail::check_probability("dropout", p);
-  return training && p > 0.0 ? record(dropout_op{p}, x) : x;
+  return training && p > 0.0 ? record(dropout_op<>{p}, x) : x;
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -6,7 +6,7 @@
 
 namespace adze::inline ADZE_ISA {
 
-struct embedding_op {
+template <class = void> struct embedding_op {
   index_t padding_index = -1;
 
   static constexpr std::string_view name = "embedding";
@@ -76,8 +76,9 @@ struct embedding_op {
 // [index..., width]. Gradient of the weight: the gradients of each row's uses added up (16-bit ones
 // in f32), 0 for the row padding_index (-1: none). Errors: dtype_error, shape_error; value_error
 // for an index outside the weight.
-inline tensor embedding(const tensor& index, const tensor& weight, index_t padding_index) {
-  return record(embedding_op{padding_index}, index, weight);
+template <class>
+tensor embedding(const tensor& index, const tensor& weight, index_t padding_index) {
+  return record(embedding_op<>{padding_index}, index, weight);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -25,12 +25,12 @@ template <class Fold> struct extreme {
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::input(0) | values::output(0));
 
-  shape result(const shape& x) const { return sum_op{over, keep}.result(x); }
+  shape result(const shape& x) const { return sum_op<>{over, keep}.result(x); }
   tensor forward(const tensor& x) const {
     const std::uint32_t folded = detail::folded_axes(x.shape(), over, name);
     detail::need_elements(x, folded, name);
     return detail::fold(x, folded, result(x.shape()),
-                        {.loops = &kernels::folds::loops<Fold>, .result = x.dtype()});
+                        {.loops = &kernels::folds::loops<Fold>(), .result = x.dtype()});
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const tensor x = c.in(0);
@@ -40,21 +40,22 @@ template <class Fold> struct extreme {
   }
 };
 
-struct prod_op {
+template <class = void> struct prod_op {
   index_list over{};
   bool keep = false;
   static constexpr std::string_view name = "prod";
   static constexpr numeric precision = numeric::wide;
   static constexpr auto reads = gradient_reads(values::input(0));
 
-  shape result(const shape& x) const { return sum_op{over, keep}.result(x); }
+  shape result(const shape& x) const { return sum_op<>{over, keep}.result(x); }
   tensor forward(const tensor& x) const {
     const dtype type = is_floating(x.dtype()) ? x.dtype() : i64;
     const std::uint32_t folded = detail::folded_axes(x.shape(), over, name);
     // In double: a product of floats may leave their range on the way.
     const tensor wide = is_floating(type) ? detail::dense_as(x, f64) : x;
-    return detail::fold(wide, folded, result(x.shape()),
-                        {.loops = &kernels::folds::loops<kernels::folds::product>, .result = type});
+    return detail::fold(
+        wide, folded, result(x.shape()),
+        {.loops = &kernels::folds::loops<kernels::folds::product>(), .result = type});
   }
   // The product of the others, by running products from both ends: right also with zeros.
   tensor backward(backward_context& c, const tensor& g) const {
@@ -125,27 +126,31 @@ template <class Fold> struct truth_op {
     const tensor true_or_not = x.dtype() == bool8 ? x : x != 0.0;
     if (x.numel() == 0) return detail::filled({}, bool8, name == "all" ? 1.0 : 0.0);
     return detail::fold(true_or_not, detail::folded_axes(x.shape(), {}, name), {},
-                        {.loops = &kernels::folds::loops<Fold>, .result = bool8});
+                        {.loops = &kernels::folds::loops<Fold>(), .result = bool8});
   }
   tensor backward(backward_context&, const tensor&) const { return {}; }
 };
 
 // The largest (smallest) element along the given axes, all when none are given; NaN wins. Gradient:
 // g, shared equally by those that reach it. Any dtype. Throws value_error over nothing.
-inline tensor amax(const tensor& x, const axes& over, bool keep) {
+template <class> tensor amax(const tensor& x, const axes& over, bool keep) {
   return record(extreme<kernels::folds::largest>{over, keep}, x);
 }
-inline tensor amin(const tensor& x, const axes& over, bool keep) {
+template <class> tensor amin(const tensor& x, const axes& over, bool keep) {
   return record(extreme<kernels::folds::smallest>{over, keep}, x);
 }
 // Product along the given axes; 1 over nothing. Gradient: g times the product of the others, right
 // also with zeros. Floats keep their dtype, integers and bool give i64.
-inline tensor prod(const tensor& x, const axes& over, bool keep) {
-  return record(prod_op{over, keep}, x);
+template <class> tensor prod(const tensor& x, const axes& over, bool keep) {
+  return record(prod_op<>{over, keep}, x);
 }
 // bool8, 0-d: whether all elements are nonzero (true over nothing), or any (false over nothing).
-inline tensor all(const tensor& x) { return record(truth_op<kernels::folds::smallest>{}, x); }
-inline tensor any(const tensor& x) { return record(truth_op<kernels::folds::largest>{}, x); }
+template <class> tensor all(const tensor& x) {
+  return record(truth_op<kernels::folds::smallest>{}, x);
+}
+template <class> tensor any(const tensor& x) {
+  return record(truth_op<kernels::folds::largest>{}, x);
+}
 
 }  // namespace adze::inline ADZE_ISA
 

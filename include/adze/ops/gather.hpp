@@ -9,7 +9,8 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // The index as i64, row-major, each in [0, size).
-inline tensor checked_index(const tensor& index, index_t size, std::string_view op) {
+template <class = void>
+tensor checked_index(const tensor& index, index_t size, std::string_view op) {
   if (index.dtype() != i64 && index.dtype() != i32) {
     raise<dtype_error>(op, ": the index must be i64 or i32; got ", index);
   }
@@ -45,7 +46,8 @@ inline tensor index_along(const tensor& index, index_t axis, const shape& sizes)
   return alias(index, sizes, d);
 }
 
-inline void scatter_add_into(tensor& y, index_t axis, const tensor& index, const tensor& source) {
+template <class = void>
+void scatter_add_into(tensor& y, index_t axis, const tensor& index, const tensor& source) {
   const kernels::indexed g = indexed_by(y, axis, index, source);
   using sums = types<float, double, std::int8_t, std::uint8_t, std::int32_t, std::int64_t>;
   dispatch(sums{}, y.dtype(), "scatter_add",
@@ -53,7 +55,8 @@ inline void scatter_add_into(tensor& y, index_t axis, const tensor& index, const
 }
 
 // x + source at the indices; 16-bit floats are added in f32 and rounded once.
-inline tensor added_at(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
+template <class = void>
+tensor added_at(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
   const bool narrow = is_floating(x.dtype()) && size_of(x.dtype()) == 2;
   const dtype type = narrow ? f32 : x.dtype();
   tensor y = dense_as(x, type);
@@ -83,7 +86,7 @@ inline void check_source(const tensor& x, const shape& index, const tensor& sour
 
 namespace adze::inline ADZE_ISA {
 
-struct gather_op {
+template <class = void> struct gather_op {
   index_t axis = 0;
   static constexpr std::string_view name = "gather";
   static constexpr numeric precision = numeric::any;
@@ -141,7 +144,7 @@ template <bool adds> struct scatter_any {
   }
 };
 
-struct index_select_op {
+template <class = void> struct index_select_op {
   index_t axis = 0;
   static constexpr std::string_view name = "index_select";
   static constexpr numeric precision = numeric::any;
@@ -168,7 +171,7 @@ struct index_select_op {
   }
 };
 
-struct index_add_op {
+template <class = void> struct index_add_op {
   index_t axis = 0;
   static constexpr std::string_view name = "index_add";
   static constexpr numeric precision = numeric::any;
@@ -177,7 +180,7 @@ struct index_add_op {
 
   shape result(const shape& x, const shape&, const shape&) const { return x; }
   tensor forward(const tensor& x, const tensor& index, const tensor& source) const {
-    const shape part = index_select_op{axis}.result(x.shape(), index.shape());
+    const shape part = index_select_op<>{axis}.result(x.shape(), index.shape());
     const index_t a = resolve_axis(axis, x.rank(), name);
     detail::check_source(x, part, source, name);
     const tensor at = detail::checked_index(index, x.shape()[a], name);
@@ -188,7 +191,7 @@ struct index_add_op {
   }
 };
 
-struct one_hot_op {
+template <class = void> struct one_hot_op {
   index_t classes = 1;
   static constexpr std::string_view name = "one_hot";
   static constexpr numeric precision = numeric::any;
@@ -209,29 +212,31 @@ struct one_hot_op {
 // y[..., i, ...] = x[..., index[..., i, ...], ...] along an axis; y has the index's shape.
 // Gradient: scatter_add of g. The index is i64 or i32. Throws value_error for an index out of
 // range.
-inline tensor gather(const tensor& x, index_t axis, const tensor& index) {
-  return record(gather_op{axis}, x, index);
+template <class> tensor gather(const tensor& x, index_t axis, const tensor& index) {
+  return record(gather_op<>{axis}, x, index);
 }
 // x with source[..., i, ...] stored at index[..., i, ...] along an axis; of equal places the last
 // one stays. The source has the index's shape. Gradients: g with zeros there; gather of g.
-inline tensor scatter(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
+template <class>
+tensor scatter(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
   return record(scatter_any<false>{axis}, x, index, source);
 }
 // The same with the source added, in order. Gradients: g; gather of g.
-inline tensor scatter_add(const tensor& x, index_t axis, const tensor& index,
-                          const tensor& source) {
+template <class>
+tensor scatter_add(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
   return record(scatter_any<true>{axis}, x, index, source);
 }
 // Slices of an axis, named by an index of one axis. Gradient: index_add of g into zeros.
-inline tensor index_select(const tensor& x, index_t axis, const tensor& index) {
-  return record(index_select_op{axis}, x, index);
+template <class> tensor index_select(const tensor& x, index_t axis, const tensor& index) {
+  return record(index_select_op<>{axis}, x, index);
 }
 // x with the slices of `source` added at the places named. Gradients: g; index_select of g.
-inline tensor index_add(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
-  return record(index_add_op{axis}, x, index, source);
+template <class>
+tensor index_add(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
+  return record(index_add_op<>{axis}, x, index, source);
 }
 // x with `value` where the mask holds; the mask broadcasts to x. Gradient: g where it does not.
-inline tensor masked_fill(const tensor& x, const tensor& mask, double value) {
+template <class> tensor masked_fill(const tensor& x, const tensor& mask, double value) {
   if (broadcast(x.shape(), mask.shape(), "masked_fill") != x.shape()) {
     raise<shape_error>("masked_fill: the mask must broadcast to x; x ", x, ", mask ", mask);
   }
@@ -239,8 +244,8 @@ inline tensor masked_fill(const tensor& x, const tensor& mask, double value) {
 }
 // 1 at each index and 0 elsewhere, along a new last axis; i64. Throws value_error for an index that
 // is not in [0, classes).
-inline tensor one_hot(const tensor& index, index_t classes) {
-  return record(one_hot_op{classes}, index);
+template <class> tensor one_hot(const tensor& index, index_t classes) {
+  return record(one_hot_op<>{classes}, index);
 }
 
 }  // namespace adze::inline ADZE_ISA

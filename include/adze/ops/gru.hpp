@@ -5,7 +5,7 @@
 
 namespace adze::inline ADZE_ISA {
 
-struct gru_op {
+template <class = void> struct gru_op {
   tensor states{};  // [t, b, h] in the computing type
   tensor gates{};   // [t, b, 3h]: r, z, n after their activations
   tensor sums{};    // [t, b, 3h]: over the state, of which n is needed
@@ -76,8 +76,8 @@ struct gru_op {
 // [3h, c] and [3h, h], with the bias of the state inside the reset:
 //   n = tanh(W_n x + b_n + r (U_n h + a_n)),  h_t = (1 - z) n + z h_{t-1}.
 // Otherwise like rnn.
-inline std::array<tensor, 2> gru(const tensor& x, const tensor& h, const rnn_weights& w) {
-  return record(gru_op{}, x, h, w.input, w.hidden, w.input_bias, w.hidden_bias);
+template <class> std::array<tensor, 2> gru(const tensor& x, const tensor& h, const rnn_weights& w) {
+  return record(gru_op<>{}, x, h, w.input, w.hidden, w.input_bias, w.hidden_bias);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -17,7 +17,7 @@ template <class T> kernels::image<T> image_of(tensor& x) {
 }
 
 // x in the computing type; any strides will do, so f32 and f64 are taken as they are.
-inline tensor computed_as(const tensor& x, dtype type) {
+template <class = void> tensor computed_as(const tensor& x, dtype type) {
   return x.dtype() == type ? x : dense_keeping(x, type);
 }
 

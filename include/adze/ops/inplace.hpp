@@ -12,7 +12,7 @@ namespace adze::detail::inline ADZE_ISA {
 inline bool wants_gradient(const tensor& x) { return grad_enabled() && x.requires_grad(); }
 
 // What may not be changed at all.
-inline void check_writable(std::string_view op, const tensor& y) {
+template <class = void> void check_writable(std::string_view op, const tensor& y) {
   const tensor_impl& p = y.impl();
   const bool frozen_leaf = p.owner != nullptr && p.owner->leaf && p.owner->frozen;
   if (grad_enabled() && !frozen_leaf && p.store->holds_leaf.load(std::memory_order_relaxed)) {
@@ -52,7 +52,7 @@ inline bool overlaps(const tensor& y, const tensor& x) {
            broadcast_strides(x, y.shape()) == y.strides());
 }
 
-inline void check_operand(std::string_view op, const tensor& y, const tensor& x) {
+template <class = void> void check_operand(std::string_view op, const tensor& y, const tensor& x) {
   if (broadcast(y.shape(), x.shape(), op) != y.shape()) {
     raise<shape_error>(op, ": x must broadcast to y; y ", y, ", x ", x);
   }
@@ -88,7 +88,7 @@ inline void keep_saved(const tensor& value, const tensor& y) {
 }
 
 // The handle y becomes `value`, a fresh result of its shape, in the memory of y.
-inline tensor& rebind(tensor& y, tensor value) {
+template <class = void> tensor& rebind(tensor& y, tensor value) {
   if (value.dtype() != y.dtype()) value = cast(value, y.dtype());
   kernels::copy(y.shape(), operand_of(y), operand_of(value));
   const tensor_impl& from = y.impl();  // keeps its stamp: other handles on it are stale now
@@ -103,8 +103,9 @@ inline tensor& rebind(tensor& y, tensor value) {
 }
 
 // y = loops(y) or loops(y, x) in the memory of y; x is copied where writing would change it.
-inline tensor& map_in_place(std::string_view name, const kernels::map_loops& loops,
-                            const void* functor, tensor& y, const tensor* x) {
+template <class = void>
+tensor& map_in_place(std::string_view name, const kernels::map_loops& loops, const void* functor,
+                     tensor& y, const tensor* x) {
   const dtype compute = compute_type(x != nullptr ? result_type(y, *x) : y.dtype());
   if (loops.of(compute) == nullptr) {
     raise<dtype_error>(name, ": takes floating tensors; got ", y, "; cast(y, f32) first");
@@ -145,7 +146,7 @@ tensor& apply_in_place(std::string_view name, const Op& op, tensor& y, const ten
 namespace adze::inline ADZE_ISA {
 
 // A constant of the shape of x. No gradient.
-struct fill_op {
+template <class = void> struct fill_op {
   double value = 0.0;
   static constexpr std::string_view name = "fill";
   static constexpr numeric precision = numeric::any;
@@ -162,36 +163,36 @@ struct fill_op {
 // integers. While recording, gradients are those of the op out of place. Throw state_error for a
 // leaf that requires grad under grad mode, value_error when elements of y share memory or x is a
 // part of y, shape_error and dtype_error.
-inline tensor& add_(tensor& y, const tensor& x) {
+template <class> tensor& add_(tensor& y, const tensor& x) {
   return detail::apply_in_place("add_", binary<functors::add_f>{}, y, x);
 }
-inline tensor& sub_(tensor& y, const tensor& x) {
+template <class> tensor& sub_(tensor& y, const tensor& x) {
   return detail::apply_in_place("sub_", binary<functors::sub_f>{}, y, x);
 }
-inline tensor& mul_(tensor& y, const tensor& x) {
+template <class> tensor& mul_(tensor& y, const tensor& x) {
   return detail::apply_in_place("mul_", binary<functors::mul_f>{}, y, x);
 }
-inline tensor& div_(tensor& y, const tensor& x) {
+template <class> tensor& div_(tensor& y, const tensor& x) {
   return detail::apply_in_place("div_", binary<functors::div_f>{}, y, x);
 }
-inline tensor& add_(tensor& y, double x) {
+template <class> tensor& add_(tensor& y, double x) {
   return detail::apply_in_place(
       "add_", unary<functors::add_scalar_f>{{{detail::scalar_of("add_", y, x)}}}, y);
 }
-inline tensor& mul_(tensor& y, double x) {
+template <class> tensor& mul_(tensor& y, double x) {
   return detail::apply_in_place(
       "mul_", unary<functors::mul_scalar_f>{{{detail::scalar_of("mul_", y, x)}}}, y);
 }
 // y = min(max(y, low), high).
-inline tensor& clamp_(tensor& y, double low, double high) {
+template <class> tensor& clamp_(tensor& y, double low, double high) {
   return detail::apply_in_place("clamp_", unary<functors::clamp_f>{{low, high}}, y);
 }
 // y = max(y, 0).
-inline tensor& relu_(tensor& y) {
+template <class> tensor& relu_(tensor& y) {
   return detail::apply_in_place("relu_", unary<functors::relu_f>{}, y);
 }
 // y = x, broadcast and cast; what y was gets no gradient, x gets that of y.
-inline tensor& copy_(tensor& y, const tensor& x) {
+template <class> tensor& copy_(tensor& y, const tensor& x) {
   detail::check_writable("copy_", y);
   if (broadcast(y.shape(), x.shape(), "copy_") != y.shape()) {
     raise<shape_error>("copy_: x must broadcast to y; y ", y, ", x ", x);
@@ -205,16 +206,16 @@ inline tensor& copy_(tensor& y, const tensor& x) {
   return y;
 }
 // y = value everywhere. No gradient.
-inline tensor& fill_(tensor& y, double value) {
+template <class> tensor& fill_(tensor& y, double value) {
   detail::check_writable("fill_", y);
   static_cast<void>(detail::scalar_of("fill_", y, value));
   if (detail::state.watch != nullptr || detail::wants_gradient(y)) {
-    return detail::rebind(y, record(fill_op{value}, y));
+    return detail::rebind(y, record(fill_op<>{value}, y));
   }
   kernels::copy(y.shape(), detail::operand_of(y), {&value, f64, {}});
   detail::mark_changed(y);
   return y;
 }
-inline tensor& zero_(tensor& y) { return fill_(y, 0.0); }
+template <class> tensor& zero_(tensor& y) { return fill_(y, 0.0); }
 
 }  // namespace adze::inline ADZE_ISA

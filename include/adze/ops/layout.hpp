@@ -10,7 +10,7 @@
 
 namespace adze::inline ADZE_ISA {
 
-struct cast_op {
+template <class = void> struct cast_op {
   dtype type = f32;
   static constexpr std::string_view name = "cast";
   static constexpr numeric precision = numeric::any;
@@ -27,7 +27,7 @@ struct cast_op {
   tensor backward(backward_context& c, const tensor& g) const { return cast(g, c.in_type(0)); }
 };
 
-struct clone_op {
+template <class = void> struct clone_op {
   static constexpr std::string_view name = "clone";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
@@ -42,7 +42,7 @@ struct clone_op {
   tensor backward(backward_context&, const tensor& g) const { return g; }
 };
 
-struct contiguous_op {
+template <class = void> struct contiguous_op {
   static constexpr std::string_view name = "contiguous";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
@@ -53,7 +53,7 @@ struct contiguous_op {
   tensor backward(backward_context&, const tensor& g) const { return g; }
 };
 
-struct detach_op {
+template <class = void> struct detach_op {
   static constexpr std::string_view name = "detach";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
@@ -65,7 +65,7 @@ struct detach_op {
   tensor backward(backward_context&, const tensor&) const { return {}; }
 };
 
-struct transpose_op {
+template <class = void> struct transpose_op {
   index_t a = -2, b = -1;
   static constexpr std::string_view name = "transpose";
   static constexpr numeric precision = numeric::any;
@@ -87,7 +87,7 @@ struct transpose_op {
   tensor backward(backward_context&, const tensor& g) const { return transpose(g, a, b); }
 };
 
-struct permute_op {
+template <class = void> struct permute_op {
   index_list order{};
   static constexpr std::string_view name = "permute";
   static constexpr numeric precision = numeric::any;
@@ -123,7 +123,7 @@ struct permute_op {
   }
 };
 
-struct expand_op {
+template <class = void> struct expand_op {
   index_list sizes{};
   static constexpr std::string_view name = "expand";
   static constexpr numeric precision = numeric::any;
@@ -152,32 +152,34 @@ struct expand_op {
 
 // x in another dtype; x itself when it has it. Floats become integers by truncation and saturate,
 // NaN becomes 0, anything but 0 is true. Gradient: cast back; none through integers.
-inline tensor cast(const tensor& x, dtype type) {
+template <class> tensor cast(const tensor& x, dtype type) {
   if (x.dtype() == type && detail::state.watch == nullptr) return x;
-  return record(cast_op{type}, x);
+  return record(cast_op<>{type}, x);
 }
 // A copy with its own storage; it keeps the order of a dense layout. Gradient: g.
-inline tensor clone(const tensor& x) { return record(clone_op{}, x); }
+template <class> tensor clone(const tensor& x) { return record(clone_op<>{}, x); }
 // x in row-major order without gaps; x itself when it is so already. Gradient: g.
-inline tensor contiguous(const tensor& x) {
+template <class> tensor contiguous(const tensor& x) {
   if (x.is_contiguous() && detail::state.watch == nullptr) return x;
-  return record(contiguous_op{}, x);
+  return record(contiguous_op<>{}, x);
 }
 // The same elements, cut off from the graph. Gradient: none.
-inline tensor detach(const tensor& x) {
+template <class> tensor detach(const tensor& x) {
   const no_grad guard;
-  return record(detach_op{}, x);
+  return record(detach_op<>{}, x);
 }
 // Axes a and b exchanged: a view. Gradient: g with them exchanged.
-inline tensor transpose(const tensor& x, index_t a, index_t b) {
-  return record(transpose_op{a, b}, x);
+template <class> tensor transpose(const tensor& x, index_t a, index_t b) {
+  return record(transpose_op<>{a, b}, x);
 }
 // Axis i of the result is axis order[i] of x: a view. Gradient: g in the inverse order.
-inline tensor permute(const tensor& x, const axes& order) { return record(permute_op{order}, x); }
+template <class> tensor permute(const tensor& x, const axes& order) {
+  return record(permute_op<>{order}, x);
+}
 // Axes of size 1 repeated, and new ones in front, without a copy (stride 0); -1 keeps a size.
 // Gradient: g summed over what was repeated.
-inline tensor expand(const tensor& x, const index_list& sizes) {
-  return record(expand_op{sizes}, x);
+template <class> tensor expand(const tensor& x, const index_list& sizes) {
+  return record(expand_op<>{sizes}, x);
 }
 }  // namespace adze::inline ADZE_ISA
 

@@ -9,7 +9,7 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // x as rows of features in `type`: a view where type and strides allow it.
-inline tensor feature_rows(const tensor& x, dtype type) {
+template <class = void> tensor feature_rows(const tensor& x, dtype type) {
   tensor wide = as_computed(x, type);
   if (wide.rank() == 2) return wide;
   const shape rows = rows_shape(x.shape());
@@ -31,7 +31,7 @@ template <class T> tensor column_sums(const tensor& x) {
 
 namespace adze::inline ADZE_ISA {
 
-struct linear_op {
+template <class = void> struct linear_op {
   kernels::activation act = kernels::activation::none;
   static constexpr std::string_view name = "linear";
   static constexpr numeric precision = numeric::low;
@@ -125,8 +125,8 @@ struct linear_op {
 // y = x w^T + b over the last axis of x: x [..., in], weight [out, in], bias [out] or undefined.
 // Gradients: dx = g w, dw = g^T x, db = g summed over all leading axes. Floats; 16-bit ones are
 // computed in f32. Throws shape_error when sizes do not match.
-inline tensor linear(const tensor& x, const tensor& weight, const tensor& bias) {
-  return record(linear_op{}, x, weight, bias);
+template <class> tensor linear(const tensor& x, const tensor& weight, const tensor& bias) {
+  return record(linear_op<>{}, x, weight, bias);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -40,7 +40,7 @@ using arithmetic_ops =
           unary<functors::div_scalar_f>, unary<functors::from_scalar_f>,
           unary<functors::scalar_div_f>, unary<functors::pow_scalar_f>,
           unary<functors::maximum_scalar_f>, unary<functors::minimum_scalar_f>,
-          unary<functors::clamp_f>, fill_op>;
+          unary<functors::clamp_f>, fill_op<>>;
 using function_ops =
     types<unary<functors::neg_f>, unary<functors::abs_f>, unary<functors::sign_f>,
           unary<functors::step_f>, unary<functors::floor_f>, unary<functors::ceil_f>,
@@ -50,31 +50,34 @@ using function_ops =
           unary<functors::sin_f>, unary<functors::cos_f>, unary<functors::erf_f>>;
 using comparison_ops = types<comparison<functors::equal_f>, comparison<functors::not_equal_f>,
                              comparison<functors::less_f>, comparison<functors::less_equal_f>,
-                             comparison<functors::and_f>, comparison<functors::or_f>, where_op>;
+                             comparison<functors::and_f>, comparison<functors::or_f>, where_op<>>;
 using activation_ops =
     types<unary<functors::relu_f>, unary<functors::hardtanh_f>, unary<functors::leaky_relu_f>,
           binary<functors::prelu_f>, unary<functors::elu_f>, unary<functors::sigmoid_f>,
           unary<functors::tanh_f>, unary<functors::gelu_f>, unary<functors::gelu_tanh_f>,
           unary<functors::silu_f>, unary<functors::softplus_f>, unary<functors::log_sigmoid_f>,
           unary<functors::mish_f>, unary<functors::softsign_f>, unary<functors::hardsigmoid_f>,
-          unary<functors::hardswish_f>, dropout_op>;
-using layout_ops = types<cast_op, clone_op, contiguous_op, detach_op, reshape_op, flatten_op,
-                         transpose_op, permute_op, expand_op, squeeze_op, unsqueeze_op, slice_op,
-                         unslice_op, select_op, split_op, concat_op, flip_op, pad_op, triangle_op>;
-using index_ops = types<gather_op, scatter_any<false>, scatter_any<true>, index_select_op,
-                        index_add_op, one_hot_op, embedding_op>;
+          unary<functors::hardswish_f>, dropout_op<>>;
+using layout_ops =
+    types<cast_op<>, clone_op<>, contiguous_op<>, detach_op<>, reshape_op<>, flatten_op<>,
+          transpose_op<>, permute_op<>, expand_op<>, squeeze_op<>, unsqueeze_op<>, slice_op<>,
+          unslice_op<>, select_op<>, split_op<>, concat_op<>, flip_op<>, pad_op<>, triangle_op<>>;
+using index_ops = types<gather_op<>, scatter_any<false>, scatter_any<true>, index_select_op<>,
+                        index_add_op<>, one_hot_op<>, embedding_op<>>;
 using reduction_ops =
-    types<sum_op, mean_op, sum_to_op, var_op, norm_op, logsumexp_op, cumsum_op,
-          extreme<kernels::folds::largest>, extreme<kernels::folds::smallest>, prod_op,
-          truth_op<kernels::folds::smallest>, truth_op<kernels::folds::largest>, extreme_along_op,
-          arg_extreme_op, topk_op>;
-using product_ops = types<matmul_op, linear_op, conv2d_op, conv_transpose2d_op,
-                          conv2d_weight_gradient_op, attention_op, rnn_op, lstm_op, gru_op>;
-using pool_ops =
-    types<max_pool2d_op, avg_pool2d_op, avg_pool2d_gradient_op, pool_gather_op, pool_scatter_op>;
-using norm_ops = types<layer_norm_op, rms_norm_op, group_norm_op, batch_norm_op, batch_norm_eval_op,
-                       softmax_op, log_softmax_op>;
-using loss_ops = types<cross_entropy_op, mse_loss_op, binary_cross_entropy_op, bce_with_logits_op>;
+    types<sum_op<>, mean_op<>, sum_to_op<>, var_op<>, norm_op<>, logsumexp_op<>, cumsum_op<>,
+          extreme<kernels::folds::largest>, extreme<kernels::folds::smallest>, prod_op<>,
+          truth_op<kernels::folds::smallest>, truth_op<kernels::folds::largest>, extreme_along_op<>,
+          arg_extreme_op<>, topk_op<>>;
+using product_ops =
+    types<matmul_op<>, linear_op<>, conv2d_op<>, conv_transpose2d_op<>, conv2d_weight_gradient_op<>,
+          attention_op<>, rnn_op<>, lstm_op<>, gru_op<>>;
+using pool_ops = types<max_pool2d_op<>, avg_pool2d_op<>, avg_pool2d_gradient_op<>, pool_gather_op<>,
+                       pool_scatter_op<>>;
+using norm_ops = types<layer_norm_op<>, rms_norm_op<>, group_norm_op<>, batch_norm_op<>,
+                       batch_norm_eval_op<>, softmax_op<>, log_softmax_op<>>;
+using loss_ops =
+    types<cross_entropy_op<>, mse_loss_op<>, binary_cross_entropy_op<>, bce_with_logits_op<>>;
 
 }  // namespace adze::inline ADZE_ISA
 

@@ -20,7 +20,7 @@ inline void check_same_shape(std::string_view op, const tensor& x, const tensor&
 
 namespace adze::inline ADZE_ISA {
 
-struct mse_loss_op {
+template <class = void> struct mse_loss_op {
   bool average = true;  // else the sum
   static constexpr std::string_view name = "mse_loss";
   static constexpr numeric precision = numeric::wide;
@@ -78,6 +78,7 @@ struct binary_cross_entropy_f {  // logarithms no smaller than -100
   template <class V> V f(const V& p, const V& t) const {
     return (t - 1.0) * maximum(log1p(-p), -100.0) - t * maximum(log(p), -100.0);
   }
+  template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
     const tensor p = c.in(0);
     return {c.wants(0) ? g * (p - c.in(1)) / maximum(p * (1.0 - p), 1e-12) : tensor(),
@@ -92,6 +93,7 @@ struct bce_with_logits_f {  // max(x, 0) - x t + log(1 + e^-|x|)
   template <class V> V f(const V& x, const V& t) const {
     return maximum(x, 0.0) - x * t + log1p(exp(-abs(x)));
   }
+  template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
     return {c.wants(0) ? g * (sigmoid(c.in(0)) - c.in(1)) : tensor(),
             c.wants(1) ? -(g * c.in(0)) : tensor()};
@@ -100,31 +102,32 @@ struct bce_with_logits_f {  // max(x, 0) - x t + log(1 + e^-|x|)
 
 }  // namespace functors
 
-struct binary_cross_entropy_op : binary<functors::binary_cross_entropy_f> {
+template <class = void> struct binary_cross_entropy_op : binary<functors::binary_cross_entropy_f> {
   static constexpr numeric precision = numeric::wide;
 };
-struct bce_with_logits_op : binary<functors::bce_with_logits_f> {
+template <class = void> struct bce_with_logits_op : binary<functors::bce_with_logits_f> {
   static constexpr numeric precision = numeric::wide;
 };
 
 // (x - target)^2. Gradient 2 (x - target), of the mean divided by the number of elements; an empty
 // mean is NaN. x and target: one shape, floating. Errors: shape_error, dtype_error.
-inline tensor mse_loss(const tensor& x, const tensor& target, reduction reduce) {
+template <class> tensor mse_loss(const tensor& x, const tensor& target, reduction reduce) {
   if (reduce != reduction::none) {
-    return record(mse_loss_op{reduce == reduction::mean}, x, target);
+    return record(mse_loss_op<>{reduce == reduction::mean}, x, target);
   }
   detail::check_same_shape("mse_loss", x, target);
   return square(x - target);
 }
 
 // |x - target|; slope 0 where they are equal.
-inline tensor l1_loss(const tensor& x, const tensor& target, reduction reduce) {
+template <class> tensor l1_loss(const tensor& x, const tensor& target, reduction reduce) {
   detail::check_same_shape("l1_loss", x, target);
   return detail::reduce_loss(abs(x - target), reduce);
 }
 
 // d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2. beta = 0 is the l1 loss.
-inline tensor smooth_l1_loss(const tensor& x, const tensor& target, double beta, reduction reduce) {
+template <class>
+tensor smooth_l1_loss(const tensor& x, const tensor& target, double beta, reduction reduce) {
   detail::check_same_shape("smooth_l1_loss", x, target);
   if (!(beta >= 0.0)) raise<value_error>("smooth_l1_loss: beta must be >= 0; got ", beta);
   if (beta == 0.0) return l1_loss(x, target, reduce);
@@ -133,7 +136,8 @@ inline tensor smooth_l1_loss(const tensor& x, const tensor& target, double beta,
 }
 
 // d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
-inline tensor huber_loss(const tensor& x, const tensor& target, double delta, reduction reduce) {
+template <class>
+tensor huber_loss(const tensor& x, const tensor& target, double delta, reduction reduce) {
   detail::check_same_shape("huber_loss", x, target);
   if (!(delta > 0.0)) raise<value_error>("huber_loss: delta must be > 0; got ", delta);
   const tensor d = abs(x - target);
@@ -143,7 +147,8 @@ inline tensor huber_loss(const tensor& x, const tensor& target, double delta, re
 // -w (t log p + (1 - t) log(1 - p)) for probabilities p; logarithms stop at -100, and the gradient
 // w (p - t) / max(p (1 - p), 1e-12) stays finite. The mean is over all elements, whatever w.
 // Errors: value_error for p outside 0..1 (NaN included).
-inline tensor binary_cross_entropy(const tensor& p, const tensor& target, const bce_options& o) {
+template <class>
+tensor binary_cross_entropy(const tensor& p, const tensor& target, const bce_options& o) {
   detail::check_same_shape("binary_cross_entropy", p, target);
   if (o.positive_weight.defined()) {
     raise<value_error>("binary_cross_entropy: positive_weight needs logits; got ",
@@ -156,22 +161,23 @@ inline tensor binary_cross_entropy(const tensor& p, const tensor& target, const 
                          " with others; binary_cross_entropy_with_logits takes any number");
     }
   }
-  tensor loss = record(binary_cross_entropy_op{}, p, target);
+  tensor loss = record(binary_cross_entropy_op<>{}, p, target);
   if (o.weight.defined()) loss = loss * o.weight;
   return detail::reduce_loss(loss, o.reduce);
 }
 
 // -w (v t log s + (1 - t) log(1 - s)) with s = sigmoid(x) and v = positive_weight (1 by default,
 // broadcast), from log(1 + e^-|x|), so that no logit overflows. Gradient for v = 1: w (s - t).
-inline tensor binary_cross_entropy_with_logits(const tensor& x, const tensor& target,
-                                               const bce_options& o) {
+template <class>
+tensor binary_cross_entropy_with_logits(const tensor& x, const tensor& target,
+                                        const bce_options& o) {
   detail::check_same_shape("binary_cross_entropy_with_logits", x, target);
   tensor loss;
   if (o.positive_weight.defined()) {
     const tensor both = (o.positive_weight - 1.0) * target + 1.0;
     loss = (1.0 - target) * x - both * log_sigmoid(x);
   } else {
-    loss = record(bce_with_logits_op{}, x, target);
+    loss = record(bce_with_logits_op<>{}, x, target);
   }
   if (o.weight.defined()) loss = loss * o.weight;
   return detail::reduce_loss(loss, o.reduce);
@@ -179,7 +185,7 @@ inline tensor binary_cross_entropy_with_logits(const tensor& x, const tensor& ta
 
 // t (log t - x) for log-probabilities x, 0 where t is 0; e^t (t - x) with log_target. `batch_mean`
 // divides the sum by the size of axis 0, which is the definition; `mean` divides by all elements.
-inline tensor kl_div(const tensor& log_p, const tensor& target, const kl_options& o) {
+template <class> tensor kl_div(const tensor& log_p, const tensor& target, const kl_options& o) {
   detail::check_same_shape("kl_div", log_p, target);
   tensor loss;
   if (o.log_target) {

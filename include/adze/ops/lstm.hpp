@@ -5,7 +5,7 @@
 
 namespace adze::inline ADZE_ISA {
 
-struct lstm_op {
+template <class = void> struct lstm_op {
   tensor states{}, cells{};  // [t, b, h] in the computing type
   tensor gates{};            // [t, b, 4h]: i, f, g, o after their activations
 
@@ -85,9 +85,10 @@ struct lstm_op {
 // this order in weights [4h, c] and [4h, h], sigmoid for i, f, o and tanh for g;
 //   c_t = f c_{t-1} + i g,  h_t = o tanh(c_t).
 // Returns all h_t [t, b, h], the last h and the last c. Otherwise like rnn.
-inline std::array<tensor, 3> lstm(const tensor& x, const tensor& h, const tensor& c,
-                                  const rnn_weights& w) {
-  return record(lstm_op{}, x, h, c, w.input, w.hidden, w.input_bias, w.hidden_bias);
+template <class>
+std::array<tensor, 3> lstm(const tensor& x, const tensor& h, const tensor& c,
+                           const rnn_weights& w) {
+  return record(lstm_op<>{}, x, h, c, w.input, w.hidden, w.input_bias, w.hidden_bias);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -114,8 +114,8 @@ struct map_inputs {
   int count;
 };
 
-inline tensor map_dense(kernels::row_loop loop, const void* functor, const map_inputs& in,
-                        dtype result) {
+template <class = void>
+tensor map_dense(kernels::row_loop loop, const void* functor, const map_inputs& in, dtype result) {
   tensor y = empty_strided(in.x[0]->shape(), in.x[0]->strides(), result);
   const index_t n = y.numel(), size = size_of(result);
   const void* at[kernels::max_operands];
@@ -134,9 +134,10 @@ inline tensor map_dense(kernels::row_loop loop, const void* functor, const map_i
   return y;
 }
 
-[[gnu::noinline]] inline tensor map_general(std::string_view op, const kernels::map_loops& loops,
-                                            const void* functor, const map_inputs& in,
-                                            dtype compute, dtype result) {
+template <class = void>
+[[gnu::noinline]] tensor map_general(std::string_view op, const kernels::map_loops& loops,
+                                     const void* functor, const map_inputs& in, dtype compute,
+                                     dtype result) {
   shape sizes = in.x[0]->shape();
   for (int i = 1; i < in.count; ++i) sizes = broadcast(sizes, in.x[i]->shape(), op);
   const tensor* like = nullptr;
@@ -151,8 +152,9 @@ inline tensor map_dense(kernels::row_loop loop, const void* functor, const map_i
 }
 
 // y = loops(x...) elementwise with broadcasting; computed for inputs of `type`, stored as `result`.
-inline tensor map_tensors(std::string_view op, const kernels::map_loops& loops, const void* functor,
-                          std::initializer_list<const tensor*> x, dtype type, dtype result) {
+template <class = void>
+tensor map_tensors(std::string_view op, const kernels::map_loops& loops, const void* functor,
+                   std::initializer_list<const tensor*> x, dtype type, dtype result) {
   const map_inputs in{x.begin(), static_cast<int>(x.size())};
   const dtype compute = compute_type(type);
   const kernels::row_loop loop = loops.of(compute);

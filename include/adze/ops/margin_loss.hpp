@@ -7,7 +7,7 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // max(x, 0) with slope 1 at 0, as in PyTorch's clamp_min.
-inline tensor at_least_zero(const tensor& x) {
+template <class = void> tensor at_least_zero(const tensor& x) {
   return clamp(x, 0.0, std::numeric_limits<double>::infinity());
 }
 
@@ -16,7 +16,8 @@ inline tensor at_least_zero(const tensor& x) {
 namespace adze::inline ADZE_ISA {
 
 // a . b / (max(|a|, eps) max(|b|, eps)) along the axis; a and b broadcast.
-inline tensor cosine_similarity(const tensor& a, const tensor& b, index_t axis, double eps) {
+template <class>
+tensor cosine_similarity(const tensor& a, const tensor& b, index_t axis, double eps) {
   const shape sizes = broadcast(a.shape(), b.shape(), "cosine_similarity");
   const index_t k = resolve_axis(axis, sizes.rank(), "cosine_similarity") - sizes.rank();
   const auto length = [&](const tensor& x) {
@@ -27,8 +28,9 @@ inline tensor cosine_similarity(const tensor& a, const tensor& b, index_t axis, 
 
 // 1 - cos(a, b) where the target is 1, max(cos(a, b) - margin, 0) where it is -1; a and b [n, d] or
 // [d], target [n] or []. As in PyTorch, 1e-12 is added to both squared lengths.
-inline tensor cosine_embedding_loss(const tensor& a, const tensor& b, const tensor& target,
-                                    const margin_options& o) {
+template <class>
+tensor cosine_embedding_loss(const tensor& a, const tensor& b, const tensor& target,
+                             const margin_options& o) {
   detail::check_same_shape("cosine_embedding_loss", a, b);
   if (a.rank() == 0 || target.shape() != a.shape().erased(a.rank() - 1)) {
     raise<shape_error>("cosine_embedding_loss: needs one target per vector; inputs ", a,
@@ -42,15 +44,17 @@ inline tensor cosine_embedding_loss(const tensor& a, const tensor& b, const tens
 }
 
 // max(|anchor - positive + 1e-6|_p - |anchor - negative + 1e-6|_p + margin, 0) along the last axis.
-inline tensor triplet_margin_loss(const tensor& anchor, const tensor& positive,
-                                  const tensor& negative, const margin_options& o) {
+template <class>
+tensor triplet_margin_loss(const tensor& anchor, const tensor& positive, const tensor& negative,
+                           const margin_options& o) {
   const auto distance = [&](const tensor& b) { return norm(anchor - b + 1e-6, o.p, {-1}); };
   return detail::reduce_loss(
       detail::at_least_zero(distance(positive) - distance(negative) + o.margin), o.reduce);
 }
 
 // x where the target is 1, max(margin - x, 0) where it is -1.
-inline tensor hinge_embedding_loss(const tensor& x, const tensor& target, const margin_options& o) {
+template <class>
+tensor hinge_embedding_loss(const tensor& x, const tensor& target, const margin_options& o) {
   detail::check_same_shape("hinge_embedding_loss", x, target);
   const tensor loss = where(target != 1.0, detail::at_least_zero(o.margin - x), 0.0) +
                       where(target != -1.0, x, 0.0);
@@ -58,8 +62,9 @@ inline tensor hinge_embedding_loss(const tensor& x, const tensor& target, const 
 }
 
 // max(-target (a - b) + margin, 0); target 1: a should be larger, -1: b should be.
-inline tensor margin_ranking_loss(const tensor& a, const tensor& b, const tensor& target,
-                                  const margin_options& o) {
+template <class>
+tensor margin_ranking_loss(const tensor& a, const tensor& b, const tensor& target,
+                           const margin_options& o) {
   detail::check_same_shape("margin_ranking_loss", a, b);
   detail::check_same_shape("margin_ranking_loss", a, target);
   return detail::reduce_loss(detail::at_least_zero((b - a) * target + o.margin), o.reduce);

@@ -10,11 +10,13 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // x in the type that products are computed in, with its strides where it has that type already.
-inline tensor as_computed(const tensor& x, dtype type) {
+template <class = void> tensor as_computed(const tensor& x, dtype type) {
   return x.dtype() == type ? x : dense_as(x, type);
 }
 // y itself or, for a result in a narrower type, rounded to it.
-inline tensor as_result(tensor y, dtype type) { return y.dtype() == type ? y : dense_as(y, type); }
+template <class = void> tensor as_result(tensor y, dtype type) {
+  return y.dtype() == type ? y : dense_as(y, type);
+}
 
 // The last two axes of x as a matrix.
 template <class T> matrix<const T> matrix_of(const tensor& x) {
@@ -47,8 +49,12 @@ template <class T> void multiply(const tensor& a, const tensor& b, tensor& c) {
 }
 
 // x as a batch of matrices: a vector on the left is a row, on the right a column.
-inline tensor as_rows(const tensor& x) { return x.rank() == 1 ? unsqueeze(x, 0) : x; }
-inline tensor as_columns(const tensor& x) { return x.rank() == 1 ? unsqueeze(x, 1) : x; }
+template <class = void> tensor as_rows(const tensor& x) {
+  return x.rank() == 1 ? unsqueeze(x, 0) : x;
+}
+template <class = void> tensor as_columns(const tensor& x) {
+  return x.rank() == 1 ? unsqueeze(x, 1) : x;
+}
 
 // All axes but the last as one.
 inline shape rows_shape(const shape& x) {
@@ -56,7 +62,7 @@ inline shape rows_shape(const shape& x) {
   for (index_t i = 0; i + 1 < x.rank(); ++i) rows *= x[i];
   return {rows, x.back()};
 }
-inline tensor flat_rows(const tensor& x) {
+template <class = void> tensor flat_rows(const tensor& x) {
   return x.rank() == 2 ? x : reshape(x, rows_shape(x.shape()));
 }
 
@@ -64,7 +70,7 @@ inline tensor flat_rows(const tensor& x) {
 
 namespace adze::inline ADZE_ISA {
 
-struct matmul_op {
+template <class = void> struct matmul_op {
   static constexpr std::string_view name = "matmul";
   static constexpr numeric precision = numeric::low;
   static constexpr bool broadcasts = true;
@@ -142,7 +148,9 @@ struct matmul_op {
 // the left and a column on the right, and its axis is missing in y; leading axes are batches and
 // broadcast. Gradients: da = g b^T, db = a^T g, summed over broadcast axes. Floats; 16-bit ones
 // are multiplied and summed in f32. Throws shape_error when the inner sizes differ.
-inline tensor matmul(const tensor& a, const tensor& b) { return record(matmul_op{}, a, b); }
+template <class> tensor matmul(const tensor& a, const tensor& b) {
+  return record(matmul_op<>{}, a, b);
+}
 
 }  // namespace adze::inline ADZE_ISA
 

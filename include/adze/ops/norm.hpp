@@ -8,7 +8,7 @@
 
 namespace adze::detail::inline ADZE_ISA {
 
-inline tensor dense_or_none(const tensor& x, dtype type) {
+template <class = void> tensor dense_or_none(const tensor& x, dtype type) {
   return x.defined() ? dense_as(x, type) : tensor();
 }
 template <class T> const T* data_or_null(const tensor& x) {
@@ -16,7 +16,7 @@ template <class T> const T* data_or_null(const tensor& x) {
 }
 
 // y, row-major in the computing type, as the op returns it: laid out like x, in the dtype of x.
-inline tensor returned_like(const tensor& y, const tensor& x) {
+template <class = void> tensor returned_like(const tensor& y, const tensor& x) {
   if (x.dtype() == y.dtype() && (x.is_contiguous() || !is_dense(x))) return y;
   tensor r = empty_like(x);
   kernels::copy(x.shape(), operand_of(r), operand_of(y));
@@ -38,8 +38,9 @@ void row_norm_into(const tensor& x, const tensor& weight, const tensor& bias, te
                        y.data_as<T>(), statistics.data_as<double>(), k.sizes, k.eps, k.centered);
 }
 
-inline tensor row_norm_forward(std::string_view op, const tensor& x, const tensor& weight,
-                               const tensor& bias, tensor& statistics, const row_norm_call& k) {
+template <class = void>
+tensor row_norm_forward(std::string_view op, const tensor& x, const tensor& weight,
+                        const tensor& bias, tensor& statistics, const row_norm_call& k) {
   const dtype type = floating_compute_type(op, x);
   const tensor in = dense_as(x, type);
   const tensor w = dense_or_none(weight, type), b = dense_or_none(bias, type);
@@ -74,13 +75,14 @@ std::array<tensor, 3> row_norm_slopes(const row_norm_inputs& in, const row_norm_
 }
 
 // The f64 gradient of a weight as the engine wants it.
-inline tensor weight_gradient(const tensor& d, const shape& sizes, dtype type) {
+template <class = void> tensor weight_gradient(const tensor& d, const shape& sizes, dtype type) {
   return dense_as(alias(d, sizes, dense_strides(sizes)), type);
 }
 
-inline std::array<tensor, 3> row_norm_backward(backward_context& c, const tensor& g,
-                                               const tensor& x, const tensor& weight,
-                                               const tensor& statistics, const row_norm_call& k) {
+template <class = void>
+std::array<tensor, 3> row_norm_backward(backward_context& c, const tensor& g, const tensor& x,
+                                        const tensor& weight, const tensor& statistics,
+                                        const row_norm_call& k) {
   const dtype type = x.dtype() == f64 ? f64 : f32;
   const bool bias = c.inputs() > 2 && c.wants(2), weights = c.wants(1) || bias;
   const row_norm_inputs in{dense_as(g, type), dense_as(x, type), dense_or_none(weight, type),
@@ -94,7 +96,8 @@ inline std::array<tensor, 3> row_norm_backward(backward_context& c, const tensor
 }
 
 // (x - mean) / sqrt(variance + eps) over the given axes, in public ops.
-inline tensor normalized(const tensor& x, const index_list& over, double eps, bool centered) {
+template <class = void>
+tensor normalized(const tensor& x, const index_list& over, double eps, bool centered) {
   const tensor d = centered ? x - mean(x, over, true) : x;
   return d * rsqrt(mean(d * d, over, true) + eps);
 }
@@ -135,7 +138,7 @@ inline void check_channels(std::string_view op, const tensor& x, const tensor& w
 }
 
 // [c] as [1, c, 1, ...], to stand beside a tensor of this rank.
-inline tensor by_channel(const tensor& w, index_t rank) {
+template <class = void> tensor by_channel(const tensor& w, index_t rank) {
   if (!w.defined()) return w;
   index_list sizes;
   for (index_t i = 0; i < rank; ++i) sizes.push_back(i == 1 ? w.numel() : 1);
@@ -146,7 +149,7 @@ inline tensor by_channel(const tensor& w, index_t rank) {
 
 namespace adze::inline ADZE_ISA {
 
-struct layer_norm_op {
+template <class = void> struct layer_norm_op {
   index_t axes_count = 1;
   double eps = 1e-5;
   tensor statistics{};  // filled by forward
@@ -173,7 +176,7 @@ struct layer_norm_op {
   }
 };
 
-struct rms_norm_op {
+template <class = void> struct rms_norm_op {
   index_t axes_count = 1;
   double eps = 1e-6;
   tensor statistics{};  // filled by forward
@@ -201,13 +204,13 @@ struct rms_norm_op {
 };
 
 // Group norm; with as many groups as channels it is instance norm.
-struct group_norm_op {
+template <class = void> struct group_norm_op {
   index_t groups = 1;
   double eps = 1e-5;
   tensor statistics{};  // filled by forward
   static constexpr std::string_view name = "group_norm";
   static constexpr numeric precision = numeric::wide;
-  static constexpr auto reads = layer_norm_op::reads;
+  static constexpr auto reads = layer_norm_op<>::reads;
 
   detail::row_norm_call call(const shape& x) const {
     const index_t channels = x[1] / groups;
@@ -246,28 +249,32 @@ struct group_norm_op {
 // these axes. Gradient with h the normalised x and v = g weight:
 // (v - mean(v) - h mean(v h)) / sqrt(variance + eps); sums of g h and g. Any floating dtype, 16-bit
 // ones are computed in f32. Throws shape_error.
-inline tensor layer_norm(const tensor& x, index_t axes_count, const tensor& weight,
-                         const tensor& bias, double eps) {
-  return record(layer_norm_op{axes_count, eps}, x, weight, bias);
+template <class>
+tensor layer_norm(const tensor& x, index_t axes_count, const tensor& weight, const tensor& bias,
+                  double eps) {
+  return record(layer_norm_op<>{axes_count, eps}, x, weight, bias);
 }
 
 // y = x / sqrt(mean(x^2) + eps) weight over the last `axes_count` axes (Zhang, Sennrich 2019).
 // Gradient (v - h mean(v h)) / sqrt(..) in the terms of layer_norm; otherwise the same.
-inline tensor rms_norm(const tensor& x, index_t axes_count, const tensor& weight, double eps) {
-  return record(rms_norm_op{axes_count, eps}, x, weight);
+template <class>
+tensor rms_norm(const tensor& x, index_t axes_count, const tensor& weight, double eps) {
+  return record(rms_norm_op<>{axes_count, eps}, x, weight);
 }
 
 // layer_norm over each of `groups` equal parts of the channels (axis 1) with all their pixels;
 // weight and bias by channel (Wu, He 2018). x [n, c, ...]. Throws shape_error where groups do not
 // divide the channels.
-inline tensor group_norm(const tensor& x, index_t groups, const tensor& weight, const tensor& bias,
-                         double eps) {
-  return record(group_norm_op{groups, eps}, x, weight, bias);
+template <class>
+tensor group_norm(const tensor& x, index_t groups, const tensor& weight, const tensor& bias,
+                  double eps) {
+  return record(group_norm_op<>{groups, eps}, x, weight, bias);
 }
 
 // Every channel of every image by itself: group_norm with one channel a group. x [n, c, ...] with
 // more than one pixel.
-inline tensor instance_norm(const tensor& x, const tensor& weight, const tensor& bias, double eps) {
+template <class>
+tensor instance_norm(const tensor& x, const tensor& weight, const tensor& bias, double eps) {
   if (x.rank() < 3 || (x.numel() > 0 && x.numel() == x.shape()[0] * x.shape()[1])) {
     raise<shape_error>("instance_norm: takes [n, c, ...] with more than one value per channel and ",
                        "image; got ", x);
@@ -276,7 +283,7 @@ inline tensor instance_norm(const tensor& x, const tensor& weight, const tensor&
 }
 
 // x / max(|x|_p, eps) along an axis.
-inline tensor normalize(const tensor& x, double p, index_t axis, double eps) {
+template <class> tensor normalize(const tensor& x, double p, index_t axis, double eps) {
   return x / maximum(norm(x, p, {axis}, true), eps);
 }
 

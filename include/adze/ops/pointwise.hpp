@@ -149,24 +149,26 @@ struct erf_f {
 
 }  // namespace functors
 
-inline tensor neg(const tensor& x) { return record(unary<functors::neg_f>{}, x); }
-inline tensor abs(const tensor& x) { return record(unary<functors::abs_f>{}, x); }
-inline tensor sign(const tensor& x) { return record(unary<functors::sign_f>{}, x); }
-inline tensor step(const tensor& x) { return record(unary<functors::step_f>{}, x); }
-inline tensor floor(const tensor& x) { return record(unary<functors::floor_f>{}, x); }
-inline tensor ceil(const tensor& x) { return record(unary<functors::ceil_f>{}, x); }
-inline tensor round(const tensor& x) { return record(unary<functors::round_f>{}, x); }
-inline tensor square(const tensor& x) { return record(unary<functors::square_f>{}, x); }
-inline tensor sqrt(const tensor& x) { return record(unary<functors::sqrt_f>{}, x); }
-inline tensor rsqrt(const tensor& x) { return record(unary<functors::rsqrt_f>{}, x); }
-inline tensor reciprocal(const tensor& x) { return record(unary<functors::reciprocal_f>{}, x); }
-inline tensor exp(const tensor& x) { return record(unary<functors::exp_f>{}, x); }
-inline tensor expm1(const tensor& x) { return record(unary<functors::expm1_f>{}, x); }
-inline tensor log(const tensor& x) { return record(unary<functors::log_f>{}, x); }
-inline tensor log1p(const tensor& x) { return record(unary<functors::log1p_f>{}, x); }
-inline tensor sin(const tensor& x) { return record(unary<functors::sin_f>{}, x); }
-inline tensor cos(const tensor& x) { return record(unary<functors::cos_f>{}, x); }
-inline tensor erf(const tensor& x) { return record(unary<functors::erf_f>{}, x); }
+template <class> tensor neg(const tensor& x) { return record(unary<functors::neg_f>{}, x); }
+template <class> tensor abs(const tensor& x) { return record(unary<functors::abs_f>{}, x); }
+template <class> tensor sign(const tensor& x) { return record(unary<functors::sign_f>{}, x); }
+template <class> tensor step(const tensor& x) { return record(unary<functors::step_f>{}, x); }
+template <class> tensor floor(const tensor& x) { return record(unary<functors::floor_f>{}, x); }
+template <class> tensor ceil(const tensor& x) { return record(unary<functors::ceil_f>{}, x); }
+template <class> tensor round(const tensor& x) { return record(unary<functors::round_f>{}, x); }
+template <class> tensor square(const tensor& x) { return record(unary<functors::square_f>{}, x); }
+template <class> tensor sqrt(const tensor& x) { return record(unary<functors::sqrt_f>{}, x); }
+template <class> tensor rsqrt(const tensor& x) { return record(unary<functors::rsqrt_f>{}, x); }
+template <class> tensor reciprocal(const tensor& x) {
+  return record(unary<functors::reciprocal_f>{}, x);
+}
+template <class> tensor exp(const tensor& x) { return record(unary<functors::exp_f>{}, x); }
+template <class> tensor expm1(const tensor& x) { return record(unary<functors::expm1_f>{}, x); }
+template <class> tensor log(const tensor& x) { return record(unary<functors::log_f>{}, x); }
+template <class> tensor log1p(const tensor& x) { return record(unary<functors::log1p_f>{}, x); }
+template <class> tensor sin(const tensor& x) { return record(unary<functors::sin_f>{}, x); }
+template <class> tensor cos(const tensor& x) { return record(unary<functors::cos_f>{}, x); }
+template <class> tensor erf(const tensor& x) { return record(unary<functors::erf_f>{}, x); }
 
 }  // namespace adze::inline ADZE_ISA
 

@@ -9,7 +9,7 @@
 namespace adze::inline ADZE_ISA {
 
 // y[out] = x[pixel index[out]], 0 where index is -1; index i64 [n, c, oh, ow].
-struct pool_gather_op {
+template <class = void> struct pool_gather_op {
   static constexpr std::string_view name = "pool_gather";
   static constexpr numeric precision = numeric::any;
   static constexpr value_set keeps = values::input(1);
@@ -32,7 +32,7 @@ struct pool_gather_op {
 };
 
 // The way back: gradients added up at the pixels of images h x w.
-struct pool_scatter_op {
+template <class = void> struct pool_scatter_op {
   std::array<index_t, 2> size{1, 1};
   static constexpr std::string_view name = "pool_scatter";
   static constexpr numeric precision = numeric::any;
@@ -53,16 +53,17 @@ struct pool_scatter_op {
     return detail::dense_keeping(d, g.dtype());
   }
   std::array<tensor, 2> backward(backward_context& c, const tensor& d) const {
-    return {record(pool_gather_op{}, d, c.in(1)), tensor()};
+    return {record(pool_gather_op<>{}, d, c.in(1)), tensor()};
   }
 };
 
-inline std::array<tensor, 2> pool_gather_op::backward(backward_context& c, const tensor& g) const {
+template <class A>
+std::array<tensor, 2> pool_gather_op<A>::backward(backward_context& c, const tensor& g) const {
   const shape& x = c.in_shape(0);
-  return {record(pool_scatter_op{{x[2], x[3]}}, g, c.in(1)), tensor()};
+  return {record(pool_scatter_op<>{{x[2], x[3]}}, g, c.in(1)), tensor()};
 }
 
-struct max_pool2d_op {
+template <class = void> struct max_pool2d_op {
   pool_geometry geometry{};
   tensor index{};  // the pixels chosen, i64 [n, c, oh, ow]; filled by forward
   static constexpr std::string_view name = "max_pool2d";
@@ -86,11 +87,11 @@ struct max_pool2d_op {
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const shape& x = c.in_shape(0);
-    return record(pool_scatter_op{{x[2], x[3]}}, g, index);
+    return record(pool_scatter_op<>{{x[2], x[3]}}, g, index);
   }
 };
 
-struct avg_pool2d_op {
+template <class = void> struct avg_pool2d_op {
   pool_geometry geometry{};
   static constexpr std::string_view name = "avg_pool2d";
   static constexpr numeric precision = numeric::any;
@@ -113,7 +114,7 @@ struct avg_pool2d_op {
   tensor backward(backward_context& c, const tensor& g) const;
 };
 
-struct avg_pool2d_gradient_op {
+template <class = void> struct avg_pool2d_gradient_op {
   pool_geometry geometry{};
   std::array<index_t, 2> size{1, 1};  // of the images
   static constexpr std::string_view name = "avg_pool2d_gradient";
@@ -136,13 +137,13 @@ struct avg_pool2d_gradient_op {
     return detail::dense_keeping(d, g.dtype());
   }
   tensor backward(backward_context&, const tensor& d) const {
-    return record(avg_pool2d_op{geometry}, d);
+    return record(avg_pool2d_op<>{geometry}, d);
   }
 };
 
-inline tensor avg_pool2d_op::backward(backward_context& c, const tensor& g) const {
+template <class A> tensor avg_pool2d_op<A>::backward(backward_context& c, const tensor& g) const {
   const shape& x = c.in_shape(0);
-  return record(avg_pool2d_gradient_op{geometry, {x[2], x[3]}}, g);
+  return record(avg_pool2d_gradient_op<>{geometry, {x[2], x[3]}}, g);
 }
 
 // The largest value of each window of kernel h x w, every `stride` pixels (0: the kernel's size);
@@ -150,29 +151,29 @@ inline tensor avg_pool2d_op::backward(backward_context& c, const tensor& g) cons
 // (h + 2 padding - dilation (kernel - 1) - 1) / stride + 1, rounded up in ceil_mode where the last
 // window begins inside. Gradient: g to the pixel chosen (the first of equal ones). Floats. Throws
 // value_error for options, shape_error where no window fits.
-inline tensor max_pool2d(const tensor& x, const pool_options& o) {
+template <class> tensor max_pool2d(const tensor& x, const pool_options& o) {
   if (x.rank() == 3) return squeeze(max_pool2d(unsqueeze(x, 0), o), 0);
-  return record(max_pool2d_op{{.options = o}}, x);
+  return record(max_pool2d_op<>{{.options = o}}, x);
 }
 
 // The mean of each window; padding counts as zeros unless count_include_pad is false. Otherwise as
 // max_pool2d, without dilation. Gradient: g shared out among the pixels.
-inline tensor avg_pool2d(const tensor& x, const pool_options& o) {
+template <class> tensor avg_pool2d(const tensor& x, const pool_options& o) {
   if (x.rank() == 3) return squeeze(avg_pool2d(unsqueeze(x, 0), o), 0);
   pool_options plain = o;
   plain.dilation = {1, 1};
-  return record(avg_pool2d_op{{.options = plain}}, x);
+  return record(avg_pool2d_op<>{{.options = plain}}, x);
 }
 
 // Means and maxima over windows chosen so that the result has the size `out`: pixels
 // floor(i h / out) .. ceil((i + 1) h / out). {1, 1} is global pooling.
-inline tensor adaptive_avg_pool2d(const tensor& x, std::array<index_t, 2> out) {
+template <class> tensor adaptive_avg_pool2d(const tensor& x, std::array<index_t, 2> out) {
   if (x.rank() == 3) return squeeze(adaptive_avg_pool2d(unsqueeze(x, 0), out), 0);
-  return record(avg_pool2d_op{detail::adaptive_geometry("adaptive_avg_pool2d", out)}, x);
+  return record(avg_pool2d_op<>{detail::adaptive_geometry("adaptive_avg_pool2d", out)}, x);
 }
-inline tensor adaptive_max_pool2d(const tensor& x, std::array<index_t, 2> out) {
+template <class> tensor adaptive_max_pool2d(const tensor& x, std::array<index_t, 2> out) {
   if (x.rank() == 3) return squeeze(adaptive_max_pool2d(unsqueeze(x, 0), out), 0);
-  return record(max_pool2d_op{detail::adaptive_geometry("adaptive_max_pool2d", out)}, x);
+  return record(max_pool2d_op<>{detail::adaptive_geometry("adaptive_max_pool2d", out)}, x);
 }
 
 }  // namespace adze::inline ADZE_ISA

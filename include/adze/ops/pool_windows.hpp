@@ -42,7 +42,8 @@ inline void check_pool(std::string_view op, const pool_geometry& p) {
   }
 }
 
-inline kernels::pool_axis pool_axis_of(const pool_geometry& p, index_t in, std::size_t axis) {
+template <class = void>
+kernels::pool_axis pool_axis_of(const pool_geometry& p, index_t in, std::size_t axis) {
   if (p.is_adaptive()) return kernels::adaptive_axis(in, p.adaptive[axis]);
   const pool_options& o = p.options;
   return kernels::fixed_axis(in, {.kernel = o.kernel[axis],
@@ -53,7 +54,7 @@ inline kernels::pool_axis pool_axis_of(const pool_geometry& p, index_t in, std::
 }
 
 // What the kernels need for images of shape x.
-inline kernels::pool_shape pool_shape_of(const pool_geometry& p, const shape& x) {
+template <class = void> kernels::pool_shape pool_shape_of(const pool_geometry& p, const shape& x) {
   return {.n = x[0],
           .c = x[1],
           .h = pool_axis_of(p, x[2], 0),
@@ -61,7 +62,8 @@ inline kernels::pool_shape pool_shape_of(const pool_geometry& p, const shape& x)
           .count_include_pad = p.options.count_include_pad};
 }
 
-inline shape pooled_shape(std::string_view op, const shape& x, const pool_geometry& p) {
+template <class = void>
+shape pooled_shape(std::string_view op, const shape& x, const pool_geometry& p) {
   check_pool(op, p);
   if (x.rank() != 4) {
     raise<shape_error>(op, ": takes images [n, c, h, w] or [c, h, w]; got ", x);

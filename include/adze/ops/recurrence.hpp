@@ -16,7 +16,8 @@ struct recurrent_inputs {
   const tensor &x, &h, &input_weight, &hidden_weight, &input_bias, &hidden_bias;
 };
 
-inline void check_recurrent(std::string_view op, index_t gates, const recurrent_inputs& in) {
+template <class = void>
+void check_recurrent(std::string_view op, index_t gates, const recurrent_inputs& in) {
   static_cast<void>(floating_compute_type(op, in.x));
   const bool ranks = in.x.rank() == 3 && in.h.rank() == 2 && in.h.size(0) == in.x.size(1);
   const index_t h = ranks ? in.h.size(1) : 0;
@@ -134,7 +135,7 @@ inline tensor last_step(const tensor& states) {
 }
 
 // A gradient that may be missing, as a [b, h] buffer of its own in `type`.
-inline tensor gradient_or_zero(const tensor& g, const shape& sizes, dtype type) {
+template <class = void> tensor gradient_or_zero(const tensor& g, const shape& sizes, dtype type) {
   if (!g.defined()) return zeros_of(sizes, type);
   tensor y = empty(sizes, type);
   kernels::copy(sizes, operand_of(y), operand_of(g));

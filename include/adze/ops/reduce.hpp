@@ -53,7 +53,7 @@ inline constexpr struct {
 } without_members{};
 
 struct fold_options {
-  const kernels::reduce_loops* loops = &kernels::folds::loops<kernels::folds::sum>;
+  const kernels::reduce_loops* loops = &kernels::folds::loops<kernels::folds::sum>();
   const void* functor = nullptr;  // for folds with members
   kernels::finish_slots finish = nullptr;
   const void* finish_data = nullptr;
@@ -63,7 +63,8 @@ struct fold_options {
 
 // x folded over some axes into a row-major tensor of shape `to`: that of the axes left, where
 // axes of size 1 may come and go.
-inline tensor fold(const tensor& x, std::uint32_t folded, const shape& to, const fold_options& o) {
+template <class = void>
+tensor fold(const tensor& x, std::uint32_t folded, const shape& to, const fold_options& o) {
   tensor y = empty(to, o.result);
   const dims strides = folded_strides(x.shape(), folded);
   kernels::reduction r{.loops = o.loops,
@@ -82,8 +83,9 @@ inline tensor fold(const tensor& x, std::uint32_t folded, const shape& to, const
 }
 
 // The gradient of a result, repeated along the axes that were folded away.
-inline tensor spread(const tensor& g, const index_list& over, bool keep, const shape& x,
-                     std::string_view op) {
+template <class = void>
+tensor spread(const tensor& g, const index_list& over, bool keep, const shape& x,
+              std::string_view op) {
   if (keep || over.empty() || g.rank() == 0) return expand(g, x);
   return expand(reshape(g, folded_shape(x, folded_axes(x, over, op), true)), x);
 }
@@ -93,7 +95,7 @@ inline void divide_slots(const void* count, double* acc, const double*, index_t 
   for (index_t i = 0; i < n; ++i) acc[i] /= *static_cast<const double*>(count);
 }
 
-inline void need_floating(const tensor& x, std::string_view op) {
+template <class = void> void need_floating(const tensor& x, std::string_view op) {
   if (is_floating(x.dtype())) return;
   raise<dtype_error>(op, ": takes floating tensors; got ", x, "; cast(x, f32) first");
 }
@@ -102,7 +104,7 @@ inline void need_floating(const tensor& x, std::string_view op) {
 
 namespace adze::inline ADZE_ISA {
 
-struct sum_op {
+template <class = void> struct sum_op {
   index_list over{};
   bool keep = false;
   static constexpr std::string_view name = "sum";
@@ -122,7 +124,7 @@ struct sum_op {
   }
 };
 
-struct mean_op {
+template <class = void> struct mean_op {
   index_list over{};
   bool keep = false;
   static constexpr std::string_view name = "mean";
@@ -132,7 +134,7 @@ struct mean_op {
   static double count(const shape& x, const index_list& over) {
     return static_cast<double>(detail::folded_count(x, detail::folded_axes(x, over, name)));
   }
-  shape result(const shape& x) const { return sum_op{over, keep}.result(x); }
+  shape result(const shape& x) const { return sum_op<>{over, keep}.result(x); }
   tensor forward(const tensor& x) const {
     detail::need_floating(x, name);
     const double n = count(x.shape(), over);
@@ -144,7 +146,7 @@ struct mean_op {
   }
 };
 
-struct sum_to_op {
+template <class = void> struct sum_to_op {
   shape sizes{};
   static constexpr std::string_view name = "sum_to";
   static constexpr numeric precision = numeric::any;
@@ -171,18 +173,18 @@ struct sum_to_op {
 // Sum over the given axes, all when none are given: y = sum_i x_i; 0 over nothing. Gradient: g
 // repeated. Floats keep their dtype, integers and bool give i64. Throws shape_error for an axis
 // that is out of range or named twice.
-inline tensor sum(const tensor& x, const axes& over, bool keep) {
-  return record(sum_op{over, keep}, x);
+template <class> tensor sum(const tensor& x, const axes& over, bool keep) {
+  return record(sum_op<>{over, keep}, x);
 }
 // Sum divided by the number of elements; NaN over nothing. Gradient: g / n repeated. Floats only.
-inline tensor mean(const tensor& x, const axes& over, bool keep) {
-  return record(mean_op{over, keep}, x);
+template <class> tensor mean(const tensor& x, const axes& over, bool keep) {
+  return record(mean_op<>{over, keep}, x);
 }
 // The way back from broadcasting: x summed down to `sizes`, which must broadcast to its shape.
 // Gradient: g expanded.
-inline tensor sum_to(const tensor& x, const shape& sizes) {
+template <class> tensor sum_to(const tensor& x, const shape& sizes) {
   if (x.shape() == sizes && detail::state.watch == nullptr) return x;
-  return record(sum_to_op{sizes}, x);
+  return record(sum_to_op<>{sizes}, x);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -8,7 +8,7 @@
 
 namespace adze::inline ADZE_ISA {
 
-struct reshape_op {
+template <class = void> struct reshape_op {
   index_list sizes{};
   static constexpr std::string_view name = "reshape";
   static constexpr numeric precision = numeric::any;
@@ -41,7 +41,7 @@ struct reshape_op {
   tensor backward(backward_context& c, const tensor& g) const { return reshape(g, c.in_shape(0)); }
 };
 
-struct flatten_op {
+template <class = void> struct flatten_op {
   index_t first = 0, last = -1;
   static constexpr std::string_view name = "flatten";
   static constexpr numeric precision = numeric::any;
@@ -64,11 +64,11 @@ struct flatten_op {
     }
     return shape(std::span(to.begin(), to.end()));
   }
-  tensor forward(const tensor& x) const { return reshape_op{result(x.shape())}.forward(x); }
+  tensor forward(const tensor& x) const { return reshape_op<>{result(x.shape())}.forward(x); }
   tensor backward(backward_context& c, const tensor& g) const { return reshape(g, c.in_shape(0)); }
 };
 
-struct squeeze_op {
+template <class = void> struct squeeze_op {
   index_t axis = 0;
   static constexpr std::string_view name = "squeeze";
   static constexpr numeric precision = numeric::any;
@@ -89,7 +89,7 @@ struct squeeze_op {
   tensor backward(backward_context& c, const tensor& g) const { return reshape(g, c.in_shape(0)); }
 };
 
-struct unsqueeze_op {
+template <class = void> struct unsqueeze_op {
   index_t axis = 0;
   static constexpr std::string_view name = "unsqueeze";
   static constexpr numeric precision = numeric::any;
@@ -114,16 +114,20 @@ struct unsqueeze_op {
 // The elements in row-major order under other sizes, of which one may be -1: what is left over. A
 // view where strides allow it, else a copy. Gradient: g in the old shape. Throws shape_error when
 // the number of elements differs.
-inline tensor reshape(const tensor& x, const index_list& sizes) {
-  return record(reshape_op{sizes}, x);
+template <class> tensor reshape(const tensor& x, const index_list& sizes) {
+  return record(reshape_op<>{sizes}, x);
 }
 // Axes first..last as one; a 0-d tensor becomes [1]. Gradient: g in the old shape.
-inline tensor flatten(const tensor& x, index_t first, index_t last) {
-  return record(flatten_op{first, last}, x);
+template <class> tensor flatten(const tensor& x, index_t first, index_t last) {
+  return record(flatten_op<>{first, last}, x);
 }
 // Without an axis of size 1; with a new one. Views. Throws shape_error for another size.
-inline tensor squeeze(const tensor& x, index_t axis) { return record(squeeze_op{axis}, x); }
-inline tensor unsqueeze(const tensor& x, index_t axis) { return record(unsqueeze_op{axis}, x); }
+template <class> tensor squeeze(const tensor& x, index_t axis) {
+  return record(squeeze_op<>{axis}, x);
+}
+template <class> tensor unsqueeze(const tensor& x, index_t axis) {
+  return record(unsqueeze_op<>{axis}, x);
+}
 
 }  // namespace adze::inline ADZE_ISA
 

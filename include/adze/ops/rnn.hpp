@@ -7,7 +7,7 @@
 
 namespace adze::inline ADZE_ISA {
 
-struct rnn_op {
+template <class = void> struct rnn_op {
   rnn_activation activation = rnn_activation::tanh;
   tensor states{};  // [t, b, h] in the computing type
 
@@ -75,9 +75,10 @@ struct rnn_op {
 // h_t = f(W x_t + b + U h_{t-1} + a) over x [t, b, c] from h [b, h]; W [h, c], U [h, h]; f tanh or
 // relu. Returns all h_t [t, b, h] and the last one. Gradients: x, h, weights and biases (Werbos
 // 1990). Floats; 16-bit ones are computed in f32. Errors: shape_error, also for t = 0.
-inline std::array<tensor, 2> rnn(const tensor& x, const tensor& h, const rnn_weights& w,
-                                 rnn_activation activation) {
-  return record(rnn_op{activation}, x, h, w.input, w.hidden, w.input_bias, w.hidden_bias);
+template <class>
+std::array<tensor, 2> rnn(const tensor& x, const tensor& h, const rnn_weights& w,
+                          rnn_activation activation) {
+  return record(rnn_op<>{activation}, x, h, w.input, w.hidden, w.input_bias, w.hidden_bias);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -13,7 +13,7 @@ namespace adze::detail::inline ADZE_ISA {
 struct taken {
   index_t first = 0, count = 0;
 };
-inline taken resolve_range(const slice_range& r, index_t n) {
+template <class = void> taken resolve_range(const slice_range& r, index_t n) {
   if (r.step < 1) raise<value_error>("slice: the step must be positive; got ", r.step, "; flip(x)");
   const auto place = [&](index_t i) { return std::clamp<index_t>(i < 0 ? i + n : i, 0, n); };
   const index_t first = place(r.start), last = place(r.stop);
@@ -25,7 +25,7 @@ inline taken resolve_range(const slice_range& r, index_t n) {
 namespace adze::inline ADZE_ISA {
 
 // Zeros with g in the place of a slice: the gradient of `slice`, whose gradient is a slice again.
-struct unslice_op {
+template <class = void> struct unslice_op {
   index_t axis = 0;
   slice_range range{};
   index_t size = 0;  // of the axis in the whole
@@ -48,7 +48,7 @@ struct unslice_op {
   tensor backward(backward_context&, const tensor& g) const { return slice(g, axis, range); }
 };
 
-struct slice_op {
+template <class = void> struct slice_op {
   index_t axis = 0;
   slice_range range{};
   static constexpr std::string_view name = "slice";
@@ -66,11 +66,11 @@ struct slice_op {
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const shape& x = c.in_shape(0);
-    return record(unslice_op{axis, range, x[resolve_axis(axis, x.rank(), name)]}, g);
+    return record(unslice_op<>{axis, range, x[resolve_axis(axis, x.rank(), name)]}, g);
   }
 };
 
-struct select_op {
+template <class = void> struct select_op {
   index_t axis = 0;
   index_t index = 0;
   static constexpr std::string_view name = "select";
@@ -92,11 +92,11 @@ struct select_op {
   tensor backward(backward_context& c, const tensor& g) const {
     const shape& x = c.in_shape(0);
     const index_t a = resolve_axis(axis, x.rank(), name), i = place(x);
-    return record(unslice_op{a, {i, i + 1}, x[a]}, unsqueeze(g, a));
+    return record(unslice_op<>{a, {i, i + 1}, x[a]}, unsqueeze(g, a));
   }
 };
 
-struct split_op {
+template <class = void> struct split_op {
   std::vector<index_t> sizes{};
   index_t axis = 0;
   static constexpr std::string_view name = "split";
@@ -130,20 +130,21 @@ struct split_op {
 // Elements start, start + step, ... before stop of one axis: a view. Negative places count from the
 // end, places beyond the axis are clipped. Gradient: zeros with g in their place. Throws
 // value_error for a step below 1.
-inline tensor slice(const tensor& x, index_t axis, const slice_range& range) {
-  return record(slice_op{axis, range}, x);
+template <class> tensor slice(const tensor& x, index_t axis, const slice_range& range) {
+  return record(slice_op<>{axis, range}, x);
 }
 // One place of an axis, which goes away: a view. Gradient: zeros with g there. Throws value_error
 // for an index out of range; -1 is the last.
-inline tensor select(const tensor& x, index_t axis, index_t index) {
-  return record(select_op{axis, index}, x);
+template <class> tensor select(const tensor& x, index_t axis, index_t index) {
+  return record(select_op<>{axis, index}, x);
 }
 // Consecutive parts of an axis, of the given sizes, or of one size with a rest: views. Gradient:
 // the parts' gradients side by side. Throws shape_error when the sizes do not add up.
-inline std::vector<tensor> split(const tensor& x, const std::vector<index_t>& sizes, index_t axis) {
-  return record(split_op{sizes, axis}, x);
+template <class>
+std::vector<tensor> split(const tensor& x, const std::vector<index_t>& sizes, index_t axis) {
+  return record(split_op<>{sizes, axis}, x);
 }
-inline std::vector<tensor> split(const tensor& x, index_t size, index_t axis) {
+template <class> std::vector<tensor> split(const tensor& x, index_t size, index_t axis) {
   if (size < 1) raise<value_error>("split: the size must be positive; got ", size);
   std::vector<index_t> sizes;
   for (index_t rest = x.size(axis); rest > 0; rest -= size) sizes.push_back(std::min(size, rest));
@@ -151,7 +152,7 @@ inline std::vector<tensor> split(const tensor& x, index_t size, index_t axis) {
   return split(x, sizes, axis);
 }
 // `count` parts of equal size, the last one smaller where it must be; fewer when they run out.
-inline std::vector<tensor> chunk(const tensor& x, index_t count, index_t axis) {
+template <class> std::vector<tensor> chunk(const tensor& x, index_t count, index_t axis) {
   if (count < 1) raise<value_error>("chunk: the count must be positive; got ", count);
   const index_t n = x.size(axis);
   return split(x, std::max<index_t>(1, (n + count - 1) / count), axis);

@@ -49,7 +49,7 @@ tensor softmax_backward(const tensor& result, const tensor& gradient, index_t ax
 
 namespace adze::inline ADZE_ISA {
 
-struct softmax_op {
+template <class = void> struct softmax_op {
   index_t axis = -1;
   static constexpr std::string_view name = "softmax";
   static constexpr numeric precision = numeric::wide;
@@ -64,7 +64,7 @@ struct softmax_op {
   }
 };
 
-struct log_softmax_op {
+template <class = void> struct log_softmax_op {
   index_t axis = -1;
   static constexpr std::string_view name = "log_softmax";
   static constexpr numeric precision = numeric::wide;
@@ -82,11 +82,15 @@ struct log_softmax_op {
 // y_i = e^(x_i - m) / sum_j e^(x_j - m) along the axis, m the largest x.
 // Gradient y (g - sum(g y)). Any floating dtype, 16-bit ones are computed in f32. A row of nothing
 // but -infinity gives NaN. Errors: dtype_error for integers, shape_error for the axis.
-inline tensor softmax(const tensor& x, index_t axis) { return record(softmax_op{axis}, x); }
+template <class> tensor softmax(const tensor& x, index_t axis) {
+  return record(softmax_op<>{axis}, x);
+}
 
 // y_i = x_i - log sum_j e^(x_j), computed from shifted values; gradient g - e^y sum(g). Otherwise
 // like softmax.
-inline tensor log_softmax(const tensor& x, index_t axis) { return record(log_softmax_op{axis}, x); }
+template <class> tensor log_softmax(const tensor& x, index_t axis) {
+  return record(log_softmax_op<>{axis}, x);
+}
 
 }  // namespace adze::inline ADZE_ISA
 

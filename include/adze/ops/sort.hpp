@@ -13,7 +13,7 @@ inline index_t order_axis(const shape& x, index_t axis, std::string_view op) {
 }
 
 // The first `count` places along an axis, in order of the values.
-inline tensor places_of(const tensor& x, const kernels::order_request& o) {
+template <class = void> tensor places_of(const tensor& x, const kernels::order_request& o) {
   const shape sizes = with_axis(x.shape());
   tensor at = empty(x.rank() == 0 ? x.shape() : sizes.with(o.axis, o.count), i64);
   kernels::order(sizes, operand_of(x), o, at.data_as<index_t>());
@@ -21,7 +21,8 @@ inline tensor places_of(const tensor& x, const kernels::order_request& o) {
 }
 
 // The place of the extreme, with the axis kept.
-inline tensor extreme_place(const tensor& x, index_t axis, bool largest, std::string_view op) {
+template <class = void>
+tensor extreme_place(const tensor& x, index_t axis, bool largest, std::string_view op) {
   const index_t a = order_axis(x.shape(), axis, op);
   if (with_axis(x.shape())[a] == 0) {
     raise<value_error>(op, ": nothing to choose from on axis ", axis, "; got ", x);
@@ -40,7 +41,7 @@ inline tensor without_kept(const tensor& x, index_t axis, bool keep, std::string
 namespace adze::inline ADZE_ISA {
 
 // max and min along an axis.
-struct extreme_along_op {
+template <class = void> struct extreme_along_op {
   index_t axis = 0;
   bool keep = false;
   bool largest = true;
@@ -65,7 +66,7 @@ struct extreme_along_op {
   }
 };
 
-struct arg_extreme_op {
+template <class = void> struct arg_extreme_op {
   index_t axis = -1;
   bool keep = false;
   bool largest = true;
@@ -81,7 +82,7 @@ struct arg_extreme_op {
 };
 
 // The first k in order; sort takes all (k = -1).
-struct topk_op {
+template <class = void> struct topk_op {
   index_t k = -1;
   index_t axis = -1;
   bool descending = true;
@@ -107,29 +108,30 @@ struct topk_op {
 
 // The largest (smallest) value along an axis and its place; the first of equals, the first NaN if
 // there is one. Gradient: g at the place. Throws value_error for an empty axis.
-inline std::array<tensor, 2> max(const tensor& x, index_t axis, bool keep) {
-  return record(extreme_along_op{axis, keep, true}, x);
+template <class> std::array<tensor, 2> max(const tensor& x, index_t axis, bool keep) {
+  return record(extreme_along_op<>{axis, keep, true}, x);
 }
-inline std::array<tensor, 2> min(const tensor& x, index_t axis, bool keep) {
-  return record(extreme_along_op{axis, keep, false}, x);
+template <class> std::array<tensor, 2> min(const tensor& x, index_t axis, bool keep) {
+  return record(extreme_along_op<>{axis, keep, false}, x);
 }
 // The place of the largest (smallest) value along an axis, as in max and min.
-inline tensor argmax(const tensor& x, index_t axis, bool keep) {
-  return record(arg_extreme_op{axis, keep, true}, x);
+template <class> tensor argmax(const tensor& x, index_t axis, bool keep) {
+  return record(arg_extreme_op<>{axis, keep, true}, x);
 }
-inline tensor argmin(const tensor& x, index_t axis, bool keep) {
-  return record(arg_extreme_op{axis, keep, false}, x);
+template <class> tensor argmin(const tensor& x, index_t axis, bool keep) {
+  return record(arg_extreme_op<>{axis, keep, false}, x);
 }
 // The k largest (smallest) values along an axis, in order, and their places. Gradient: g at the
 // places. Throws value_error unless 0 <= k <= size.
-inline std::array<tensor, 2> topk(const tensor& x, index_t k, index_t axis, bool largest) {
+template <class>
+std::array<tensor, 2> topk(const tensor& x, index_t k, index_t axis, bool largest) {
   if (k < 0) raise<value_error>("topk: k must not be negative; got ", k);
-  return record(topk_op{k, axis, largest}, x);
+  return record(topk_op<>{k, axis, largest}, x);
 }
 // All values along an axis in order, and their places; stable. NaN is the largest: last when
 // ascending, first when descending. Gradient: g at the places.
-inline std::array<tensor, 2> sort(const tensor& x, index_t axis, bool descending) {
-  return record(topk_op{-1, axis, descending}, x);
+template <class> std::array<tensor, 2> sort(const tensor& x, index_t axis, bool descending) {
+  return record(topk_op<>{-1, axis, descending}, x);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -8,7 +8,7 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // One value per result in f64, row-major over the axes left: a center for a second pass.
-inline tensor f64_fold(const tensor& x, std::uint32_t folded, fold_options o) {
+template <class = void> tensor f64_fold(const tensor& x, std::uint32_t folded, fold_options o) {
   o.result = f64;
   return fold(x, folded, folded_shape(x.shape(), folded, false), o);
 }
@@ -17,7 +17,7 @@ inline tensor f64_fold(const tensor& x, std::uint32_t folded, fold_options o) {
 
 namespace adze::inline ADZE_ISA {
 
-struct var_op {
+template <class = void> struct var_op {
   index_list over{};
   double correction = 1.0;
   bool keep = false;
@@ -30,7 +30,7 @@ struct var_op {
     const index_t n = detail::folded_count(x, detail::folded_axes(x, over, name));
     return std::max(0.0, static_cast<double>(n) - correction);
   }
-  shape result(const shape& x) const { return sum_op{over, keep}.result(x); }
+  shape result(const shape& x) const { return sum_op<>{over, keep}.result(x); }
   tensor forward(const tensor& x) const {
     detail::need_floating(x, name);
     const std::uint32_t folded = detail::folded_axes(x.shape(), over, name);
@@ -39,7 +39,7 @@ struct var_op {
         detail::f64_fold(x, folded, {.finish = detail::divide_slots, .finish_data = &count});
     const double by = divisor(x.shape());
     return detail::fold(x, folded, result(x.shape()),
-                        {.loops = &kernels::folds::loops<kernels::folds::square_distance>,
+                        {.loops = &kernels::folds::loops<kernels::folds::square_distance>(),
                          .finish = detail::divide_slots,
                          .finish_data = &by,
                          .result = x.dtype(),
@@ -52,7 +52,7 @@ struct var_op {
   }
 };
 
-struct norm_op {
+template <class = void> struct norm_op {
   index_list over{};
   double p = 2.0;
   bool keep = false;
@@ -60,7 +60,7 @@ struct norm_op {
   static constexpr numeric precision = numeric::wide;
   static constexpr auto reads = gradient_reads(values::input(0) | values::output(0));
 
-  shape result(const shape& x) const { return sum_op{over, keep}.result(x); }
+  shape result(const shape& x) const { return sum_op<>{over, keep}.result(x); }
   tensor forward(const tensor& x) const {
     detail::need_floating(x, name);
     const std::uint32_t folded = detail::folded_axes(x.shape(), over, name);
@@ -74,16 +74,16 @@ struct norm_op {
                            .result = x.dtype()});
     };
     namespace folds = kernels::folds;
-    if (p == 2.0) return fold(folds::loops<folds::square_distance>, nullptr, root);
-    if (p == 1.0) return fold(folds::loops<folds::magnitude>, nullptr, nullptr);
-    if (p == 0.0) return fold(folds::loops<folds::nonzero>, nullptr, nullptr);
+    if (p == 2.0) return fold(folds::loops<folds::square_distance>(), nullptr, root);
+    if (p == 1.0) return fold(folds::loops<folds::magnitude>(), nullptr, nullptr);
+    if (p == 0.0) return fold(folds::loops<folds::nonzero>(), nullptr, nullptr);
     if (p == std::numeric_limits<double>::infinity()) {
-      return fold(folds::loops<folds::largest_magnitude>, nullptr, nullptr);
+      return fold(folds::loops<folds::largest_magnitude>(), nullptr, nullptr);
     }
     if (!(p > 0.0)) raise<value_error>("norm: p must be >= 0; got ", p);
     folds::magnitude_power f;
     f.p = p;
-    return fold(folds::loops<folds::magnitude_power>, &f, power_root);
+    return fold(folds::loops<folds::magnitude_power>(), &f, power_root);
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const tensor x = c.in(0);
@@ -112,25 +112,25 @@ struct norm_op {
   }
 };
 
-struct logsumexp_op {
+template <class = void> struct logsumexp_op {
   index_list over{};
   bool keep = false;
   static constexpr std::string_view name = "logsumexp";
   static constexpr numeric precision = numeric::wide;
   static constexpr auto reads = gradient_reads(values::input(0) | values::output(0));
 
-  shape result(const shape& x) const { return sum_op{over, keep}.result(x); }
+  shape result(const shape& x) const { return sum_op<>{over, keep}.result(x); }
   tensor forward(const tensor& x) const {
     detail::need_floating(x, name);
     namespace folds = kernels::folds;
     const std::uint32_t folded = detail::folded_axes(x.shape(), over, name);
-    tensor center = detail::f64_fold(x, folded, {.loops = &folds::loops<folds::largest>});
+    tensor center = detail::f64_fold(x, folded, {.loops = &folds::loops<folds::largest>()});
     for (index_t i = 0; i < center.numel(); ++i) {  // inf - inf would be NaN
       double& c = center.data_as<double>()[i];
       if (!std::isfinite(c)) c = 0.0;
     }
     return detail::fold(x, folded, result(x.shape()),
-                        {.loops = &folds::loops<folds::exp_distance>,
+                        {.loops = &folds::loops<folds::exp_distance>(),
                          .finish = logarithm,
                          .result = x.dtype(),
                          .center = &center});
@@ -147,7 +147,7 @@ struct logsumexp_op {
   }
 };
 
-struct cumsum_op {
+template <class = void> struct cumsum_op {
   index_t axis = 0;
   bool reverse = false;  // from the last element on: the gradient
   static constexpr std::string_view name = "cumsum";
@@ -171,7 +171,7 @@ struct cumsum_op {
     return detail::dense_as(y, type);
   }
   tensor backward(backward_context&, const tensor& g) const {
-    return record(cumsum_op{axis, !reverse}, g);
+    return record(cumsum_op<>{axis, !reverse}, g);
   }
 
  private:
@@ -189,25 +189,27 @@ struct cumsum_op {
 
 // Variance over the given axes (all when none are given): sum_i (x_i - mean)^2 / (n - correction),
 // in two passes. Gradient: 2 (x - mean) g / (n - correction). Floats.
-inline tensor var(const tensor& x, const axes& over, double correction, bool keep) {
-  return record(var_op{over, correction, keep}, x);
+template <class> tensor var(const tensor& x, const axes& over, double correction, bool keep) {
+  return record(var_op<>{over, correction, keep}, x);
 }
 // sqrt(var(x)).
-inline tensor std_dev(const tensor& x, const axes& over, double correction, bool keep) {
+template <class> tensor std_dev(const tensor& x, const axes& over, double correction, bool keep) {
   return sqrt(var(x, over, correction, keep));
 }
 // (sum |x|^p)^(1/p); the largest |x| for p = infinity, the number of nonzeros for p = 0. Gradient:
 // sign(x) (|x| / y)^(p - 1) g, and 0 where y = 0. Floats. Throws value_error for p < 0.
-inline tensor norm(const tensor& x, double p, const axes& over, bool keep) {
-  return record(norm_op{over, p, keep}, x);
+template <class> tensor norm(const tensor& x, double p, const axes& over, bool keep) {
+  return record(norm_op<>{over, p, keep}, x);
 }
 // log sum exp(x), without overflow: the largest x is taken out first. Gradient: exp(x - y) g.
-inline tensor logsumexp(const tensor& x, const axes& over, bool keep) {
-  return record(logsumexp_op{over, keep}, x);
+template <class> tensor logsumexp(const tensor& x, const axes& over, bool keep) {
+  return record(logsumexp_op<>{over, keep}, x);
 }
 // Running sums along an axis: y_i = x_0 + ... + x_i, carried in double. Gradient: running sums of g
 // from the end. Floats keep their dtype, integers and bool give i64.
-inline tensor cumsum(const tensor& x, index_t axis) { return record(cumsum_op{axis}, x); }
+template <class> tensor cumsum(const tensor& x, index_t axis) {
+  return record(cumsum_op<>{axis}, x);
+}
 
 }  // namespace adze::inline ADZE_ISA
 

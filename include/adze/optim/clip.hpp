@@ -48,15 +48,15 @@ template <class Rule> void change_gradient(tensor p, const Rule& rule) {
 }
 
 // Over all elements: the sum of |x|^p, or the largest |x| for infinite p.
-inline double norm_power(const tensor& x, double p, dtype compute) {
+template <class = void> double norm_power(const tensor& x, double p, dtype compute) {
   kernels::reduction r{.compute = compute, .folded = 0xff};
   kernels::folds::magnitude_power power;
   power.p = p;
   r.functor = &power;  // the others have no members
-  r.loops = std::isinf(p) ? &kernels::folds::loops<kernels::folds::largest_magnitude>
-            : p == 2.0    ? &kernels::folds::loops<kernels::folds::square_distance>
-            : p == 1.0    ? &kernels::folds::loops<kernels::folds::magnitude>
-                          : &kernels::folds::loops<kernels::folds::magnitude_power>;
+  r.loops = std::isinf(p) ? &kernels::folds::loops<kernels::folds::largest_magnitude>()
+            : p == 2.0    ? &kernels::folds::loops<kernels::folds::square_distance>()
+            : p == 1.0    ? &kernels::folds::loops<kernels::folds::magnitude>()
+                          : &kernels::folds::loops<kernels::folds::magnitude_power>();
   double result = 0.0;
   r.y = {&result, f64, {}};
   r.x = adze::detail::operand_of(x);
@@ -74,8 +74,8 @@ namespace adze::optim::inline ADZE_ISA {
 // taken as one vector, and returns total (before). Parameters without a gradient do not count.
 // Errors: value_error for a negative max_norm or norm_type; with `error_if_nonfinite`,
 // numeric_error for a total that is not finite, before anything is changed.
-inline double clip_grad_norm(tensor_list parameters, double max_norm,
-                             const clip_norm_options& o = {}) {
+template <class = void>
+double clip_grad_norm(tensor_list parameters, double max_norm, const clip_norm_options& o = {}) {
   if (!(max_norm >= 0.0)) {
     raise<value_error>("clip_grad_norm: max_norm must be at least 0; got ", max_norm);
   }
@@ -105,7 +105,7 @@ inline double clip_grad_norm(tensor_list parameters, double max_norm,
 
 // Puts every element of every gradient between -clip_value and clip_value; NaN stays.
 // Errors: value_error for a negative clip_value.
-inline void clip_grad_value(tensor_list parameters, double clip_value) {
+template <class = void> void clip_grad_value(tensor_list parameters, double clip_value) {
   if (!(clip_value >= 0.0)) {
     raise<value_error>("clip_grad_value: clip_value must be at least 0; got ", clip_value);
   }
