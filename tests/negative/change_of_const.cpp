@@ -1,4 +1,4 @@
-// expect: qualifier
+// expect: no matching function for call to
 // SPDX-License-Identifier: MIT
 #include <adze/ops/fwd.hpp>
 
