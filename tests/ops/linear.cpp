@@ -89,6 +89,23 @@ TEST_CASE("only what a wanted gradient reads is saved") {
   CHECK(saved(linear(plain, detach(w), b)) == 0);
 }
 
+TEST_CASE("each gradient alone equals the one among all") {
+  for (std::uint32_t wanted = 1; wanted < 8; ++wanted) {
+    list in{smooth({5, 4}), smooth({3, 4}, f64, 1.0, 0.7), smooth({3}, f64, 1.0, 0.1)};
+    list all{leaf({5, 4}), leaf({3, 4}, 1.0, 0.7), leaf({3}, 1.0, 0.1)};
+    for (std::size_t i = 0; i < 3; ++i) {
+      if ((wanted >> i & 1) != 0) in[i].set_requires_grad();
+    }
+    backward(sum(square(linear(in[0], in[1], in[2]))));
+    backward(sum(square(linear(all[0], all[1], all[2]))));
+    for (std::size_t i = 0; i < 3; ++i) {
+      if ((wanted >> i & 1) == 0) continue;
+      REQUIRE(in[i].grad().defined());
+      CHECK(distance(in[i].grad(), all[i].grad()) == 0.0);
+    }
+  }
+}
+
 TEST_CASE("a step in steady state asks the system for nothing") {
   tensor w = smooth({8, 16}, f32), b = smooth({8}, f32);
   w.set_requires_grad();
