@@ -42,6 +42,7 @@ void entry_for(std::string name, const samples_of& samples,
   entry e;
   e.name = std::move(name);
   e.samples = samples;
+  e.temporaries = e.name == "flip";  // windows, whose records are as large as small results
   e.gradient = gradient;
   e.threads_n = 7000;
   add("layout", e);

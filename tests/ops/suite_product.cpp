@@ -343,10 +343,8 @@ sample recurrent(cell kind, index_t t, index_t b, index_t c, index_t h, bool bia
     array all({t, b, h}), state = x[1], memory = kind == cell::lstm ? x[2] : array({b, h});
     for (index_t step = 0; step < t; ++step) {
       for (index_t row = 0; row < b; ++row) {
-        const auto from_x =
-            gate_sums(x[w], x[w + 2], &x[0].v[static_cast<std::size_t>((step * b + row) * c)]);
-        const auto from_h =
-            gate_sums(x[w + 1], x[w + 3], &state.v[static_cast<std::size_t>(row * h)]);
+        const auto from_x = gate_sums(x[w], x[w + 2], x[0].v.data() + (step * b + row) * c);
+        const auto from_h = gate_sums(x[w + 1], x[w + 3], state.v.data() + row * h);
         for (index_t k = 0; k < h; ++k) {
           const auto part = [&](index_t g) { return static_cast<std::size_t>(g * h + k); };
           const auto sum = [&](index_t g) { return from_x[part(g)] + from_h[part(g)]; };
