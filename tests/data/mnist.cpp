@@ -16,7 +16,7 @@ namespace {
 
 // A folder with the four files of a tiny dataset: 3 training images of 2 x 2, 1 test image.
 struct tiny_mnist {
-  std::string path = std::string(P_tmpdir) + "/adze_test_XXXXXX";
+  std::string path = text(P_tmpdir, "/adze_test_XXXXXX");
   std::vector<std::string> names;
 
   tiny_mnist() {
