@@ -28,6 +28,25 @@ struct cube_op {
 };
 tensor cube(const tensor& x, double factor = 1.0) { return adze::record(cube_op{factor}, x); }
 
+struct softclip_f {  // x / sqrt(1 + x^2)
+  static constexpr std::string_view name = "softclip";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = values::input(0);
+  template <class V> V f(const V& x) const { return x / sqrt(x * x + 1.0); }
+  template <class V> V df(const V& x, const V&) const {
+    return 1.0 / ((x * x + 1.0) * sqrt(x * x + 1.0));
+  }
+};
+tensor softclip(const tensor& x) { return adze::record(adze::unary<softclip_f>{}, x); }
+
+struct through_f {  // rounds, and lets the gradient through
+  static constexpr std::string_view name = "through";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = values::nothing;
+  template <class V> V f(const V& x) const { return round(x); }
+  template <class V> double df(const V&, const V&) const { return 1.0; }
+};
+
 // Two results, both saved; `reads` decided by an attribute.
 struct powers_op {
   bool by_output = true;
@@ -190,6 +209,27 @@ TEST_CASE("a custom op in user code: value, gradient, gradient of the gradient")
   const auto f = [](const std::vector<tensor>& v) { return user::cube(v[0], 2.0); };
   CHECK(gradcheck(f, {x}));
   CHECK(gradgradcheck(f, {x}));
+}
+
+TEST_CASE("a custom function of the elements: two lines, every dtype and layout, both gradients") {
+  const no_leaks guard;
+  const auto f = [](const std::vector<tensor>& v) { return user::softclip(v[0]); };
+  CHECK(gradcheck(f, {varied_leaf({3, 5})}));
+  CHECK(gradgradcheck(f, {varied_leaf({3, 5})}));
+  const tensor x = varied({3, 5});
+  const auto expected = elements(user::softclip(x));
+  CHECK(expected[1] == doctest::Approx(elements(x)[1] / std::hypot(1.0, elements(x)[1])));
+  CHECK(elements(transpose(user::softclip(transpose(x)))) == expected);
+  const auto narrow = elements(user::softclip(cast(x, bf16)));
+  for (std::size_t i = 0; i < narrow.size(); ++i) CHECK(std::abs(narrow[i] - expected[i]) < 0.01);
+}
+
+TEST_CASE("a straight-through estimator is a functor whose df is not the slope of f") {
+  const no_leaks guard;
+  const tensor x = leaf({0.4, 1.6, -2.5});
+  const tensor y = record(unary<user::through_f>{}, x);
+  CHECK(elements(y) == std::vector<double>{0, 2, -2});
+  CHECK(elements(grad(sum(y * y), x)) == std::vector<double>{0, 4, -4});
 }
 
 TEST_CASE("reads may depend on attributes; saved results are attached again for second gradients") {

@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
-#include <set>
 
 #include <doctest/doctest.h>
 
@@ -747,14 +746,17 @@ void run_family(const std::string& family) {
               total.checks);
 }
 
-std::vector<std::string> registered_names() {
-  std::set<std::string> names;
+std::map<std::string, known> known_ops() {
+  std::map<std::string, known> all;
   for (const auto& [family, entries] : families()) {
     for (const entry& e : entries) {
-      for (const sample& s : e.samples(3)) names.insert(std::string(s.op.info().name));
+      for (const sample& s : e.samples(3)) {
+        const auto at = all.insert({std::string(s.op.info().name), {s.op, e.gradient}}).first;
+        at->second.gradient = std::min(at->second.gradient, e.gradient);
+      }
     }
   }
-  return {names.begin(), names.end()};
+  return all;
 }
 
 entry elementwise(const any_op& op, std::size_t inputs, const scalar_function& f,

@@ -6,6 +6,7 @@
 #pragma once
 #include <array>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -149,7 +150,12 @@ struct entry {
 // Adds an entry to a family; families are run file by file, in parallel.
 bool add(const std::string& family, entry e);
 void run_family(const std::string& family);
-std::vector<std::string> registered_names();
+// What is known of each op that has an entry, by name.
+struct known {
+  any_op op;
+  smoothness gradient;
+};
+std::map<std::string, known> known_ops();
 
 // Entries for functions of the elements; inputs broadcast.
 using scalar_function = std::function<double(const std::vector<double>&)>;
