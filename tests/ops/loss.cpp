@@ -18,9 +18,9 @@ using namespace test;
 TEST_CASE("mse, l1, smooth l1 and huber equal their formulas") {
   const tensor x = leaf({3, 7}, 2.0), t = leaf({3, 7}, 1.5, 0.9);
   check_loss(
-      mse_loss, [](double a, double b) { return (a - b) * (a - b); }, x, t);
+      mse_loss<>, [](double a, double b) { return (a - b) * (a - b); }, x, t);
   check_loss(
-      l1_loss, [](double a, double b) { return std::abs(a - b); }, x, t);
+      l1_loss<>, [](double a, double b) { return std::abs(a - b); }, x, t);
   for (const double beta : {0.0, 0.5, 1.0, 2.0}) {
     check_loss([=](const tensor& a, const tensor& b,
                    reduction r) { return smooth_l1_loss(a, b, beta, r); },
