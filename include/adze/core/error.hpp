@@ -50,17 +50,46 @@ inline std::string to_text(double x) {
   return s;
 }
 
+// One part of a text, by reference: what it is and how to write it. Not a template, so that the
+// hundreds of texts of a program share one function.
+struct text_part {
+  const void* value;
+  void (*append)(std::string& to, const void* value);
+};
+template <class T> void append_text(std::string& to, const void* value) {
+  to.append(to_text(*static_cast<const T*>(value)));
+}
+inline void append_c_string(std::string& to, const void* value) {
+  to.append(static_cast<const char*>(value));
+}
+template <class T> constexpr text_part part_of(const T& x) { return {&x, append_text<T>}; }
+constexpr text_part part_of(const char* s) { return {s, append_c_string}; }
+template <std::size_t N> constexpr text_part part_of(const char (&s)[N]) {
+  return {s, append_c_string};
+}
+
+inline std::string join_text(const text_part* parts, std::size_t n) {
+  std::string s;
+  for (std::size_t i = 0; i < n; ++i) parts[i].append(s, parts[i].value);
+  return s;
+}
+
 // text("matmul: ", a.shape(), " vs ", 3): one string from parts, by to_text.
 template <class... Parts> std::string text(const Parts&... parts) {
-  std::string s;
-  (s.append(to_text(parts)), ...);
-  return s;
+  const text_part list[] = {part_of(parts)...};
+  return join_text(list, sizeof...(parts));
+}
+
+template <class Error>
+[[noreturn, gnu::cold, gnu::noinline]] void throw_text(const text_part* parts, std::size_t n) {
+  throw Error(join_text(parts, n));
 }
 
 // raise<shape_error>("op: ", ...): never inlined, so that the checks stay small.
 template <class Error, class... Parts>
 [[noreturn, gnu::cold, gnu::noinline]] void raise(const Parts&... parts) {
-  throw Error(text(parts...));
+  const text_part list[] = {part_of(parts)...};
+  throw_text<Error>(list, sizeof...(parts));
 }
 
 }  // namespace adze

@@ -79,7 +79,7 @@ inline void run_chunks(index_t count, index_t chunk, int wanted, chunk_call call
   owner.pool->run(count, chunk, call, function);
 }
 
-template <class F> void call_chunk(void* function, index_t begin, index_t end) {
+template <class F> [[gnu::noinline]] void call_chunk(void* function, index_t begin, index_t end) {
   (*static_cast<F*>(function))(begin, end);
 }
 
@@ -106,6 +106,18 @@ inline void set_threads(int n) {
   detail::thread_target.store(n, std::memory_order_relaxed);
 }
 
+namespace detail {
+// parallel_for without its type: one function for all loops of a program.
+inline void parallel_calls(index_t count, index_t chunk, chunk_call call, void* function) {
+  if (chunk < 1) raise<value_error>("parallel_for: a chunk must hold an element; got ", chunk);
+  if (count <= 0) return;
+  if (count <= chunk) return call(function, 0, count);
+  const int wanted = threads();
+  if (wanted == 1 || in_parallel) return run_inline(count, chunk, call, function);
+  run_chunks(count, chunk, wanted, call, function);
+}
+}  // namespace detail
+
 // f(begin, end) for [0, chunk), [chunk, 2 chunk), ... [.., count), in any order on any thread. The
 // chunks depend on count and chunk alone. One chunk, one thread, a call inside a chunk and a call
 // while another thread's job is running stay on the caller, chunk after chunk. Returns when all is
@@ -113,14 +125,8 @@ inline void set_threads(int n) {
 // are left out. Do not return from fork() inside a chunk.
 template <class F> void parallel_for(index_t count, index_t chunk, F&& f) {
   using function = std::remove_reference_t<F>;
-  if (chunk < 1) raise<value_error>("parallel_for: a chunk must hold an element; got ", chunk);
-  if (count <= 0) return;
   void* const data = const_cast<void*>(static_cast<const void*>(std::addressof(f)));
-  if (count <= chunk) return detail::call_chunk<function>(data, 0, count);
-  const int wanted = threads();
-  if (wanted == 1 || detail::in_parallel)
-    return detail::run_inline(count, chunk, &detail::call_chunk<function>, data);
-  detail::run_chunks(count, chunk, wanted, &detail::call_chunk<function>, data);
+  detail::parallel_calls(count, chunk, &detail::call_chunk<function>, data);
 }
 
 }  // namespace adze
