@@ -295,8 +295,8 @@ bool mistrusted(const array& a) {
 }
 
 // The rest of the block of a result must be as it was before the op; a few blocks of its size are
-// marked first, and one of them is likely to be taken. Not tried where wider temporaries of the op
-// may have used the block before.
+// marked first, and one of them is likely to be taken. Not tried for small blocks, which serve
+// records of tensors, too, nor where wider temporaries of the op may have used the block before.
 constexpr auto mark = std::byte{0xa5};
 void mark_free_blocks(std::size_t bytes) {
   void* blocks[6];
@@ -310,7 +310,8 @@ bool written_past_end(const tensor& y) {
   const std::size_t used = sizeof(detail::storage) + s.bytes;
   const std::size_t all = detail::class_bytes(detail::class_of(used));
   const auto* p = reinterpret_cast<const std::byte*>(&s);
-  if (all - used < 8 || p[all - 1] != mark || p[all - 2] != mark) return false;  // not marked
+  if (all <= 1024 || all - used < 8 || p[all - 1] != mark || p[all - 2] != mark)
+    return false;  // not marked
   return std::any_of(p + used, p + all, [](std::byte b) { return b != mark; });
 }
 
@@ -720,9 +721,9 @@ std::vector<tensor> any_op::operator()(const std::vector<tensor>& x) const {
     void* op() { return memory.data(); }
     copy(const detail::op_info& i, const void* from)
         : info(i), memory(i.bytes / sizeof(std::max_align_t) + 1) {
-      info.copy(op(), from);
+      detail::copy_op(info, op(), from);
     }
-    ~copy() { info.destroy(op()); }
+    ~copy() { detail::destroy_op(info, op()); }
   } own(*info_, op_.get());
   std::vector<const tensor*> in;
   for (const tensor& t : x) in.push_back(&t);

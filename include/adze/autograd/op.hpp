@@ -4,6 +4,7 @@
 // and results are deduced from `forward` and `backward`. One `op_info` per op, found by its
 // address, is what the rest of the engine works with. docs/ops.md explains how to write one.
 #include <array>
+#include <cstring>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -54,16 +55,18 @@ struct results {
   }
   template <std::size_t N> void take(std::array<tensor, N>&& x) {
     static_assert(N <= 8, "adze op: at most 8 results; return std::vector<tensor>");
-    for (std::size_t i = 0; i < N; ++i) few[i] = std::move(x[i]);
-    count = N;
+    take_few(x.data(), N);
   }
   void take(std::vector<tensor>&& x) {
+    if (x.size() <= few.size()) return take_few(x.data(), x.size());
     count = x.size();
-    if (count > few.size()) {
-      many = std::move(x);
-    } else {
-      for (std::size_t i = 0; i < count; ++i) few[i] = std::move(x[i]);
-    }
+    many = std::move(x);
+  }
+
+ private:
+  void take_few(tensor* x, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) few[i] = std::move(x[i]);
+    count = n;
   }
 };
 
@@ -111,23 +114,57 @@ class backward_context {
 
 namespace detail {
 
+// The address that stands for an op type; the type may be incomplete.
+template <class Op> inline constexpr char op_identity = 0;
+
 struct op_info {
   std::string_view name;
+  const void* type = nullptr;  // &op_identity<Op>
   numeric precision = numeric::any;
   bool broadcasts = false;
   std::uint32_t inputs = 0, outputs = 0;
   std::size_t bytes = 0;
   value_set keeps{}, nondifferentiable{}, writes{};
+  // What the gradients read: one set per input (a list: one for all), or a function of the op.
+  const value_set* fixed_reads = nullptr;
   value_set (*reads)(const void* op, std::uint32_t wants) = nullptr;
   void (*forward)(void* op, const tensor* const* in, std::size_t n, results& out) = nullptr;
   void (*backward)(const void* op, backward_context& c, tensor_list g, results& out) = nullptr;
   void (*composed)(const void* op, const tensor* const* in, std::size_t n, results& out) = nullptr;
+  // Null where the bytes are all there is to move, to copy and to destroy.
   void (*move)(void* to, void* from) = nullptr;
   void (*copy)(void* to, const void* from) = nullptr;
   void (*destroy)(void* op) noexcept = nullptr;
 };
 
-inline void destroy_op(const op_info& info, void* op) noexcept { info.destroy(op); }
+inline void move_op(const op_info& info, void* to, void* from) {
+  if (info.move == nullptr) {
+    std::memcpy(to, from, info.bytes);
+  } else {
+    info.move(to, from);
+  }
+}
+inline void copy_op(const op_info& info, void* to, const void* from) {
+  if (info.copy == nullptr) {
+    std::memcpy(to, from, info.bytes);
+  } else {
+    info.copy(to, from);
+  }
+}
+inline void destroy_op(const op_info& info, void* op) noexcept {
+  if (info.destroy != nullptr) info.destroy(op);
+}
+
+// The values that the gradients of the wanted inputs read; bit i of `wants` is input i.
+inline value_set reads_of(const op_info& info, const void* op, std::uint32_t wants) {
+  if (info.fixed_reads == nullptr) return info.reads(op, wants);
+  if (info.inputs == is_list) return wants != 0 ? *info.fixed_reads : value_set{};
+  value_set r;
+  for (std::uint32_t i = 0; i < info.inputs; ++i) {
+    if ((wants >> i & 1) != 0) r = r | info.fixed_reads[i];
+  }
+  return r;
+}
 
 // Sees each recorded call, before the forward and after it.
 struct observer {
@@ -209,25 +246,30 @@ template <class Op> struct thunks {
   static constexpr bool list = inputs == is_list;
   using indices = std::make_index_sequence<list ? 0 : inputs>;
 
-  static value_set reads(const void* p, std::uint32_t wants) {
-    const auto all = [&] {
-      if constexpr (std::is_member_function_pointer_v<decltype(&Op::reads)>) {
-        return static_cast<const Op*>(p)->reads();
-      } else {
-        return Op::reads;
-      }
-    }();
+  // A constant, or a member function.
+  static constexpr bool computed_reads = std::is_member_function_pointer_v<decltype(&Op::reads)>;
+
+  static constexpr const value_set* fixed_reads() {
     if constexpr (list) {
-      return wants != 0 ? all : value_set{};
+      return &Op::reads;
     } else {
-      static_assert(std::tuple_size_v<std::remove_cvref_t<decltype(all)>> == inputs,
+      static_assert(Op::reads.size() == inputs,
                     "adze op: `reads` needs one entry per input of `forward`");
-      value_set r;
-      for (std::size_t i = 0; i < inputs; ++i) {
-        if ((wants >> i & 1) != 0) r = r | all[i];
-      }
-      return r;
+      return Op::reads.data();
     }
+  }
+  static value_set reads(const void* p, std::uint32_t wants) {
+    const auto all = static_cast<const Op*>(p)->reads();
+    op_info i;
+    i.inputs = inputs;
+    if constexpr (list) {
+      i.fixed_reads = &all;
+    } else {
+      static_assert(all.size() == inputs,
+                    "adze op: `reads` needs one entry per input of `forward`");
+      i.fixed_reads = all.data();
+    }
+    return reads_of(i, p, wants);
   }
   static void forward(void* p, const tensor* const* in, std::size_t n, results& out) {
     Op& op = *static_cast<Op*>(p);
@@ -261,6 +303,7 @@ template <class Op> constexpr op_info make_info() {
   using call = signature<decltype(&Op::forward)>;
   op_info i;
   i.name = Op::name;
+  i.type = &op_identity<Op>;
   i.precision = Op::precision;
   i.inputs = call::inputs;
   i.outputs = result_count<typename call::result>;
@@ -269,13 +312,19 @@ template <class Op> constexpr op_info make_info() {
   if constexpr (requires { Op::keeps; }) i.keeps = Op::keeps;
   if constexpr (requires { Op::nondifferentiable; }) i.nondifferentiable = Op::nondifferentiable;
   if constexpr (requires { Op::writes; }) i.writes = Op::writes;
-  i.reads = thunks<Op>::reads;
+  if constexpr (thunks<Op>::computed_reads) {
+    i.reads = thunks<Op>::reads;
+  } else {
+    i.fixed_reads = thunks<Op>::fixed_reads();
+  }
   i.forward = thunks<Op>::forward;
   i.backward = thunks<Op>::backward;
   if constexpr (requires { &Op::composed; }) i.composed = thunks<Op>::composed;
-  i.move = thunks<Op>::move;
-  i.copy = thunks<Op>::copy;
-  i.destroy = thunks<Op>::destroy;
+  if constexpr (!std::is_trivially_copyable_v<Op>) {
+    i.move = thunks<Op>::move;
+    i.copy = thunks<Op>::copy;
+    i.destroy = thunks<Op>::destroy;
+  }
   return i;
 }
 

@@ -58,7 +58,7 @@ inline void keep_node(const op_info& info, void* op, const tensor* const* in, st
     raise<value_error>(info.name, ": too many results; got ", out.count, ", at most ", max_results);
   }
   const std::size_t named = std::min<std::size_t>(out.count, 8);  // those a value_set can name
-  value_set bits = info.reads(op, wants != 0 || list ? wants | std::uint32_t{list} : 0);
+  value_set bits = reads_of(info, op, wants != 0 || list ? wants | std::uint32_t{list} : 0);
   std::uint32_t saved = 0;
   if (list) {
     saved = bits.bits != 0 ? static_cast<std::uint32_t>(n) : 0;
@@ -92,7 +92,7 @@ inline void keep_node(const op_info& info, void* op, const tensor* const* in, st
     ++save;
   }
   node->number = state.clock = number + 1;
-  info.move(node->op(), op);
+  move_op(info, node->op(), op);
   bool held = false;  // a result has taken over the reference that make_node returned
   for (std::size_t k = 0; k < out.count; ++k) {
     tensor& y = out[k];
