@@ -2,11 +2,13 @@
 // SPDX-License-Identifier: MIT
 // Convolutions of float and double: forward, and the gradients of input and weight. No im2col
 // matrix: tiles read windows through offset tables. The input's gradient is a correlation for each
-// phase of the stride, so a transposed convolution is `conv_backward_data`. Results are
-// channels-last. Splits depend on sizes alone: the same bits for any thread count.
+// phase of the stride, so a transposed convolution is `conv_backward_data`. Double goes by window
+// matrices (conv_windows.hpp). Results are channels-last. Splits depend on sizes alone: the same
+// bits for any thread count.
 #include <adze/kernels/conv_correlate.hpp>
 #include <adze/kernels/conv_scatter.hpp>
 #include <adze/kernels/conv_weight.hpp>
+#include <adze/kernels/conv_windows.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
@@ -18,20 +20,21 @@ template <class T, class A = simd::native>
 void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, const T* weight,
                   std::type_identity_t<image<T>> y,
                   const std::type_identity_t<epilogue<T>>& finish = {}) {
-  const auto p = forward_correlation<T>(s, x);
-  if (is_depthwise(s)) return correlate_depthwise<T, A>(p, y, weight, s.kh, s.kw, finish);
-  const index_t depth = s.c / s.groups * s.kh * s.kw;
-  correlate<T, A>(p, y, s.groups, s.o, {weight, s.o / s.groups * depth, depth, 1, nullptr}, finish);
+  if constexpr (std::is_same_v<T, double>) {
+    window_forward<T, A>(s, x, weight, y, finish);
+  } else {
+    const auto p = forward_correlation<T>(s, x);
+    if (is_depthwise(s)) return correlate_depthwise<T, A>(p, y, weight, s.kh, s.kw, finish);
+    const index_t depth = s.c / s.groups * s.kh * s.kw;
+    const conv_weights<T> w{weight, s.o / s.groups * depth, depth, 1, nullptr};
+    correlate<T, A>(p, y, s.groups, s.o, w, finish);
+  }
 }
 
-// The gradient gx [n, c, h, w] of the input, c_stride 1, from gy [n, o, out_h, out_w] with any
-// strides. Also the transposed convolution of gy, whose output is gx and whose bias has c elements;
-// output_padding is part of s.h and s.w.
-template <class T, class A = simd::native>
-void conv_backward_data(const conv_shape& s, std::type_identity_t<image<const T>> gy,
-                        const T* weight, std::type_identity_t<image<T>> gx,
-                        const std::type_identity_t<epilogue<T>>& finish = {}) {
-  if (prefers_scatter(s)) return scatter_gradient<T, A>(s, gy, weight, gx, finish);
+// The input's gradient as one correlation for each phase of the stride.
+template <class T, class A>
+void correlate_backward(const conv_shape& s, image<const T> gy, const T* weight, image<T> gx,
+                        const epilogue<T>& finish) {
   const index_t area = s.kh * s.kw, in_group = s.c / s.groups, out_group = s.o / s.groups;
   correlation<T> p{.in = gy, .images = s.n, .channels = s.o};
   for (index_t y = 0; y < std::min(s.stride_h, s.h); ++y) {
@@ -57,14 +60,34 @@ void conv_backward_data(const conv_shape& s, std::type_identity_t<image<const T>
   }
 }
 
+// The gradient gx [n, c, h, w] of the input, c_stride 1, from gy [n, o, out_h, out_w] with any
+// strides. Also the transposed convolution of gy, whose output is gx and whose bias has c elements;
+// output_padding is part of s.h and s.w.
+template <class T, class A = simd::native>
+void conv_backward_data(const conv_shape& s, std::type_identity_t<image<const T>> gy,
+                        const T* weight, std::type_identity_t<image<T>> gx,
+                        const std::type_identity_t<epilogue<T>>& finish = {}) {
+  if constexpr (std::is_same_v<T, double>) {
+    window_backward_data<T, A>(s, gy, weight, gx, finish);
+  } else if (prefers_scatter(s)) {
+    scatter_gradient<T, A>(s, gy, weight, gx, finish);
+  } else {
+    correlate_backward<T, A>(s, gy, weight, gx, finish);
+  }
+}
+
 // The gradient gw [o, c / groups, kh, kw], dense, of the weight: for each tap and channel the sum
 // over pixels of window times gy. x and gy with any strides.
 template <class T, class A = simd::native>
 void conv_backward_weight(const conv_shape& s, std::type_identity_t<image<const T>> x,
                           std::type_identity_t<image<const T>> gy, T* gw) {
-  const auto p = forward_correlation<T>(s, x);
-  if (is_depthwise(s)) return weight_gradient<T, A, true>(p, gy, 1, s.o, s.work(), gw);
-  weight_gradient<T, A, false>(p, gy, s.groups, s.o, s.work(), gw);
+  if constexpr (std::is_same_v<T, double>) {
+    window_backward_weight<T, A>(s, x, gy, gw);
+  } else {
+    const auto p = forward_correlation<T>(s, x);
+    if (is_depthwise(s)) return weight_gradient<T, A, true>(p, gy, 1, s.o, s.work(), gw);
+    weight_gradient<T, A, false>(p, gy, s.groups, s.o, s.work(), gw);
+  }
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA
