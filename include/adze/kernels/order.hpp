@@ -9,7 +9,8 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// Of each row the first `count` places in descending or ascending order of the values.
+// Of each row along the axis the first `count` places in descending or ascending order of the
+// values.
 struct order_request {
   index_t axis = 0;
   index_t count = 1;
@@ -26,14 +27,6 @@ template <class T> bool comes_before(T a, T b, bool descending) {
 }
 
 template <class T> void order_row(const T* x, index_t n, const order_request& o, index_t* places) {
-  if (o.count == 1) {
-    index_t best = 0;
-    for (index_t i = 1; i < n; ++i) {
-      if (comes_before(x[i], x[best], o.descending)) best = i;
-    }
-    places[0] = best;
-    return;
-  }
   std::iota(places, places + n, index_t{0});
   const auto before = [&](index_t a, index_t b) {
     return comes_before(x[a], x[b], o.descending) ||
@@ -46,8 +39,20 @@ template <class T> void order_row(const T* x, index_t n, const order_request& o,
   }
 }
 
-template <class T>
-void order_rows(const shape& sizes, const operand& x, const order_request& o, index_t* out) {
+// The first place of the extreme of the first n values; a NaN is the extreme in both directions.
+template <class T> index_t extreme_of(const T* x, index_t n, bool largest) {
+  index_t best = 0;
+  for (index_t i = 1; i < n; ++i) {
+    const bool beats = largest ? x[i] > x[best] : x[i] < x[best];
+    if (beats || (x[i] != x[i] && x[best] == x[best])) best = i;
+  }
+  return best;
+}
+
+// `pick` writes o.count places of a row, given its values; it may use all n.
+template <class T, class Pick>
+void place_rows(const shape& sizes, const operand& x, const order_request& o, index_t* out,
+                Pick pick) {
   const index_t n = sizes[o.axis], rows = sizes.numel() / n;
   index_t inner = 1;
   for (index_t i = o.axis + 1; i < sizes.rank(); ++i) inner *= sizes[i];
@@ -63,7 +68,7 @@ void order_rows(const shape& sizes, const operand& x, const order_request& o, in
       }
       load_row<T>(x.type, static_cast<const std::byte*>(x.data) + offset * size_of(x.type),
                   x.strides[static_cast<std::size_t>(o.axis)], n, values.data());
-      order_row(values.data(), n, o, places.data());
+      pick(values.data(), n, o, places.data());
       index_t* to = out + r / inner * o.count * inner + r % inner;
       for (index_t k = 0; k < o.count; ++k) to[k * inner] = places[static_cast<std::size_t>(k)];
     }
@@ -78,8 +83,22 @@ namespace adze::kernels::inline ADZE_ISA {
 template <class = void>
 void order(const shape& sizes, const operand& x, const order_request& o, index_t* out) {
   if (sizes.numel() == 0 || o.count == 0) return;
-  if (is_floating(x.type)) return detail::order_rows<double>(sizes, x, o, out);
-  detail::order_rows<std::int64_t>(sizes, x, o, out);
+  if (is_floating(x.type)) {
+    return detail::place_rows<double>(sizes, x, o, out, detail::order_row<double>);
+  }
+  detail::place_rows<std::int64_t>(sizes, x, o, out, detail::order_row<std::int64_t>);
+}
+
+// The same for one place, that of the extreme, where a NaN wins in both directions.
+template <class = void>
+void extreme(const shape& sizes, const operand& x, index_t axis, bool largest, index_t* out) {
+  if (sizes.numel() == 0) return;
+  const order_request o{axis, 1, largest};
+  const auto pick = []<class T>(const T* row, index_t n, const order_request& r, index_t* place) {
+    *place = detail::extreme_of(row, n, r.descending);
+  };
+  if (is_floating(x.type)) return detail::place_rows<double>(sizes, x, o, out, pick);
+  detail::place_rows<std::int64_t>(sizes, x, o, out, pick);
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA

@@ -27,9 +27,10 @@ tensor extreme_place(const tensor& x, index_t axis, bool largest, std::string_vi
   if (with_axis(x.shape())[a] == 0) {
     raise<value_error>(op, ": nothing to choose from on axis ", axis, "; got ", x);
   }
-  // Of the smallest, NaN is first too: it wins in both directions.
-  if (largest || !is_floating(x.dtype())) return places_of(x, {a, 1, largest});
-  return places_of(where(isnan(x), std::numeric_limits<double>::quiet_NaN(), -x), {a, 1, true});
+  const shape sizes = with_axis(x.shape());
+  tensor at = empty(x.rank() == 0 ? x.shape() : sizes.with(a, 1), i64);
+  kernels::extreme(sizes, operand_of(x), a, largest, at.data_as<index_t>());
+  return at;
 }
 
 inline tensor without_kept(const tensor& x, index_t axis, bool keep, std::string_view op) {
