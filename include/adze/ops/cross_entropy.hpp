@@ -68,28 +68,36 @@ template <class = void> tensor reduce_loss(const tensor& loss, reduction reduce)
   return reduce == reduction::sum ? sum(loss) : mean(loss);
 }
 
-// The definition in public ops, from log-probabilities.
+// The number that `mean` divides a sum over class indices by: the weights of those that count.
 template <class = void>
-tensor loss_of_classes(const tensor& log_p, const tensor& target, const tensor& weight,
-                       index_t ignore_index, double smoothing, reduction reduce) {
-  const index_t axis = class_axis(log_p), classes = log_p.shape()[axis];
-  const tensor ignored = target == static_cast<double>(ignore_index);
-  const tensor safe = where(ignored, 0.0, cast(target, i64));
-  const tensor of_target =
-      weight.defined() ? reshape(index_select(weight, 0, reshape(safe, {-1})), target.shape())
-                       : tensor();
-  tensor loss = -squeeze(gather(log_p, axis, unsqueeze(safe, axis)), axis);
-  if (weight.defined()) loss = loss * of_target;
-  if (smoothing != 0) {
-    shape wide;
-    for (index_t i = 0; i < log_p.rank(); ++i) wide = wide.inserted(i, i == axis ? classes : 1);
-    const tensor all = weight.defined() ? log_p * reshape(weight, wide) : log_p;
-    loss = loss * (1.0 - smoothing) - sum(all, {axis}) * (smoothing / static_cast<double>(classes));
+double total_weight(const tensor& classes, const tensor& weight, index_t ignore_index) {
+  const tensor w = weight.defined() ? dense_as(weight, f64) : tensor();
+  const std::int64_t* t = classes.data_as<std::int64_t>();
+  double total = 0;
+  for (index_t i = 0; i < classes.numel(); ++i) {
+    if (t[i] != ignore_index) total += w.defined() ? w.data_as<double>()[t[i]] : 1.0;
   }
-  loss = where(ignored, 0.0, loss);
-  if (reduce != reduction::mean) return reduce_loss(loss, reduce);
-  const tensor counted = cast(!ignored, log_p.dtype());
-  return sum(loss) / sum(weight.defined() ? counted * of_target : counted);
+  return total;
+}
+
+// The distributions q, of the shape of x, for which the losses of class indices are
+// -sum_j q_j log p_j: q_j = (1 - e) w_j [j = t] + e w_j / classes, 0 where t is ignored.
+template <class = void>
+tensor target_distribution(const tensor& x, const tensor& classes, const tensor& weight,
+                           index_t ignore_index, double smoothing) {
+  const index_t n = x.shape()[class_axis(x)], rows = classes.numel();
+  tensor q = zeros_of(class_rows(x, f64).shape(), f64);
+  const tensor w = weight.defined() ? dense_as(weight, f64) : tensor();
+  const std::int64_t* t = classes.data_as<std::int64_t>();
+  for (index_t i = 0; i < rows; ++i) {
+    if (t[i] == ignore_index) continue;
+    double* row = q.data_as<double>() + i * n;
+    for (index_t j = 0; j < n; ++j) {
+      const double share = smoothing / static_cast<double>(n) + (j == t[i] ? 1.0 - smoothing : 0.0);
+      row[j] = w.defined() ? share * w.data_as<double>()[j] : share;
+    }
+  }
+  return from_class_rows(dense_as(q, x.dtype()), x.shape());
 }
 
 }  // namespace adze::detail::inline ADZE_ISA
@@ -126,9 +134,16 @@ template <class = void> struct cross_entropy_op {
     return {detail::from_class_rows(detail::dense_as(d, x.dtype()), x.shape()), {}, {}};
   }
 
+  // The same from distributions, which are constants.
   tensor composed(const tensor& x, const tensor& target, const tensor& weight) const {
-    return detail::loss_of_classes(log_softmax(x, detail::class_axis(x)), target, weight,
-                                   ignore_index, label_smoothing, reduce);
+    const tensor t = detail::dense_as(target, i64);
+    const tensor q =
+        detail::target_distribution(detach(x), t, weight, ignore_index, label_smoothing);
+    const index_t axis = detail::class_axis(x);
+    const tensor loss = -sum(log_softmax(x, axis) * q, {axis});
+    if (reduce == reduction::none) return loss;
+    return reduce == reduction::sum ? sum(loss)
+                                    : sum(loss) / detail::total_weight(t, weight, ignore_index);
   }
 
  private:
@@ -155,12 +170,11 @@ template <class = void> struct cross_entropy_op {
     tensor loss = empty(target.shape(), dtype_of<T>);
     kernels::cross_entropy_losses(a, loss.data_as<T>());
     if (reduce == reduction::none) return loss;
-    double total = 0.0, counted = 0.0;
-    for (index_t i = 0; i < a.rows; ++i) {
-      total += static_cast<double>(loss.data_as<T>()[i]);
-      if (a.target[i] != ignore_index) counted += static_cast<double>(a.weight_of(a.target[i]));
+    double total = 0.0;
+    for (index_t i = 0; i < a.rows; ++i) total += static_cast<double>(loss.data_as<T>()[i]);
+    if (reduce == reduction::mean) {
+      denominator = detail::total_weight(target, weight, ignore_index);
     }
-    denominator = reduce == reduction::mean ? counted : 1.0;
     tensor y = empty({}, dtype_of<T>);
     *y.data_as<T>() = static_cast<T>(total / denominator);
     return y;
@@ -237,9 +251,18 @@ tensor nll_loss(const tensor& log_probabilities, const tensor& target,
     raise<value_error>("nll_loss: has no label smoothing; got ", o.label_smoothing,
                        "; cross_entropy takes logits and has");
   }
-  detail::checked_classes("nll_loss", log_probabilities, target, o.weight, o.ignore_index);
-  return detail::loss_of_classes(log_probabilities, target, o.weight, o.ignore_index, 0.0,
-                                 o.reduce);
+  const tensor t =
+      detail::checked_classes("nll_loss", log_probabilities, target, o.weight, o.ignore_index);
+  const index_t axis = detail::class_axis(log_probabilities);
+  // Gathered, not multiplied by a distribution: a log-probability of -inf elsewhere costs nothing.
+  const tensor ignored = t == static_cast<double>(o.ignore_index), at = where(ignored, 0.0, t);
+  tensor loss = -squeeze(gather(log_probabilities, axis, unsqueeze(at, axis)), axis);
+  if (o.weight.defined()) {
+    loss = loss * reshape(index_select(o.weight, 0, reshape(at, {-1})), t.shape());
+  }
+  loss = where(ignored, 0.0, loss);
+  if (o.reduce != reduction::mean) return detail::reduce_loss(loss, o.reduce);
+  return sum(loss) / detail::total_weight(t, o.weight, o.ignore_index);
 }
 
 }  // namespace adze::inline ADZE_ISA
