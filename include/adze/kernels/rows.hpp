@@ -27,7 +27,7 @@ template <class T, class E> T convert_value(E x) {
     return x >= static_cast<E>(high) ? high : static_cast<T>(x);
   } else if constexpr ((std::is_same_v<T, float16> ||
                         std::is_same_v<T, bfloat16>)&&std::is_integral_v<E>) {
-    return T(static_cast<float>(x));
+    return T(static_cast<double>(x));  // a float would round twice
   } else {
     return static_cast<T>(x);
   }

@@ -36,6 +36,14 @@ struct tensor_impl {
   dims strides{};
 };
 
+// Out of line: every handle of every op ends here.
+[[gnu::noinline]] inline void destroy(tensor_impl* x) noexcept {
+  release(x->owner);
+  release(x->store);
+  x->~tensor_impl();
+  pool_put(x, sizeof(tensor_impl));
+}
+
 }  // namespace detail
 
 class tensor {
@@ -53,7 +61,9 @@ class tensor {
     std::swap(impl_, moved.impl_);
     return *this;
   }
-  ~tensor() { drop(); }
+  ~tensor() {
+    if (impl_ != nullptr && detail::release_last(impl_)) detail::destroy(impl_);
+  }
 
   // A default-constructed tensor is undefined: it has no shape, dtype or data.
   bool defined() const noexcept { return impl_ != nullptr; }
@@ -120,14 +130,6 @@ class tensor {
   }
 
  private:
-  void drop() noexcept {
-    if (impl_ == nullptr || !detail::release_last(impl_)) return;
-    detail::release(impl_->owner);
-    detail::release(impl_->store);
-    impl_->~tensor_impl();
-    detail::pool_put(impl_, sizeof(detail::tensor_impl));
-  }
-
   detail::tensor_impl* impl_ = nullptr;
 };
 
