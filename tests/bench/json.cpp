@@ -4,7 +4,7 @@
 #include <limits>
 #include <string>
 
-#include <adze/bench/json.hpp>
+#include <adze/bench/json_reader.hpp>
 
 namespace adze::bench {
 namespace {

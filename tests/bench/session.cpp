@@ -7,7 +7,7 @@
 
 #include <unistd.h>
 
-#include <adze/bench/json.hpp>
+#include <adze/bench/json_reader.hpp>
 #include <adze/bench/library.hpp>
 #include <adze/bench/session.hpp>
 

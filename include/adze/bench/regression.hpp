@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <adze/bench/json.hpp>
+#include <adze/bench/json_reader.hpp>
 #include <adze/bench/text_report.hpp>
 #include <adze/bench/verdict.hpp>
 #include <adze/core/error.hpp>

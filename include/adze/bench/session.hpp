@@ -23,12 +23,11 @@
 #include <utility>
 #include <vector>
 
-#include <sched.h>
-
 #include <adze/bench/arguments.hpp>
 #include <adze/bench/harness.hpp>
 #include <adze/bench/html_report.hpp>
 #include <adze/bench/json_report.hpp>
+#include <adze/bench/pinned.hpp>
 #include <adze/bench/text_report.hpp>
 #include <adze/core/error.hpp>
 #include <adze/core/file.hpp>
@@ -134,28 +133,6 @@ class session {
   }
 
  private:
-  // Keeps the calling thread on the processor where it is, for as long as this lives.
-  class pinned {
-   public:
-    explicit pinned(bool wanted) {
-      cpu_set_t one;
-      CPU_ZERO(&one);
-      const int here = ::sched_getcpu();
-      if (!wanted || here < 0 || ::sched_getaffinity(0, sizeof before_, &before_) != 0) return;
-      CPU_SET(here, &one);
-      set_ = ::sched_setaffinity(0, sizeof one, &one) == 0;
-    }
-    pinned(const pinned&) = delete;
-    pinned& operator=(const pinned&) = delete;
-    ~pinned() {
-      if (set_) ::sched_setaffinity(0, sizeof before_, &before_);
-    }
-
-   private:
-    cpu_set_t before_{};
-    bool set_ = false;
-  };
-
   std::vector<problem> all_problems() const {
     std::vector<problem> all;
     const auto append = [&](const std::vector<problem>& more) {
