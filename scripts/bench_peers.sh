@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Our kernels beside the libraries that Debian has, on this machine: fetches the peers' packages
+# into build/peers (no root, nothing on the system changes), builds Eigen with every compiler,
+# builds the benchmarks with g++ and clang++, runs them, and writes the tables.
+#   scripts/bench_peers.sh [--quick] [--output FILE] [-- arguments of the programs]
+# The file is docs/benchmarks.md unless another is named; JSON, SVG and HTML stay in build/peers.
+# Run it on a quiet machine: the noise line above each table says how quiet it was.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+output=docs/benchmarks.md
+programs=(gemm)
+arguments=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) arguments+=(--filter '#shapes' --seconds 0.2) ;;
+    --output) output=$2; shift ;;
+    --) shift; arguments+=("$@"); break ;;
+    *) sed -n '3,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  esac
+  shift
+done
+peers=$PWD/build/peers
+mkdir -p "$peers/packages" "$peers/root" "$peers/lib"
+
+# ---- libraries: what the system has not, from packages that are unpacked, not installed
+fetch() {  # fetch LIBRARY PACKAGE...
+  local library=$1
+  shift
+  if ldconfig -p 2>/dev/null | grep -q "$library" || [ -e "$peers/lib/$library" ]; then return; fi
+  command -v apt-get >/dev/null || { echo "no $library here, and no apt-get: left out"; return; }
+  (cd "$peers/packages" && apt-get download -qq "$@" 2>/dev/null) ||
+    { echo "cannot fetch $*: $library is left out"; return; }
+  for package in "$@"; do dpkg -x "$peers/packages/${package}"_*.deb "$peers/root"; done
+  find "$peers/root" -name "$library*" -exec ln -sf {} "$peers/lib/" \;
+}
+fetch libgfortran.so.5 libgfortran5
+fetch libgomp.so.1 libgomp1
+fetch libopenblas.so.0 libopenblas0-pthread
+fetch libblis.so.4 libblis4-pthread
+fetch libdnnl.so.2 libdnnl2
+
+eigen=$(for d in /usr/include/eigen3 /usr/local/include/eigen3 "$peers/root/usr/include/eigen3"; do
+  [ -e "$d/Eigen/Core" ] && echo "$d" && break; done || true)
+for pair in gcc:g++ clang:clang++; do
+  compiler=${pair#*:}
+  if [ -z "$eigen" ] || ! command -v "$compiler" >/dev/null; then continue; fi
+  "$compiler" -std=c++17 -O3 -march=native -DNDEBUG -fPIC -shared -w -isystem "$eigen" -x c++ \
+    benchmarks/peers/eigen_sgemm.hpp -o "$peers/lib/libadze_eigen_${pair%:*}.so"
+done
+export LD_LIBRARY_PATH=$peers/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+
+# ---- our programs, by both compilers: the slower of the two is what we may claim
+head_text() {
+  cat <<'TEXT'
+# Benchmarks
+
+Printed by `scripts/bench_peers.sh`; nothing here is written by hand. How to read it:
+
+- Every candidate is compared with a reference before and after it is timed; a wrong one gets no number.
+- All candidates of a problem run in the same process, in rounds, each once a round in an order drawn anew. *Speed over it* is
+  the median of the ratios of each round (above 1: ours is faster) with an interval that holds for the whole table; a difference
+  below the minimum effect or the measured noise is a tie.
+- *% of roof* compares with what this machine reaches: `ops` with its multiply-add peak, `mem` with the bandwidth of the cache
+  level (or memory) that holds the operands. Above 100 is not possible, and is marked.
+- `~` marks rows during which the machine gave less than 95 % of its peak: ratios hold, rates do not.
+- The lines below each table measure a row again.
+
+TEXT
+}
+head_text >"$peers/page.md"
+for compiler in g++ clang++; do
+  command -v "$compiler" >/dev/null || continue
+  for program in "${programs[@]}"; do
+    flags="$compiler -O3 -march=native"
+    "$compiler" -std=c++20 -O3 -march=native -Iinclude -DADZE_FLAGS="\"$flags\"" \
+      -DADZE_PROBLEMS="\"$PWD/benchmarks/problems\"" benchmarks/$program.cpp \
+      -o "$peers/$program-$compiler" -pthread -ldl
+    "$peers/$program-$compiler" --label "built by $compiler" --markdown "$peers/$program.md" \
+      --json "$peers/$program-$compiler.json" --html "$peers/$program-$compiler.html" \
+      --svg "$peers/$program-$compiler.svg" ${arguments[@]+"${arguments[@]}"}
+    sed "s|$peers/|build/peers/|g" "$peers/$program.md" >>"$peers/page.md"
+    echo >>"$peers/page.md"
+  done
+done
+cp "$peers/page.md" "$output"
+echo "Written: $output; pages and JSON in build/peers"
