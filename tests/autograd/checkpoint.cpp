@@ -6,6 +6,7 @@
 #include <adze/autograd/checkpoint.hpp>
 #include <adze/autograd/gradcheck.hpp>
 #include <adze/ops/activation.hpp>
+#include <adze/ops/dropout.hpp>
 
 #include "helpers.hpp"
 
@@ -143,6 +144,20 @@ TEST_CASE("the second run draws the same random numbers and moves the generator 
   const random_state elsewhere = default_generator().state();
   CHECK(elements(grad(sum(y), x)) == elements(expected));
   CHECK(default_generator().state() == elsewhere);
+}
+
+TEST_CASE("dropout drops the same elements in both runs") {
+  const no_leaks guard;
+  const tensor x = varied_leaf({200}), w = varied_leaf({200}, 1);
+  const auto f = [w](const tensors& v) { return dropout(tanh(v[0] * w), 0.3) * w; };
+  manual_seed(5);
+  const tensors expected = grad(tensors{sum(f({x}))}, tensors{x, w});
+  manual_seed(5);
+  const tensor y = sum(checkpoint(f, {x}));
+  manual_seed(6);
+  const tensors got = grad(tensors{y}, tensors{x, w});
+  CHECK(elements(got[0]) == elements(expected[0]));
+  CHECK(elements(got[1]) == elements(expected[1]));
 }
 
 TEST_CASE("statistics are updated once") {
