@@ -44,6 +44,7 @@ struct checkpoint_op {
   tensor result_of_first{};  // handed over by forward
   random_state random{};     // of the default generator before the first run
   detail::precision_rule* rule = nullptr;
+  std::shared_ptr<detail::precision_rule> kept_rule{};  // what `rule` points to, where it must last
 
   static constexpr std::string_view name = "checkpoint";
   static constexpr numeric precision = numeric::any;
@@ -90,11 +91,15 @@ struct checkpoint_op {
   }
 };
 
-// f(inputs), with gradients through f and what it captures. The precision rule that is installed
-// must outlive the backward pass.
+// f(inputs), with gradients through f and what it captures. The backward pass runs f under the
+// precision rule that is installed here, also when its region has ended by then.
 inline tensor checkpoint(const checkpoint_op::function& f, const std::vector<tensor>& inputs) {
   if (detail::state.no_grad) return f(inputs);
   checkpoint_op op{.f = f, .inputs = inputs.size(), .rule = detail::state.rule};
+  if (op.rule != nullptr && op.rule->copy != nullptr) {
+    op.kept_rule = op.rule->copy(*op.rule);
+    op.rule = op.kept_rule.get();
+  }
   op.random = default_generator().state();
   detail::capture_finder finder(inputs);
   {

@@ -3,6 +3,8 @@
 // Which dtype the inputs of a call are cast to: the rule slot of the thread, and promotion of
 // mixed floats where no rule is installed. `amp/` installs rules; nothing here names an op.
 // The cast is a recorded op, so gradients come back in the dtype of what was cast.
+#include <memory>
+
 #include <adze/autograd/op.hpp>
 
 namespace adze::detail {
@@ -17,6 +19,9 @@ struct precision_rule {
                    std::size_t n) = nullptr;
   // Casts one input; where the rule keeps a cache of cast leaves, it is used here.
   tensor (*cast)(precision_rule& rule, const tensor& x, dtype type) = nullptr;
+  // A copy for a backward pass that installs the rule again after its region has ended; null: the
+  // rule lives as long as that.
+  std::shared_ptr<precision_rule> (*copy)(const precision_rule& rule) = nullptr;
 };
 
 // PyTorch's promotion: tensors with axes outrank 0-d ones of the same kind.
