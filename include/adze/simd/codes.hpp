@@ -1,0 +1,63 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Eight-bit codes to float lanes and back. The last part is the overrides; all give the same codes.
+#include <cmath>
+#include <concepts>
+#include <cstdint>
+
+#include <adze/fwd.hpp>
+#include <adze/simd/arch.hpp>
+#include <adze/simd/pack.hpp>
+
+namespace adze::simd::inline ADZE_ISA {
+
+template <class T>
+concept code = std::same_as<T, std::uint8_t> || std::same_as<T, std::int8_t>;
+
+// out[i] = round(x[i]) + zero for the lanes of four packs, half to even. The caller has brought
+// them into the range of Code: nothing saturates here.
+template <class A, code Code>
+void store_codes(const pack<float, A>* x, std::int32_t zero, Code* out) {
+  constexpr std::size_t width = pack<float, A>::width;
+  for (std::size_t p = 0; p < 4; ++p) {
+    float all[width];
+    x[p].store(all);
+    for (std::size_t i = 0; i < width; ++i)
+      out[p * width + i] =
+          static_cast<Code>(static_cast<std::int32_t>(std::nearbyint(all[i])) + zero);
+  }
+}
+
+// The codes at p as floats, one for each lane.
+template <class A, code Code> void load_codes(const Code* p, pack<float, A>& x) {
+  constexpr std::size_t width = pack<float, A>::width;
+  float all[width];
+  for (std::size_t i = 0; i < width; ++i) all[i] = static_cast<float>(p[i]);
+  x = pack<float, A>::load(all);
+}
+
+#if defined(XSIMD_VERSION_MAJOR) && XSIMD_WITH_FMA3_AVX2
+
+template <code Code> void store_codes(const pack<float, avx2>* x, std::int32_t zero, Code* out) {
+  const __m256i shift = _mm256_set1_epi32(zero);
+  const auto whole = [&](const pack<float, avx2>& lanes) {
+    return _mm256_add_epi32(_mm256_cvtps_epi32(lanes.v.data), shift);
+  };
+  const __m256i low = _mm256_packs_epi32(whole(x[0]), whole(x[1]));
+  const __m256i high = _mm256_packs_epi32(whole(x[2]), whole(x[3]));
+  const __m256i bytes = std::same_as<Code, std::uint8_t> ? _mm256_packus_epi16(low, high)
+                                                         : _mm256_packs_epi16(low, high);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // packs work in halves
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permutevar8x32_epi32(bytes, order));
+}
+
+template <code Code> void load_codes(const Code* p, pack<float, avx2>& x) {
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+  const __m256i whole =
+      std::same_as<Code, std::uint8_t> ? _mm256_cvtepu8_epi32(bytes) : _mm256_cvtepi8_epi32(bytes);
+  x = pack<float, avx2>(pack<float, avx2>::lane_type(_mm256_cvtepi32_ps(whole)));
+}
+
+#endif
+
+}  // namespace adze::simd::inline ADZE_ISA
