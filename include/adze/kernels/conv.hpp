@@ -27,7 +27,7 @@ void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, c
     if (is_depthwise(s)) return correlate_depthwise<T, A>(p, y, weight, s.kh, s.kw, finish);
     const index_t depth = s.c / s.groups * s.kh * s.kw;
     const conv_weights<T> w{weight, s.o / s.groups * depth, depth, 1, nullptr};
-    correlate<T, A>(p, y, s.groups, s.o, w, finish);
+    correlate<T, simd::tile_tag<A>>(p, y, s.groups, s.o, w, finish);
   }
 }
 
@@ -55,7 +55,7 @@ void correlate_backward(const conv_shape& s, image<const T> gy, const T* weight,
               *rows++ = (o * in_group * s.kh + p.h.tap + i * p.h.tap_step) * s.kw + p.w.tap +
                         j * p.w.tap_step;
       }
-      correlate<T, A>(p, gx, s.groups, s.c, w, finish);
+      correlate<T, simd::tile_tag<A>>(p, gx, s.groups, s.c, w, finish);
     }
   }
 }
@@ -70,7 +70,7 @@ void conv_backward_data(const conv_shape& s, std::type_identity_t<image<const T>
   if constexpr (std::is_same_v<T, double>) {
     window_backward_data<T, A>(s, gy, weight, gx, finish);
   } else if (prefers_scatter(s)) {
-    scatter_gradient<T, A>(s, gy, weight, gx, finish);
+    scatter_gradient<T, simd::tile_tag<A>>(s, gy, weight, gx, finish);
   } else {
     correlate_backward<T, A>(s, gy, weight, gx, finish);
   }
@@ -86,7 +86,7 @@ void conv_backward_weight(const conv_shape& s, std::type_identity_t<image<const 
   } else {
     const auto p = forward_correlation<T>(s, x);
     if (is_depthwise(s)) return weight_gradient<T, A, true>(p, gy, 1, s.o, s.work(), gw);
-    weight_gradient<T, A, false>(p, gy, s.groups, s.o, s.work(), gw);
+    weight_gradient<T, simd::tile_tag<A>, false>(p, gy, s.groups, s.o, s.work(), gw);
   }
 }
 

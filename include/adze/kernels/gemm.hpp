@@ -143,7 +143,7 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
   strips<T> s;
   s.alpha = o.alpha;
   s.accumulate = accumulate;
-  strip_product<T, A>(a, b, c, s, !direct, finish.empty() ? nullptr : &finish);
+  strip_product<T, simd::tile_tag<A>>(a, b, c, s, !direct, finish.empty() ? nullptr : &finish);
 }
 
 // One axis of a batch: its size and the steps of a, b and c along it; step 0 repeats a matrix.

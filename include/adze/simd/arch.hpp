@@ -35,6 +35,9 @@ struct sse2 {
 struct avx2 {  // with FMA and F16C
   static constexpr int bytes = 32;
 };
+struct avx512 {  // the register tiles of products; everything else has avx2's packs
+  static constexpr int bytes = 64;
+};
 struct neon {
   static constexpr int bytes = 16;
 };
@@ -49,4 +52,14 @@ using native = neon;
 using native = scalar;
 #endif
 
+inline namespace ADZE_ISA {
+
+// The tag whose packs the register tiles of A are made of: the widest there is.
+template <class A> struct tiles_of { using type = A; };
+#if defined(__AVX512F__) && defined(__FMA__)
+template <> struct tiles_of<avx2> { using type = avx512; };
+#endif
+template <class A> using tile_tag = typename tiles_of<A>::type;
+
+}  // namespace ADZE_ISA
 }  // namespace adze::simd

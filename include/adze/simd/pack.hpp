@@ -14,6 +14,7 @@
 #include <adze/fwd.hpp>
 #include <adze/simd/arch.hpp>
 #include <adze/simd/avx2.hpp>
+#include <adze/simd/avx512.hpp>
 
 #if __has_include(<xsimd/xsimd.hpp>)
 #  pragma GCC diagnostic push
@@ -50,6 +51,9 @@ template <class T> struct lanes<T, sse2> : register_lanes<T, xsimd::sse2> {};
 #  endif
 #  if XSIMD_WITH_FMA3_AVX2
 template <class T> struct lanes<T, avx2> : register_lanes<T, xsimd::fma3<xsimd::avx2>> {};
+#  endif
+#  if XSIMD_WITH_AVX512F
+template <class T> struct lanes<T, avx512> : register_lanes<T, xsimd::avx512f> {};
 #  endif
 #  if XSIMD_WITH_NEON64
 template <class T> struct lanes<T, neon> : register_lanes<T, xsimd::neon64> {};
@@ -129,6 +133,8 @@ template <class T, class A = native> class pack {
   static pack load_partial(const T* p, index_t n) {
     if constexpr (on_avx2) {
       return pack(lane_type(load_first(p, n)));
+    } else if constexpr (on_avx512) {
+      return pack(lane_type(load_first_wide(p, n)));
     } else {
       T all[width] = {};
       for (index_t i = 0; i < n; ++i) all[i] = p[i];
@@ -136,7 +142,7 @@ template <class T, class A = native> class pack {
     }
   }
   void store_partial(T* p, index_t n) const {
-    if constexpr (on_avx2) {
+    if constexpr (on_avx2 || on_avx512) {
       store_first(v, p, n);
     } else {
       T all[width];
@@ -243,6 +249,7 @@ template <class T, class A = native> class pack {
 
  private:
   static constexpr bool on_avx2 = size > 1 && std::is_same_v<A, avx2>;
+  static constexpr bool on_avx512 = size > 1 && std::is_same_v<A, avx512>;
   static constexpr auto sign_bit =
       static_cast<detail::word_of<T>>(detail::word_of<T>{1} << (sizeof(T) * 8 - 1));
 
