@@ -3,7 +3,10 @@
 // The whole library in one include, but for what needs an optional package (data/gzip.hpp: zlib),
 // what only few need (kernels/linalg.hpp: Eigen) and bench/. Each header also stands alone.
 #include <adze/amp/autocast.hpp>
+#include <adze/amp/grad_scaler.hpp>
 #include <adze/amp/policy.hpp>
+#include <adze/amp/scaler_options.hpp>
+#include <adze/amp/unscale.hpp>
 #include <adze/autograd/accumulate.hpp>
 #include <adze/autograd/anomaly.hpp>
 #include <adze/autograd/backward.hpp>
