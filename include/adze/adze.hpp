@@ -4,7 +4,9 @@
 // what only few need (kernels/linalg.hpp: Eigen) and bench/. Each header also stands alone.
 #include <adze/amp/autocast.hpp>
 #include <adze/amp/grad_scaler.hpp>
+#include <adze/amp/master_weights.hpp>
 #include <adze/amp/policy.hpp>
+#include <adze/amp/rounding.hpp>
 #include <adze/amp/scaler_options.hpp>
 #include <adze/amp/unscale.hpp>
 #include <adze/autograd/accumulate.hpp>

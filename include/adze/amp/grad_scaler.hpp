@@ -65,14 +65,18 @@ class grad_scaler {
   // Errors: state_error when that was done since the last update(), or after step(); dtype_error
   // for f16 gradients, which have no room for it: keep f32 parameters, or use master_weights.
   template <optimizer O> void unscale_(O& o) {
-    if (!enabled()) return;
+    constexpr bool collects = requires { o.collect_gradients(); };
+    if (!enabled()) {
+      if constexpr (collects) o.collect_gradients();
+      return;
+    }
     record& r = record_of(&o);
     if (r.stage != stage::ready) {
       raise<state_error>("grad_scaler.unscale_: called ",
                          r.stage == stage::unscaled ? "twice" : "after step()",
                          " for one optimizer; once between two calls of update()");
     }
-    if constexpr (requires { o.collect_gradients(); }) o.collect_gradients();
+    if constexpr (collects) o.collect_gradients();
     unscale_all(r, o.parameters());
   }
 

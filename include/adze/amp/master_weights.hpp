@@ -1,0 +1,220 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// master_weights: any optimizer on models held in 16 bits, where most updates are smaller than half
+// a unit of the last place and would be lost. What is kept so that they are not is a choice: f32
+// copies, what was rounded off, or nothing but a random rounding.
+#include <algorithm>
+#include <string>
+
+#include <adze/amp/rounding.hpp>
+
+namespace adze::amp {
+
+enum class keep : std::uint8_t {
+  master,      // an f32 copy: 4 bytes a weight
+  rest,        // what was rounded off, in 16 bits (Kahan 1965): 2 bytes
+  stochastic,  // nothing: steps round at random, right in the mean (Gupta et al. 2015)
+};
+
+struct master_options {
+  keep kept = keep::master;
+  std::uint64_t seed = 0;  // of stochastic rounding
+};
+
+}  // namespace adze::amp
+
+namespace adze::amp::inline ADZE_ISA {
+
+// An optimizer of type O whose arithmetic is in f32 while the parameters stay in 16 bits:
+//   to(model, bf16);
+//   amp::master_weights<optim::adamw> opt(parameters(model), {.lr = 1e-3});
+// parameters() are the f32 leaves that O changes: what clipping and grad_scaler work on, after
+// collect_gradients(), which unscale_() and step() call. Parameters in f32 or f64 are O's own. A
+// parameter that is changed from outside is where its next step begins. Moments are f32, as always.
+template <class O> class master_weights {
+ public:
+  using options_type = typename O::options_type;
+
+  explicit master_weights(std::vector<tensor> parameters, const options_type& o = {},
+                          const master_options& how = {})
+      : how_(how), random_(how.seed), inner_(take(std::move(parameters)), o) {
+    rest();
+  }
+
+  // The optimizer itself: schedules turn its lr.
+  O& inner() { return inner_; }
+  const O& inner() const { return inner_; }
+  const std::vector<tensor>& parameters() const { return inner_.parameters(); }
+
+  // Gradients of the model, in f32, to parameters(); the last call before step() counts.
+  void collect_gradients() {
+    for (entry& e : entries_) {
+      if (!e.narrow) continue;
+      const tensor g = e.model.grad();
+      tensor wide;
+      if (g.defined()) {
+        wide = empty_like(e.wide, f32);
+        kernels::copy(g.shape(), operand(wide), operand(g));
+      }
+      e.wide.set_grad(wide);
+    }
+    collected_ = true;
+  }
+
+  // The step of O in f32, and its result in the model. Gradients in f32 end here.
+  void step() {
+    if (!collected_) collect_gradients();
+    for (entry& e : entries_) {
+      if (moves(e)) widen(e);
+    }
+    inner_.step();
+    for (entry& e : entries_) {
+      if (moves(e)) narrow(e);
+      if (e.narrow) e.wide.set_grad({});
+    }
+    rest();
+  }
+
+  void zero_grad() {
+    for (const entry& e : entries_) tensor(e.model).set_grad({});
+    inner_.zero_grad();
+    collected_ = false;
+  }
+
+  // What O knows, and "master.0", ... or "rest.0", ... by the place of the parameter.
+  auto state_dict() const {
+    auto s = inner_.state_dict();
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      if (kept_of(entries_[i]).defined()) {
+        s.tensors.emplace_back(name_of(i), adze::detail::dense_copy(kept_of(entries_[i])));
+      }
+    }
+    return s;
+  }
+  // The state of the same optimizer and set-up; the model's own values are loaded before.
+  // Errors: value_error, and nothing is changed, when names, shapes or dtypes differ.
+  void load_state_dict(const decltype(std::declval<const O&>().state_dict())& from) {
+    auto rest_of_it = from;
+    std::vector<tensor> kept(entries_.size());
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      const tensor& own = kept_of(entries_[i]);
+      if (!own.defined()) continue;
+      const auto found = std::find_if(rest_of_it.tensors.begin(), rest_of_it.tensors.end(),
+                                      [&](const auto& t) { return t.first == name_of(i); });
+      if (found == rest_of_it.tensors.end() || found->second.shape() != own.shape() ||
+          found->second.dtype() != own.dtype()) {
+        raise<value_error>("master_weights.load_state_dict: ", name_of(i), " must be ", own,
+                           "; got ",
+                           found == rest_of_it.tensors.end() ? "nothing" : to_text(found->second));
+      }
+      kept[i] = found->second;
+      rest_of_it.tensors.erase(found);
+    }
+    inner_.load_state_dict(rest_of_it);
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      if (!kept[i].defined()) continue;
+      tensor to = kept_of(entries_[i]);
+      kernels::copy(to.shape(), operand(to), operand(kept[i]));
+      entries_[i].version = entries_[i].model.version();
+    }
+  }
+
+ private:
+  struct entry {
+    tensor model;
+    tensor wide;           // the leaf that O changes: f32, or the model's own
+    tensor rounded_off{};  // keep::rest
+    std::uint32_t version = 0;
+    bool narrow = false;
+  };
+
+  static kernels::operand operand(const tensor& x) { return adze::detail::operand_of(x); }
+  std::string name_of(std::size_t i) const {
+    return text(how_.kept == keep::master ? "master." : "rest.", i);
+  }
+  const tensor& kept_of(const entry& e) const {
+    static const tensor none;
+    if (!e.narrow || how_.kept == keep::stochastic) return none;
+    return how_.kept == keep::master ? e.wide : e.rounded_off;
+  }
+  bool moves(const entry& e) const { return e.narrow && e.wide.grad().defined(); }
+
+  // The leaves for O.
+  std::vector<tensor> take(std::vector<tensor> parameters) {
+    std::vector<tensor> leaves;
+    for (tensor& p : parameters) {
+      entry e{.model = p, .wide = p};
+      e.narrow = p.defined() && p.impl().owner != nullptr && p.is_leaf() &&
+                 (p.dtype() == f16 || p.dtype() == bf16);
+      if (e.narrow) {
+        e.wide = empty_like(p, f32);
+        kernels::copy(p.shape(), operand(e.wide), operand(p));
+        e.wide.set_requires_grad();
+        e.version = p.version();
+        if (how_.kept == keep::rest) {
+          e.rounded_off = empty_like(p);
+          const double zero = 0.0;
+          kernels::copy(p.shape(), operand(e.rounded_off), {&zero, f64, {}});
+        }
+      }
+      leaves.push_back(e.wide);
+      entries_.push_back(std::move(e));
+    }
+    return leaves;
+  }
+
+  // Memory of an f32 leaf that is needed during a step only.
+  static void reallocate(const tensor& x, std::size_t bytes) {
+    adze::detail::tensor_impl& p = x.impl();
+    adze::detail::storage* const fresh = adze::detail::make_storage(bytes);
+    adze::detail::release(std::exchange(p.store, fresh));
+    p.data = fresh->data;
+  }
+  void rest() {
+    collected_ = false;
+    if (how_.kept == keep::master) return;
+    for (const entry& e : entries_) {
+      if (e.narrow) reallocate(e.wide, 0);
+    }
+  }
+
+  // The value that the step begins with.
+  void widen(entry& e) {
+    const bool changed = e.version != e.model.version();
+    if (how_.kept != keep::master) {
+      reallocate(e.wide, static_cast<std::size_t>(e.wide.numel() * size_of(f32)));
+    } else if (!changed) {
+      return;
+    }
+    kernels::copy(e.wide.shape(), operand(e.wide), operand(e.model));
+    if (how_.kept == keep::rest && !changed) {
+      const tensor p = dense(e);
+      detail::widen_with_rest(e.wide, p, e.rounded_off);
+    }
+  }
+  // The model gets the value that the step has reached.
+  void narrow(entry& e) {
+    tensor p = is_dense(e.model) ? e.model : empty_like(e.model);
+    if (how_.kept == keep::master) {
+      kernels::copy(p.shape(), operand(p), operand(e.wide));
+    } else if (how_.kept == keep::rest) {
+      detail::narrow_with_rest(p, e.rounded_off, e.wide);
+    } else {
+      detail::narrow_stochastic(p, e.wide, random_);
+    }
+    if (!is_dense(e.model)) kernels::copy(p.shape(), operand(e.model), operand(p));
+    e.version = e.model.impl().store->version.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+  // The values of the model in the order of its f32 leaf.
+  static tensor dense(const entry& e) {
+    return is_dense(e.model) ? e.model : adze::detail::dense_copy(e.model);
+  }
+
+  master_options how_;
+  generator random_;
+  bool collected_ = false;
+  std::vector<entry> entries_;
+  O inner_;
+};
+
+}  // namespace adze::amp::inline ADZE_ISA
