@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+// Convolutions, forward and both gradients, against oneDNN where it is found. Problem lines:
+//   conv <name> n= c= h= w= o= k= [stride=] [pad=] [groups=] [direction=forward|data|weight]
+// Our images are channels-last and our weights plain; oneDNN has every operand in the layout it
+// prefers. The error is the largest in units of u |a| |b| against the products in double.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <adze/bench/session.hpp>
+#include <adze/core/random.hpp>
+#include <adze/kernels/conv.hpp>
+
+#include "allocation_count.hpp"
+#include "peers/dnnl_conv.hpp"
+
+namespace {
+
+using namespace adze;
+using kernels::conv_shape;
+using peers::direction;
+
+conv_shape shape_of(const bench::problem& p) {
+  const index_t k = p.size("k"), stride = p.size("stride", 1), pad = p.size("pad", 0);
+  return {.n = p.size("n"),
+          .c = p.size("c"),
+          .h = p.size("h"),
+          .w = p.size("w"),
+          .o = p.size("o"),
+          .kh = k,
+          .kw = k,
+          .stride_h = stride,
+          .stride_w = stride,
+          .pad_h = pad,
+          .pad_w = pad,
+          .groups = p.size("groups", 1)};
+}
+
+template <class T> using buffer = bench::aligned_buffer<T>;
+
+// [n, c, area] as [n, area, c].
+template <class To, class From>
+buffer<To> channels_last(const buffer<From>& from, index_t n, index_t c, index_t area) {
+  buffer<To> to(n * c * area);
+  for (index_t i = 0; i < n; ++i)
+    for (index_t j = 0; j < c; ++j)
+      for (index_t k = 0; k < area; ++k)
+        to.data()[(i * area + k) * c + j] = To(from.data()[(i * c + j) * area + k]);
+  return to;
+}
+
+// One problem: plain operands, ours, and the true result with its size, as we hold it.
+class conv_problem {
+ public:
+  conv_problem(const conv_shape& s, direction d)
+      : s_(s), d_(d), x(s.n * s.c * s.h * s.w), w(s.o * s.c / s.groups * s.kh * s.kw),
+        y(s.n * s.o * s.out_h() * s.out_w()) {
+    uniform_fill(x.data(), 0, x.size(), random_state{1}, -1.0f, 1.0f);
+    uniform_fill(w.data(), 0, w.size(), random_state{2}, -1.0f, 1.0f);
+    uniform_fill(y.data(), 0, y.size(), random_state{3}, -1.0f, 1.0f);
+    x_ = channels_last<float>(x, s.n, s.c, s.h * s.w);
+    y_ = channels_last<float>(y, s.n, s.o, s.out_h() * s.out_w());
+    w_ = buffer<float>(w.size());
+    std::copy_n(w.data(), w.size(), w_.data());
+    truth_ = in_double([](double v) { return v; });
+    size_ = in_double([](double v) { return std::fabs(v); });
+  }
+
+  void run() {
+    if (d_ == direction::forward) {
+      kernels::conv_forward<float>(s_, image(x_, false), w_.data(), image(y_, true));
+    } else if (d_ == direction::data) {
+      kernels::conv_backward_data<float>(s_, image(y_, true), w_.data(), image(x_, false));
+    } else {
+      kernels::conv_backward_weight<float>(s_, image(x_, false), image(y_, true), w_.data());
+    }
+  }
+
+  void spoil() {
+    buffer<float>& r = d_ == direction::forward ? y_ : d_ == direction::data ? x_ : w_;
+    std::fill_n(r.data(), r.size(), std::numeric_limits<float>::quiet_NaN());
+  }
+
+  double error() { return worst(d_ == direction::forward ? y_ : d_ == direction::data ? x_ : w_); }
+  // The same of a plain result.
+  double plain_error(const buffer<float>& r) {
+    if (d_ == direction::weight) return worst(r);
+    return worst(d_ == direction::forward
+                     ? channels_last<float>(r, s_.n, s_.o, s_.out_h() * s_.out_w())
+                     : channels_last<float>(r, s_.n, s_.c, s_.h * s_.w));
+  }
+  index_t result_size() const { return truth_.size(); }
+
+  bench::work cost() const {
+    const auto [a, b, c] = std::tuple{double(x.size()), double(w.size()), double(y.size())};
+    const double written = d_ == direction::forward ? c : d_ == direction::data ? a : b;
+    return {.operations = 2 * double(s_.work()),
+            .read = 4 * (a + b + c - written),
+            .written = 4 * written};
+  }
+
+ private:
+  template <class T> kernels::image<T> image(buffer<T>& b, bool output) const {
+    return output ? kernels::channels_last(b.data(), s_.o, s_.out_h(), s_.out_w())
+                  : kernels::channels_last(b.data(), s_.c, s_.h, s_.w);
+  }
+
+  template <class F> buffer<double> in_double(F f) {
+    const auto wide = [&](const buffer<float>& from) {
+      buffer<double> to(from.size());
+      std::transform(from.data(), from.data() + from.size(), to.data(), f);
+      return to;
+    };
+    buffer<double> a = wide(x_), b = wide(w_), c = wide(y_);
+    if (d_ == direction::forward) {
+      kernels::conv_forward<double>(s_, image(a, false), b.data(), image(c, true));
+      return c;
+    }
+    if (d_ == direction::data) {
+      kernels::conv_backward_data<double>(s_, image(c, true), b.data(), image(a, false));
+      return a;
+    }
+    kernels::conv_backward_weight<double>(s_, image(a, false), image(c, true), b.data());
+    return b;
+  }
+
+  double worst(const buffer<float>& r) const {
+    double found = 0;
+    for (index_t i = 0; i < r.size(); ++i) {
+      const double e =
+          std::fabs(double(r.data()[i]) - truth_.data()[i]) / (0x1p-24 * size_.data()[i] + 1e-300);
+      if (!(e <= found)) found = e;
+    }
+    return found;
+  }
+
+  conv_shape s_;
+  direction d_;
+
+ public:
+  buffer<float> x, w, y;  // plain
+
+ private:
+  buffer<float> x_{0}, w_{0}, y_{0};
+  buffer<double> truth_{0}, size_{0};
+};
+
+void measure(bench::session& run, bench::problem p, direction d, const char* name) {
+  conv_problem ours(shape_of(p), d);
+  if (!p.has("direction")) p.values.emplace_back("direction", name);
+  std::vector<bench::candidate> all;
+  all.emplace_back("adze", [&](index_t) { ours.run(); });
+  peers::dnnl_conv peer(shape_of(p), d, ours.x.data(), ours.w.data(), ours.y.data());
+  bool by_peer = false;  // whose result is proved
+  if (peer) {
+    all.emplace_back("oneDNN", [&](index_t) {
+      peer();
+      by_peer = true;
+    });
+  }
+  run.measure({.shape = p,
+               .cost = ours.cost(),
+               .spoil =
+                   [&] {
+                     by_peer = false;
+                     ours.spoil();
+                     if (peer) peer.spoil();
+                   },
+               .error =
+                   [&] {
+                     if (!by_peer) return ours.error();
+                     buffer<float> plain(ours.result_size());
+                     peer.read_result(plain.data());
+                     return ours.plain_error(plain);
+                   },
+               .tolerance = 8},
+              std::move(all));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const bench::library openmp = bench::library::open({"libgomp.so.1", "libomp.so.5"});
+  const bench::program_facts about{
+      .name = "conv",
+      .about = "convolutions of floats, forward and both gradients",
+      .problem_folder = ADZE_PROBLEMS,
+      .lists = {"resnet18", "mobilenet_v2", "lenet"},
+      .flags = ADZE_FLAGS,
+      .memory = counted::memory,
+      .on_threads =
+          [&](int n) {
+            if (auto* set = openmp.find<void(int)>("omp_set_num_threads")) set(n);
+          },
+  };
+  return bench::run_program(argc, argv, about, [&](bench::session& run) {
+    for (const bench::problem& p : run.problems({"conv"})) {
+      const std::string only = p.word("direction");
+      const std::pair<direction, const char*> ways[] = {{direction::forward, "forward"},
+                                                        {direction::data, "data"},
+                                                        {direction::weight, "weight"}};
+      for (const auto& [d, name] : ways)
+        if (only.empty() || only == name) measure(run, p, d, name);
+    }
+  });
+}
