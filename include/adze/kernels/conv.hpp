@@ -9,10 +9,24 @@
 #include <adze/kernels/conv_scatter.hpp>
 #include <adze/kernels/conv_weight.hpp>
 #include <adze/kernels/conv_windows.hpp>
+#include <adze/kernels/conv_winograd.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
 inline bool is_depthwise(const conv_shape& s) { return s.groups == s.c && s.o == s.c && s.c > 1; }
+
+// Whether Winograd's products are worth their transforms: m = 4, or 0 for not at all. Counted in
+// multiplications for each weight: transforming one costs as much as 200, or, where the transformed
+// weights leave the L2 cache, as 1300 (benchmarks/conv).
+template <class T>
+int winograd_choice(const conv_shape& s, index_t out_h, index_t out_w, image<const T> x) {
+  const bool fits = s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 &&
+                    s.dil_w == 1 && s.groups == 1 && x.c_stride == 1 && s.c >= 16 && s.o >= 16;
+  if (!fits || !winograd_allowed.load(std::memory_order_relaxed)) return 0;
+  const index_t tiles = s.n * ((out_h + 3) / 4) * ((out_w + 3) / 4);
+  const index_t transform = 36 * s.c * s.o * index_t(sizeof(T)) > (index_t(1) << 20) ? 1300 : 200;
+  return 9 * s.n * out_h * out_w > 40 * tiles + transform ? 4 : 0;
+}
 
 // Convolution y = x * weight, then bias[o] and activation. x [n, c, h, w] with any strides, weight
 // [o, c / groups, kh, kw] dense, y [n, o, out_h, out_w] with c_stride 1. float and double.
@@ -23,6 +37,11 @@ void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, c
   if constexpr (std::is_same_v<T, double>) {
     window_forward<T, A>(s, x, weight, y, finish);
   } else {
+    if (winograd_choice(s, s.out_h(), s.out_w(), x) == 4) {
+      const winograd_plan<T, simd::tile_tag<A>, 4> p{s.c,       s.o,       s.h,     s.w,
+                                                     s.out_h(), s.out_w(), s.pad_h, s.pad_w};
+      return winograd(p, s.n, x, {weight, 9, s.c * 9, false}, y, finish);
+    }
     const auto p = forward_correlation<T>(s, x);
     if (is_depthwise(s)) return correlate_depthwise<T, A>(p, y, weight, s.kh, s.kw, finish);
     const index_t depth = s.c / s.groups * s.kh * s.kw;
@@ -69,6 +88,10 @@ void conv_backward_data(const conv_shape& s, std::type_identity_t<image<const T>
                         const std::type_identity_t<epilogue<T>>& finish = {}) {
   if constexpr (std::is_same_v<T, double>) {
     window_backward_data<T, A>(s, gy, weight, gx, finish);
+  } else if (winograd_choice(s, s.h, s.w, gy) == 4) {
+    const winograd_plan<T, simd::tile_tag<A>, 4> p{s.o, s.c, s.out_h(),   s.out_w(),
+                                                   s.h, s.w, 2 - s.pad_h, 2 - s.pad_w};
+    winograd(p, s.n, gy, {weight, s.c * 9, 9, true}, gx, finish);
   } else if (prefers_scatter(s)) {
     scatter_gradient<T, simd::tile_tag<A>>(s, gy, weight, gx, finish);
   } else {

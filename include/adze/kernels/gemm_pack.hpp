@@ -67,12 +67,13 @@ template <class T, class A> void pack_rows(matrix<const T> b, T* out) {
   }
 }
 
-// n rows and `exist` columns of a square of packs, transposed; missing elements become zeros.
+// n rows and `exist` columns of a square of packs, transposed; missing elements become zeros. Rows
+// of the result are `panel` apart.
 template <class T, class A, bool partial>
 [[gnu::always_inline]] inline void pack_square(const T* from, index_t step, index_t n,
-                                               index_t exist, T* out) {
+                                               index_t exist, T* out, index_t panel) {
   using P = simd::pack<T, A>;
-  constexpr index_t lanes = P::size, panel = tile_shape<T, A>::panel;
+  constexpr index_t lanes = P::size;
   P square[P::width];
 #pragma GCC unroll 16
   for (index_t i = 0; i < lanes; ++i)
@@ -87,7 +88,8 @@ template <class T, class A, bool partial>
 
 // Rows contiguous (the transpose of a row-major matrix): squares of packs, transposed.
 template <class T, class A> void pack_columns(matrix<const T> b, T* out) {
-  constexpr index_t panel = tile_shape<T, A>::panel, lanes = simd::pack<T, A>::size;
+  using S = simd::pack_tag<A>;
+  constexpr index_t panel = tile_shape<T, A>::panel, lanes = simd::pack<T, S>::size;
   for (index_t j = 0; j < b.cols; j += panel, out += panel * b.rows) {
     for (index_t v = 0; v < panel; v += lanes) {
       const T* from = b.data + (j + v) * b.col_stride;
@@ -95,10 +97,16 @@ template <class T, class A> void pack_columns(matrix<const T> b, T* out) {
       index_t k = 0;
       if (exist >= lanes)
         for (; k + lanes <= b.rows; k += lanes)
-          pack_square<T, A, false>(from + k, b.col_stride, lanes, lanes, out + k * panel + v);
+          pack_square<T, S, false>(from + k, b.col_stride, lanes, lanes, out + k * panel + v,
+                                   panel);
+      if (b.rows - k == 1) {  // the ninth tap of a 3 x 3 kernel
+        for (index_t i = 0; i < lanes; ++i)
+          out[k * panel + v + i] = i < exist ? from[k + i * b.col_stride] : T(0);
+        continue;
+      }
       for (; k < b.rows; k += lanes)
-        pack_square<T, A, true>(from + k, b.col_stride, std::min(lanes, b.rows - k), exist,
-                                out + k * panel + v);
+        pack_square<T, S, true>(from + k, b.col_stride, std::min(lanes, b.rows - k), exist,
+                                out + k * panel + v, panel);
     }
   }
 }

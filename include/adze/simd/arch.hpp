@@ -9,8 +9,12 @@
 #  error "adze: -ffast-math removes NaN tests and changes results; build without it"
 #endif
 
-#if defined(__AVX512F__) && defined(__FMA__)  // same packs as avx2, other instructions
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__FMA__)
+#  define ADZE_ISA isa_avx512_vnni              // as avx512, other integer products
+#elif defined(__AVX512F__) && defined(__FMA__)  // same packs as avx2, other instructions
 #  define ADZE_ISA isa_avx512
+#elif defined(__AVXVNNI__) && defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#  define ADZE_ISA isa_avx2_vnni
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #  define ADZE_ISA isa_avx2
 #elif defined(__SSE2__)
@@ -60,6 +64,11 @@ template <class A> struct tiles_of { using type = A; };
 template <> struct tiles_of<avx2> { using type = avx512; };
 #endif
 template <class A> using tile_tag = typename tiles_of<A>::type;
+
+// The tag of everything but tiles, given that of tiles.
+template <class A> struct packs_of { using type = A; };
+template <> struct packs_of<avx512> { using type = avx2; };
+template <class A> using pack_tag = typename packs_of<A>::type;
 
 }  // namespace ADZE_ISA
 }  // namespace adze::simd

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <adze/core/parallel.hpp>
+#include <adze/kernels/conv.hpp>
+#include <adze/kernels/reference.hpp>
+
+namespace adze {
+namespace {
+
+using kernels::conv_shape;
+using kernels::image;
+
+// Images with `gap` elements of NaN between pixels, rows and images.
+struct images {
+  index_t n, c, h, w, gap;
+  std::vector<float> memory;
+  image<float> view;
+
+  images(const images&) = delete;
+  images(index_t n_, index_t c_, index_t h_, index_t w_, index_t gap_)
+      : n(n_), c(c_), h(h_), w(w_), gap(gap_) {
+    view = {nullptr, 0, 1, w * (c + gap) + gap, c + gap};
+    view.n_stride = h * view.h_stride + gap;
+    memory.assign(static_cast<std::size_t>(n * view.n_stride + 4),
+                  std::numeric_limits<float>::quiet_NaN());
+    view.data = memory.data() + 2;
+  }
+  // Index of a dense [n, c, h, w] position.
+  float& at(index_t dense) {
+    const index_t x = dense % w, y = dense / w % h, k = dense / w / h % c, i = dense / w / h / c;
+    return view.at(i, y, x)[k];
+  }
+  index_t size() const { return n * c * h * w; }
+  void fill(std::mt19937& draw) {
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    for (index_t i = 0; i < size(); ++i) at(i) = uniform(draw);
+  }
+  index_t numbers() const {
+    index_t count = 0;
+    for (float x : memory) count += !std::isnan(x);
+    return count;
+  }
+};
+
+struct case_of {
+  conv_shape s;
+  images x, y, gx, gy;
+  std::vector<float> w;
+  std::vector<double> y_true, gx_true;
+
+  case_of(const conv_shape& shape, index_t gap, std::mt19937& draw)
+      : s(shape), x(s.n, s.c, s.h, s.w, gap), y(s.n, s.o, s.out_h(), s.out_w(), gap),
+        gx(s.n, s.c, s.h, s.w, gap), gy(s.n, s.o, s.out_h(), s.out_w(), gap),
+        w(static_cast<std::size_t>(s.o * s.c * 9)), y_true(static_cast<std::size_t>(y.size())),
+        gx_true(static_cast<std::size_t>(x.size())) {
+    x.fill(draw);
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    for (float& v : w) v = uniform(draw);
+    gy.fill(draw);
+    kernels::reference::each_conv_product(s, [&](index_t i, index_t j, index_t k) {
+      const double weight = double(w[static_cast<std::size_t>(k)]);
+      y_true[static_cast<std::size_t>(i)] += double(x.at(j)) * weight;
+      gx_true[static_cast<std::size_t>(j)] += double(gy.at(i)) * weight;
+    });
+  }
+
+  template <class A, int m> void forward(const kernels::epilogue<float>& finish = {}) {
+    const kernels::winograd_plan<float, A, m> p{s.c,       s.o,       s.h,     s.w,
+                                                s.out_h(), s.out_w(), s.pad_h, s.pad_w};
+    kernels::winograd<float, A, m>(p, s.n, x.view, {w.data(), 9, s.c * 9, false}, y.view, finish);
+  }
+  template <class A, int m> void backward() {
+    const kernels::winograd_plan<float, A, m> p{s.o, s.c, s.out_h(),   s.out_w(),
+                                                s.h, s.w, 2 - s.pad_h, 2 - s.pad_w};
+    kernels::winograd<float, A, m>(p, s.n, gy.view, {w.data(), s.c * 9, 9, true}, gx.view, {});
+  }
+};
+
+double relative_error(images& got, const std::vector<double>& truth) {
+  double largest = 1e-30, worst = 0;
+  for (double t : truth) largest = std::max(largest, std::fabs(t));
+  for (index_t i = 0; i < got.size(); ++i) {
+    const double e = std::fabs(double(got.at(i)) - truth[static_cast<std::size_t>(i)]);
+    if (!(e <= worst)) worst = e;
+  }
+  return worst / largest;
+}
+
+conv_shape random_shape(std::mt19937& draw) {
+  const auto pick = [&](index_t low, index_t high) {
+    return low + static_cast<index_t>(draw() % static_cast<unsigned>(high - low + 1));
+  };
+  const conv_shape s{.n = pick(1, 3),
+                     .c = pick(1, 40),
+                     .h = pick(3, 11),
+                     .w = pick(3, 13),
+                     .o = pick(1, 40),
+                     .kh = 3,
+                     .kw = 3,
+                     .pad_h = pick(0, 3),
+                     .pad_w = pick(0, 3)};
+  return s;
+}
+
+template <class A, int m> void check_random(int rounds, double bound) {
+  std::mt19937 draw(7);
+  double worst = 0;
+  for (int i = 0; i < rounds; ++i) {
+    case_of c(random_shape(draw), static_cast<index_t>(draw() % 3), draw);
+    c.forward<A, m>();
+    c.backward<A, m>();
+    worst = std::max({worst, relative_error(c.y, c.y_true), relative_error(c.gx, c.gx_true)});
+    CHECK(c.y.numbers() == c.y.size());
+    CHECK(c.gx.numbers() == c.gx.size());
+  }
+  CHECK(worst <= bound);
+}
+
+TEST_CASE("winograd: both sizes of tiles, forward and the input's gradient, ragged shapes") {
+  check_random<simd::tile_tag<simd::native>, 4>(150, 2e-5);
+  check_random<simd::tile_tag<simd::native>, 2>(150, 4e-6);
+  check_random<simd::odd, 4>(40, 2e-5);
+  check_random<simd::odd, 2>(40, 4e-6);
+}
+
+TEST_CASE("winograd: the stated bounds hold at 512 channels") {
+  std::mt19937 draw(9);
+  case_of c({.n = 1, .c = 512, .h = 8, .w = 8, .o = 33, .kh = 3, .kw = 3, .pad_h = 1, .pad_w = 1},
+            0, draw);
+  c.forward<simd::tile_tag<simd::native>, 4>();
+  CHECK(relative_error(c.y, c.y_true) <= 5e-5);
+  c.forward<simd::tile_tag<simd::native>, 2>();
+  CHECK(relative_error(c.y, c.y_true) <= 1e-5);
+}
+
+TEST_CASE("winograd: bias and activation, the same bits for every number of threads") {
+  std::mt19937 draw(11);
+  case_of c({.n = 3, .c = 64, .h = 30, .w = 31, .o = 48, .kh = 3, .kw = 3, .pad_h = 1, .pad_w = 1},
+            0, draw);
+  std::vector<float> bias(48);
+  for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = float(i) * 0.25f - 5.0f;
+  const kernels::epilogue<float> finish{.bias = bias.data(), .activate = kernels::activation::relu};
+  const int before = threads();
+  std::vector<float> first;
+  for (const int n : {1, 2, 3}) {
+    set_threads(n);
+    c.forward<simd::tile_tag<simd::native>, 4>(finish);
+    if (first.empty()) first = c.y.memory;
+    CHECK(std::equal(first.begin() + 2, first.end() - 2, c.y.memory.begin() + 2));
+  }
+  set_threads(before);
+  const index_t area = c.s.out_h() * c.s.out_w();
+  for (index_t i = 0; i < c.y.size(); ++i) {
+    const auto o = static_cast<std::size_t>(i / area % c.s.o);
+    const double expected = std::max(0.0, c.y_true[static_cast<std::size_t>(i)] + double(bias[o]));
+    if (!(std::fabs(double(c.y.at(i)) - expected) <= 1e-3)) FAIL("element ", i);
+  }
+}
+
+TEST_CASE("winograd: chosen where it pays, and never when it is not allowed") {
+  const image<const float> last{}, plain{nullptr, 0, 49, 7, 1};
+  const conv_shape s{
+      .n = 1, .c = 64, .h = 56, .w = 56, .o = 64, .kh = 3, .kw = 3, .pad_h = 1, .pad_w = 1};
+  const auto choice = [&](const conv_shape& t) {
+    return kernels::winograd_choice(t, t.out_h(), t.out_w(), last);
+  };
+  CHECK(choice(s) == 4);
+  CHECK(kernels::winograd_choice(s, 56, 56, plain) == 0);
+  conv_shape t = s;
+  t.stride_h = 2;
+  CHECK(choice(t) == 0);
+  t = s, t.c = 8;
+  CHECK(choice(t) == 0);
+  t = s, t.c = t.o = 512, t.h = t.w = 7;
+  CHECK(choice(t) == 0);
+  kernels::winograd_allowed = false;
+  CHECK(choice(s) == 0);
+  kernels::winograd_allowed = true;
+}
+
+}  // namespace
+}  // namespace adze
