@@ -760,6 +760,26 @@ std::map<std::string, known> known_ops() {
   return all;
 }
 
+example example_of(const std::string& name, dtype type) {
+  for (const auto& [family, entries] : families()) {
+    for (const entry& e : entries) {
+      for (sample& s : e.samples(3)) {
+        if (s.op.info().name != name) continue;
+        example r{s.op, {}, {}};
+        if (!is_floating(type) && !e.integers) return r;
+        for (drawn& d : s.in) {
+          r.own.push_back(d.type.has_value() && !is_floating(*d.type));
+          if (!is_floating(type)) d.kinks.clear();
+        }
+        const trial t{&e, &s, "example", name};
+        r.x = prepare(t, type, all_dense(s)).x;
+        return r;
+      }
+    }
+  }
+  raise<value_error>("example_of: no entry for ", name);
+}
+
 entry elementwise(const any_op& op, std::size_t inputs, const scalar_function& f,
                   const elementwise_options& o) {
   entry e;

@@ -156,6 +156,14 @@ struct known {
   smoothness gradient;
 };
 std::map<std::string, known> known_ops();
+// A small call of that op with inputs drawn in one dtype; without inputs where the op does not take
+// it. `own` are inputs of a dtype of their own: indices, masks.
+struct example {
+  any_op op;
+  std::vector<tensor> x{};
+  std::vector<bool> own{};
+};
+example example_of(const std::string& name, dtype type);
 
 // Entries for functions of the elements; inputs broadcast.
 using scalar_function = std::function<double(const std::vector<double>&)>;

@@ -79,8 +79,22 @@ template <class> struct mse_loss_op;
 template <class> struct binary_cross_entropy_op;
 template <class> struct bce_with_logits_op;
 template <class> struct prod_op;
+template <bool> struct scatter_any;
+template <class> struct index_add_op;
 
 }  // namespace adze::inline ADZE_ISA
+
+namespace adze::amp::detail::inline ADZE_ISA {
+
+// Both lists write sources into what they are added to in the widest type of the two.
+template <class = void> policy with_common(policy p) {
+  p.template set<scatter_any<false>>(action::promote);
+  p.template set<scatter_any<true>>(action::promote);
+  p.template set<index_add_op<void>>(action::promote);
+  return p;
+}
+
+}  // namespace adze::amp::detail::inline ADZE_ISA
 
 namespace adze::amp::inline ADZE_ISA {
 
@@ -88,7 +102,7 @@ namespace adze::amp::inline ADZE_ISA {
 // and functions of the elements in the dtype that they are given, since bf16 has the range of f32
 // (all kernels compute in f32 and round once). Needs no loss scaling.
 template <class = void> policy bf16() {
-  policy p(adze::bf16);
+  policy p = detail::with_common(policy(adze::bf16));
   p.set(numeric::wide, action::leading);
   p.template set<cross_entropy_op<void>>(action::wide);
   p.template set<mse_loss_op<void>>(action::wide);
@@ -102,7 +116,7 @@ template <class = void> policy bf16() {
 // losses in f32; cross entropy of probabilities is refused, because its gradient leaves the range
 // of f16. Small gradients need a grad_scaler.
 template <class = void> policy fp16() {
-  policy p(adze::f16);
+  policy p = detail::with_common(policy(adze::f16));
   p.template set<binary_cross_entropy_op<void>>(action::refuse);
   return p;
 }
