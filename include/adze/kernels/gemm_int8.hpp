@@ -18,9 +18,8 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// A block of weights that stays in the L2 cache, and the columns whose sums stay in the L1 cache.
+// A block of weights that stays in the L2 cache.
 inline constexpr index_t integer_block_bytes = index_t(1) << 18;
-inline constexpr index_t integer_block_columns = 512;
 // Multiplications that are worth a task of their own (about 20 us).
 inline constexpr index_t integer_task = index_t(1) << 22;
 
@@ -33,7 +32,7 @@ template <class E, class T> E left_element(T x) {
     return static_cast<E>(x);
 }
 
-// Rows [row, row + count) of the left operand over one block of the depth.
+// Rows [row, row + count) of the left operand over one block of the depth, as steps.
 template <class A, integer_layout layout> class left_block {
  public:
   template <class T>
@@ -41,99 +40,158 @@ template <class A, integer_layout layout> class left_block {
     using E = std::conditional_t<layout == integer_layout::quads, std::uint8_t, std::int16_t>;
     constexpr index_t each = 4 / index_t(sizeof(E));
     const index_t k0 = step * each, n = std::min(steps * each, a.cols - k0);
+    const T* from = a.data + row * a.row_stride + k0 * a.col_stride;
     if (std::is_same_v<E, T> && a.col_stride == 1) {  // as it stands, but for the last bytes
-      whole_ = n / each;
-      for (index_t r = 0; r < count; ++r) {
-        const T* from = a.data + (row + r) * a.row_stride + k0;
-        rows_[r] = reinterpret_cast<const std::byte*>(from);
+      data_ = reinterpret_cast<const std::byte*>(from);
+      stride_ = a.row_stride * index_t(sizeof(T));
+      steps_ = n / each;
+      has_last_ = n % each != 0;
+      for (index_t r = 0; r < count && has_last_; ++r) {
         last_[r] = 0;
-        std::memcpy(&last_[r], from + whole_ * each,
-                    static_cast<std::size_t>(n - whole_ * each) * sizeof(E));
+        std::memcpy(&last_[r], from + r * a.row_stride + steps_ * each,
+                    static_cast<std::size_t>(n % each) * sizeof(E));
       }
-      has_last_ = n > whole_ * each;
       return;
     }
-    whole_ = steps;
-    for (index_t r = 0; r < count; ++r) {
-      const T* from = a.data + (row + r) * a.row_stride + k0 * a.col_stride;
-      E* const to = reinterpret_cast<E*>(copy_) + r * steps * each;
+    for (index_t r = 0; r < count; ++r, from += a.row_stride) {
+      E* const to = reinterpret_cast<E*>(copy_ + r * steps * 4);
       if (a.col_stride == 1) {
         for (index_t k = 0; k < n; ++k) to[k] = left_element<E>(from[k]);
       } else {
         for (index_t k = 0; k < n; ++k) to[k] = left_element<E>(from[k * a.col_stride]);
       }
       std::fill(to + n, to + steps * each, E(0));
-      rows_[r] = reinterpret_cast<const std::byte*>(to);
     }
+    data_ = copy_;
+    stride_ = steps * 4;
+    steps_ = steps;
   }
   left_block(const left_block&) = delete;
   left_block& operator=(const left_block&) = delete;
 
   void describe(integer_strip& s) const {
-    s.left = rows_;
+    s.left = data_;
+    s.left_stride = stride_;
     s.last_step = has_last_ ? last_ : nullptr;
-    s.steps = whole_;
+    s.steps = steps_;
   }
 
  private:
-  static constexpr auto most = static_cast<std::size_t>(integer_rows<A, layout>);
-  alignas(64) std::byte copy_[most * static_cast<std::size_t>(integer_depth<A>) * 4];
-  const std::byte* rows_[most];
-  std::uint32_t last_[most];
-  index_t whole_ = 0;
+  using shape = integer_tile_shape<A, layout>;
+  const std::byte* data_ = nullptr;
+  index_t stride_ = 0, steps_ = 0;
   bool has_last_ = false;
+  std::uint32_t last_[static_cast<std::size_t>(shape::rows)];
+  alignas(64) std::byte copy_[static_cast<std::size_t>(shape::rows * shape::depth * 4)];
 };
 
-template <class T, class Out, class A> struct integer_product {
-  matrix<const T> a;
-  const integer_weights<A>& b;
-  matrix<Out> c;
-  const integer_finish& finish;
+template <class T, class Out, class A, integer_layout layout> class integer_product {
+ public:
+  integer_product(matrix<const T> a, const integer_weights<A>& b, matrix<Out> c,
+                  const integer_finish& finish)
+      : a_(a), b_(b), c_(c), finish_(finish) {}
 
   // Rows [i0, i1) times panels [p0, p1).
-  template <integer_layout layout>
-  [[gnu::noinline]] void run(index_t i0, index_t i1, index_t p0, index_t p1) const {
-    constexpr index_t most = integer_rows<A, layout>, panel = integer_panel<A>;
+  void operator()(index_t i0, index_t i1, index_t p0, index_t p1) const {
+    constexpr index_t most = shape::rows;
     const index_t count = (i1 - i0 + most - 1) / most;
     const index_t size = (i1 - i0) / count, longer = (i1 - i0) % count;
-    const index_t wide = std::clamp(count == 1 ? integer_block_columns / panel
-                                               : integer_block_bytes / (b.panel_bytes() + 1),
-                                    index_t(1), integer_block_columns / panel);
+    constexpr index_t widest = integer_block_columns / panel;
+    const index_t wide =
+        count == 1 ? widest
+                   : std::clamp(integer_block_bytes / (b_.panel_bytes() + 1), index_t(1), widest);
     for (index_t p = p0; p < p1; p += wide) {
+      block x;
+      x.p0 = p, x.p1 = std::min(p + wide, p1);
+      prepare(x);
       for (index_t i = 0; i < count; ++i)
-        strip<layout>(i0 + i * size + std::min(i, longer), size + (i < longer), p,
-                      std::min(p + wide, p1));
+        strip(x, i0 + i * size + std::min(i, longer), size + (i < longer));
     }
   }
 
  private:
-  template <integer_layout layout>
-  void strip(index_t row, index_t rows, index_t p0, index_t p1) const {
+  using shape = integer_tile_shape<A, layout>;
+  static constexpr index_t panel = integer_panel<A>;
+
+  // A run of panels, and one strip's sums for them.
+  struct block {
+    index_t p0 = 0, p1 = 0;
+    column_terms terms;
+    alignas(64) std::int32_t sums[static_cast<std::size_t>(shape::rows * integer_block_columns)];
+  };
+
+  void strip(block& x, index_t row, index_t rows) const {
     static constexpr auto table = integer_strip_table<A, layout>();
-    constexpr index_t panel = integer_panel<A>, depth = integer_depth<A>;
-    constexpr index_t width = (integer_block_columns + panel - 1) / panel * panel;
-    alignas(64) std::int32_t sums[static_cast<std::size_t>(integer_rows<A, layout> * width)];
-    const index_t blocks = std::max<index_t>((b.steps() + depth - 1) / depth, 1);
-    const index_t length = std::max<index_t>((b.steps() + blocks - 1) / blocks, 1);
-    if (b.steps() == 0) std::fill_n(sums, integer_rows<A, layout> * width, 0);
-    integer_strip s{
-        .panel_bytes = b.panel_bytes(), .count = p1 - p0, .sums = sums, .sums_stride = width};
-    for (index_t k = 0; k < b.steps(); k += length) {
-      const left_block<A, layout> left(a, row, rows, k, std::min(length, b.steps() - k));
-      left.describe(s);
-      s.panels = b.panel_data(p0) + k * panel * 4;
+    const index_t steps = b_.steps();
+    const index_t blocks = std::max<index_t>((steps + shape::depth - 1) / shape::depth, 1);
+    const index_t length = std::max<index_t>((steps + blocks - 1) / blocks, 1);
+    integer_strip s{.panel_bytes = b_.panel_bytes(), .sums_stride = integer_block_columns};
+    const auto add = [&](index_t k, index_t first, index_t last) {
+      s.panels = b_.panel_data(first) + k * panel * 4;
+      s.count = last - first;
+      s.sums = x.sums + (first - x.p0) * panel;
       s.accumulate = k > 0;
       table[static_cast<std::size_t>(rows - 1)](s);
+    };
+    // What is finished in registers, and what by way of the sums.
+    real_output real;
+    index_t middle = x.p0;
+    if constexpr (std::is_same_v<Out, float>) {
+      if (!finish_.left.per_row) middle = std::max(std::min(x.p1, b_.cols() / panel), x.p0);
+      real = {c_.data + row * c_.row_stride + x.p0 * panel,
+              c_.row_stride,
+              x.terms.offset,
+              x.terms.scale,
+              x.terms.bias,
+              least_result(finish_)};
     }
-    const index_t first = p0 * panel, n = std::min(p1 * panel, b.cols()) - first;
-    for (index_t r = 0; r < rows; ++r) {
-      affine left{1, 0};
-      if (finish.left.each) left = finish.left(row + r);
-      if (std::is_same_v<T, std::int8_t> && layout == integer_layout::quads) left.zero += 128;
-      finish_integers<Out, A>(finish, sums + r * width, b.column_sums(), left, first, n,
-                              c.data + (row + r) * c.row_stride + first);
+    for (index_t k = 0; k == 0 || k < steps; k += length) {
+      const left_block<A, layout> left(a_, row, rows, k, std::min(length, steps - k));
+      left.describe(s);
+      const bool last = k + length >= steps;
+      s.real = last ? &real : nullptr;
+      if (middle > x.p0) add(k, x.p0, middle);
+      s.real = nullptr;
+      const index_t few = blocks == 1 ? 4 : x.p1 - x.p0;  // few panels: their sums are still near
+      for (index_t p = middle; p < x.p1; p += few) {
+        add(k, p, std::min(p + few, x.p1));
+        if (last) finish(x, row, rows, p, std::min(p + few, x.p1));
+      }
     }
   }
+
+  // The left side of a row. Signed codes were moved up to be quads.
+  affine left_of(index_t row) const {
+    affine left{1, 0};
+    if (finish_.left.each) left = finish_.left(row);
+    if (std::is_same_v<T, std::int8_t> && layout == integer_layout::quads) left.zero += 128;
+    return left;
+  }
+
+  void prepare(block& x) const {
+    const index_t first = x.p0 * panel, last = std::min(x.p1 * panel, b_.cols());
+    x.terms.prepare(finish_, b_.column_sums(), finish_.left.per_row ? affine{1, 0} : left_of(0),
+                    {first, last - first}, (x.p1 - x.p0) * panel);
+  }
+
+  void finish(const block& x, index_t row, index_t rows, index_t p0, index_t p1) const {
+    const index_t first = p0 * panel, at = first - x.p0 * panel;
+    affine left[static_cast<std::size_t>(shape::rows)];
+    for (index_t r = 0; finish_.left.per_row && r < rows; ++r) left[r] = left_of(row + r);
+    finish_rows<Out, A>(finish_,
+                        {.sums = x.sums + at,
+                         .rows = rows,
+                         .first = at,
+                         .cols = std::min(p1 * panel, b_.cols()) - first,
+                         .left = finish_.left.per_row ? left : nullptr,
+                         .column_sums = b_.column_sums() + first},
+                        x.terms, c_.data + row * c_.row_stride + first, c_.row_stride);
+  }
+
+  matrix<const T> a_;
+  const integer_weights<A>& b_;
+  matrix<Out> c_;
+  const integer_finish& finish_;
 };
 
 // c = finish(a b): a m x k with any strides, of std::uint8_t, std::int8_t or std::int16_t; b packed
@@ -152,11 +210,11 @@ void gemm_int8(matrix<const T> a, const integer_weights<A>& b, matrix<Out> c,
   if (b.layout() == integer_layout::quads && sizeof(T) != 1)
     raise<value_error>("gemm_int8: the weights are packed for bytes, and a has words");
   if (c.rows == 0 || c.cols == 0) return;
-  const integer_product<T, Out, A> product{a, b, c, finish};
   const auto run = [&](index_t i0, index_t i1, index_t p0, index_t p1) {
     if (b.layout() == integer_layout::words)
-      return product.template run<integer_layout::words>(i0, i1, p0, p1);
-    if constexpr (sizeof(T) == 1) product.template run<integer_layout::quads>(i0, i1, p0, p1);
+      return integer_product<T, Out, A, integer_layout::words>(a, b, c, finish)(i0, i1, p0, p1);
+    if constexpr (sizeof(T) == 1)
+      integer_product<T, Out, A, integer_layout::quads>(a, b, c, finish)(i0, i1, p0, p1);
   };
   const index_t panels = b.panels();
   const index_t tasks = a.rows * b.cols() / integer_task * std::max<index_t>(a.cols, 1) +

@@ -4,6 +4,7 @@
 // sums, floats or codes. All integers are modulo 2^32; floats are computed in the order stated.
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
 #include <adze/kernels/epilogue.hpp>
@@ -29,67 +30,120 @@ struct integer_finish {
 
 inline namespace ADZE_ISA {
 
-// A row of n results of the product, from column `column` on. `sums` and `column_sums` can be read
-// up to a whole panel.
+// Columns whose sums and terms stay in the L1 cache: whole panels.
+inline constexpr index_t integer_block_columns = 512;
+
+struct column_run {
+  index_t first = 0, count = 0;
+};
+
+// What finishing needs of the columns: t = sum + offset, scale and real bias for a left side that
+// is the same for all rows; else without the row's scale and zero point.
+struct column_terms {
+  alignas(64) std::int32_t offset[integer_block_columns];
+  alignas(64) float scale[integer_block_columns];
+  alignas(64) float bias[integer_block_columns];
+
+  // From columns of the product; where there are fewer than `places`, zeros.
+  [[gnu::noinline]] void prepare(const integer_finish& f, const std::int32_t* column_sums,
+                                 affine left, column_run columns, index_t places) {
+    const index_t first = columns.first, n = columns.count;
+    const auto zero = static_cast<std::uint32_t>(left.zero);
+    for (index_t j = 0; j < n; ++j)
+      offset[j] =
+          static_cast<std::int32_t>(0 - zero * static_cast<std::uint32_t>(column_sums[first + j]));
+    for (index_t j = 0; f.bias && j < n; ++j)
+      offset[j] = static_cast<std::int32_t>(static_cast<std::uint32_t>(offset[j]) +
+                                            static_cast<std::uint32_t>(f.bias[first + j]));
+    std::fill_n(scale, n, left.scale);
+    for (index_t j = 0; f.column_scales && j < n; ++j) scale[j] *= f.column_scales[first + j];
+    std::fill_n(bias, n, 0.0f);
+    if (f.real_bias) std::copy_n(f.real_bias + first, n, bias);
+    std::fill(offset + n, offset + places, 0);
+    std::fill(scale + n, scale + places, 0.0f);
+    std::fill(bias + n, bias + places, 0.0f);
+  }
+};
+
+inline float least_result(const integer_finish& f) {
+  return f.activate == activation::relu ? 0.0f : -std::numeric_limits<float>::infinity();
+}
+
+// Some rows of `cols` columns: sums of whole panels, [row][integer_block_columns], and terms of the
+// same columns from place `first` on. Rows have sides of their own unless `left` is null: then
+// column_sums are those of the first column.
+struct sums_block {
+  const std::int32_t* sums = nullptr;
+  index_t rows = 0, first = 0, cols = 0;
+  const affine* left = nullptr;
+  const std::int32_t* column_sums = nullptr;
+};
+
+template <class I, class P> struct finished_terms {
+  I t;
+  P scale;
+};
+// t and scale of one register of columns.
+template <class I, class P>
+finished_terms<I, P> exact_terms(const sums_block& x, const column_terms& terms, index_t row,
+                                 index_t j) {
+  const I t =
+      I::load(x.sums + row * integer_block_columns + j) + I::load(terms.offset + x.first + j);
+  const P scale = P::load(terms.scale + x.first + j);
+  if (x.left == nullptr) return {t, scale};
+  return {t - I::all(x.left[row].zero) * I::load(x.column_sums + j), P(x.left[row].scale) * scale};
+}
+
 template <class Out, class A>
-[[gnu::noinline]] void finish_integers(const integer_finish& f, const std::int32_t* sums,
-                                       const std::int32_t* column_sums, affine left, index_t column,
-                                       index_t n, Out* out) {
+requires(!simd::code<Out>)
+    [[gnu::noinline]] void finish_rows(const integer_finish& f, const sums_block& x,
+                                       const column_terms& terms, Out* out, index_t out_stride) {
   using I = simd::integers<A>;
   using P = simd::pack<float, A>;
-  const I zero = I::all(left.zero);
-  const P left_scale(left.scale);
-  // t and scale of the lanes from j on; `count` of them are there.
-  const auto exact = [&](index_t j, index_t count) {
-    I t = I::load(sums + j);
-    if (left.zero != 0) t = t - zero * I::load(column_sums + column + j);
-    if (f.bias)
-      t = t + (count < I::size ? I::load_partial(f.bias + column + j, count)
-                               : I::load(f.bias + column + j));
-    return t;
-  };
-  const auto floats = [&](const float* from, index_t j, index_t count) {
-    return count < P::size ? P::load_partial(from + column + j, count) : P::load(from + column + j);
-  };
-  const auto scale = [&](index_t j, index_t count) {
-    return f.column_scales ? left_scale * floats(f.column_scales, j, count) : left_scale;
-  };
-  if constexpr (std::is_same_v<Out, std::int32_t>) {
-    for (index_t j = 0; j < n; j += I::size) {
-      const index_t count = std::min(I::size, n - j);
-      count < I::size ? exact(j, count).store_partial(out + j, count)
-                      : exact(j, count).store(out + j);
+  const P least(least_result(f));
+  for (index_t r = 0; r < x.rows; ++r, out += out_stride) {
+    const auto each = [&](index_t j, auto store) __attribute__((always_inline)) {
+      const auto [t, scale] = exact_terms<I, P>(x, terms, r, j);
+      if constexpr (std::is_same_v<Out, float>)
+        store(greater_of(least, fma(to_float(t), scale, P::load(terms.bias + x.first + j))));
+      else
+        store(t);
+    };
+    index_t j = 0;
+    for (; j + I::size <= x.cols; j += I::size) each(j, [&](auto y) { y.store(out + j); });
+    if (j < x.cols) each(j, [&](auto y) { y.store_partial(out + j, x.cols - j); });
+  }
+}
+
+// The same to codes, of which four packs make one.
+template <class Out, class A>
+requires(simd::code<Out>)
+    [[gnu::noinline]] void finish_rows(const integer_finish& f, sums_block x,
+                                       const column_terms& terms, Out* out, index_t out_stride) {
+  using I = simd::integers<A>;
+  using P = simd::pack<float, A>;
+  const std::int32_t lowest =
+      f.activate == activation::relu ? std::max(f.codes.low, f.zero) : f.codes.low;
+  const P low(static_cast<float>(lowest - f.zero));
+  const P high(static_cast<float>(f.codes.high - f.zero));
+  constexpr index_t block = 4 * P::size;
+  for (index_t r = 0; r < x.rows; ++r, out += out_stride) {
+    const auto real = [&](index_t j) {
+      const auto [t, scale] = exact_terms<I, P>(x, terms, r, j);
+      return less_of(greater_of(to_float(t) * scale, low), high);
+    };
+    index_t j = 0;
+    for (; j + block <= x.cols; j += block) {
+      const P y[4] = {real(j), real(j + P::size), real(j + 2 * P::size), real(j + 3 * P::size)};
+      simd::store_codes(y, f.zero, out + j);
     }
-  } else if constexpr (std::is_same_v<Out, float>) {
-    for (index_t j = 0; j < n; j += P::size) {
-      const index_t count = std::min(P::size, n - j);
-      const P t = to_float(exact(j, count));
-      P y = f.real_bias ? fma(t, scale(j, count), floats(f.real_bias, j, count))
-                        : t * scale(j, count);
-      if (f.activate == activation::relu) y = where(y < 0.0, P(0.0f), y);
-      count < P::size ? y.store_partial(out + j, count) : y.store(out + j);
-    }
-  } else {
-    const std::int32_t lowest =
-        f.activate == activation::relu ? std::max(f.codes.low, f.zero) : f.codes.low;
-    const P low(static_cast<float>(lowest - f.zero));
-    const P high(static_cast<float>(f.codes.high - f.zero));
-    for (index_t j = 0; j < n; j += 4 * P::size) {
-      P y[4];
-      for (index_t v = 0; v < 4; ++v) {
-        const index_t at = j + v * P::size, count = std::clamp<index_t>(n - at, 0, P::size);
-        y[v] = 0.0f;
-        if (count > 0)
-          y[v] = less_of(greater_of(to_float(exact(at, count)) * scale(at, count), low), high);
-      }
-      if (n - j >= 4 * P::size) {
-        simd::store_codes(y, f.zero, out + j);
-      } else {
-        Out some[static_cast<std::size_t>(4 * P::size)];
-        simd::store_codes(y, f.zero, some);
-        std::copy_n(some, n - j, out + j);
-      }
-    }
+    if (j == x.cols) continue;
+    P y[4];
+    for (index_t v = 0; v < 4; ++v)
+      y[v] = j + v * P::size < x.cols ? real(j + v * P::size) : P(0.0f);
+    Out some[static_cast<std::size_t>(block)];
+    simd::store_codes(y, f.zero, some);
+    std::copy_n(some, x.cols - j, out + j);
   }
 }
 

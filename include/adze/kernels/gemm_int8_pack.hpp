@@ -25,8 +25,28 @@ enum class integer_layout : std::uint8_t { quads, words };
 
 inline namespace ADZE_ISA {
 
-// Columns of a panel: two registers of sums.
-template <class A> inline constexpr index_t integer_panel = 2 * simd::integers<A>::size;
+// The rows and registers of sums of a tile, and the steps of the depth for which its codes and
+// weights share the L1 cache. A product of quads without an instruction of its own takes two
+// registers more.
+template <class A, integer_layout layout> struct integer_tile_shape {
+  using lanes = simd::integers<simd::integer_tile_tag<A>>;
+  static constexpr bool wide = lanes::size == 16;  // and 32 registers of it
+  static constexpr int rows = wide                                                     ? 12
+                              : layout == integer_layout::quads && !lanes::bytes_exact ? 5
+                                                                                       : 6;
+  static constexpr int vectors = 2;
+  static constexpr index_t depth = 512;
+};
+template <integer_layout layout> struct integer_tile_shape<simd::odd, layout> {
+  using lanes = simd::integers<simd::odd>;
+  static constexpr int rows = layout == integer_layout::quads ? 3 : 2, vectors = 3;
+  static constexpr index_t depth = 3;
+};
+
+// Columns of a panel.
+template <class A>
+inline constexpr index_t integer_panel = integer_tile_shape<A, integer_layout::quads>::vectors*
+    integer_tile_shape<A, integer_layout::quads>::lanes::size;
 
 // b[k, n], with any strides, as panels. Beyond the depth and the columns there are zeros.
 template <class A = simd::native> class integer_weights {

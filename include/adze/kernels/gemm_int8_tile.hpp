@@ -13,19 +13,20 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// Rows of a strip, and the steps of the depth for which a strip of codes and its tile's panel share
-// the L1 cache.
-template <class A, integer_layout layout>
-inline constexpr int integer_rows =
-    layout == integer_layout::quads ? simd::integers<A>::byte_rows : 6;
-template <> inline constexpr int integer_rows<simd::odd, integer_layout::quads> = 3;
-template <> inline constexpr int integer_rows<simd::odd, integer_layout::words> = 2;
-template <class A> inline constexpr index_t integer_depth = 512;
-template <> inline constexpr index_t integer_depth<simd::odd> = 3;
+// Whole panels finished in registers: out = max(least, fma(sum + offset, scale, bias)).
+struct real_output {
+  float* out = nullptr;  // of the strip's first row and column; all at the same column
+  index_t stride = 0;
+  const std::int32_t* offset = nullptr;
+  const float* scale = nullptr;
+  const float* bias = nullptr;
+  float least = 0;
+};
 
-// Products of `rows` rows with a run of panels, over some steps of the depth.
+// Products of a few rows with a run of panels, over some steps of the depth.
 struct integer_strip {
-  const std::byte* const* left = nullptr;    // each row's steps; the last may be in `last_step`
+  const std::byte* left = nullptr;           // steps of the first row
+  index_t left_stride = 0;                   // bytes between rows
   const std::uint32_t* last_step = nullptr;  // of each row, where the row's memory ends inside it
   const std::byte* panels = nullptr;         // of the first step
   index_t panel_bytes = 0;                   // between panels
@@ -34,81 +35,119 @@ struct integer_strip {
   std::int32_t* sums = nullptr;              // [row][column]
   index_t sums_stride = 0;
   bool accumulate = false;
+  const real_output* real = nullptr;  // instead of storing the sums, with the last steps
 };
 
-template <class A, integer_layout layout>
-[[gnu::always_inline]] inline void add_product(simd::integers<A>& sum, simd::integers<A> a,
-                                               simd::integers<A> b) {
+template <integer_layout layout, class I>
+[[gnu::always_inline]] inline void add_product(I& sum, I a, I b) {
   sum = layout == integer_layout::quads ? dot_bytes(sum, a, b) : dot_words(sum, a, b);
   pin(sum);
 }
 
-// One panel. Few rows take turns in several sets of sums: a product waits for the one before.
-template <class A, integer_layout layout, int rows>
-[[gnu::always_inline]] inline void integer_tile(const integer_strip& s, const std::byte* b,
-                                                std::int32_t* out) {
-  using I = simd::integers<A>;
-  constexpr int turns = rows == 1 ? 4 : rows <= 3 ? 2 : 1;
-  constexpr index_t step_bytes = integer_panel<A> * 4, half = step_bytes / 2;
-  registers<const std::byte*, rows> left;
-  registers<registers<registers<I, 2>, rows>, turns> sum;
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r) {
-    left[r] = s.left[r];
+template <class I, int rows, int vectors, class Sums>
+[[gnu::always_inline]] inline void finish_tile(const Sums& sum, const real_output& f,
+                                               index_t column) {
+  using P = decltype(to_float(I()));
+  float* const out = f.out + column;
+  const index_t stride = f.stride;
+  const P least(f.least);
 #pragma GCC unroll 4
-    for (int t = 0; t < turns; ++t) sum[t][r][0] = sum[t][r][1] = I::all(0);
-  }
-  const auto add = [&](auto& into, const auto& codes, const std::byte* weights)
-      __attribute__((always_inline)) {
-    I first = I::load(weights), second = I::load(weights + half);
-    pin(first), pin(second);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) {
-      const I a = I::repeat(codes(r));
-      add_product<A, layout>(into[r][0], a, first);
-      add_product<A, layout>(into[r][1], a, second);
-    }
-  };
-  index_t k = 0;
-  for (; k + turns <= s.steps; k += turns) {
-#pragma GCC unroll 4
-    for (int t = 0; t < turns; ++t, b += step_bytes)
-      add(
-          sum[t], [&](int r) { return left[r] + (k + t) * 4; }, b);
-  }
-  for (; k < s.steps; ++k, b += step_bytes)
-    add(
-        sum[0], [&](int r) { return left[r] + k * 4; }, b);
-  if (s.last_step)
-    add(
-        sum[0], [&](int r) { return s.last_step + r; }, b);
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r) {
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; ++v) {
-      I all = sum[0][r][v];
-#pragma GCC unroll 4
-      for (int t = 1; t < turns; ++t) all = all + sum[t][r][v];
-      std::int32_t* to = out + r * s.sums_stride + v * I::size;
-      (s.accumulate ? all + I::load(to) : all).store(to);
-    }
+  for (int v = 0; v < vectors; ++v) {
+    const index_t j = v * I::size;
+    const I offset = I::load(f.offset + column + j);
+    const P scale = P::load(f.scale + column + j), bias = P::load(f.bias + column + j);
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+      greater_of(least, fma(to_float(sum[r][v] + offset), scale, bias)).store(out + r * stride + j);
   }
 }
 
+// The first `vectors` registers of one panel. Few rows take turns in several sets of sums, as a
+// product waits for the one before.
+template <class A, integer_layout layout, int rows, int vectors>
+[[gnu::always_inline]] inline void integer_tile(const integer_strip& s, const std::byte* b,
+                                                index_t column) {
+  using I = typename integer_tile_shape<A, layout>::lanes;
+  constexpr int turns = rows * vectors <= 2 ? 4 : rows * vectors <= 6 ? 2 : 1;
+  constexpr index_t step_bytes = integer_panel<A> * 4;
+  registers<registers<registers<I, vectors>, rows>, turns> sum;
+#pragma GCC unroll 4
+  for (int t = 0; t < turns; ++t)
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) sum[t][r][v] = I::all(0);
+  const auto add = [&](auto& into, const auto& codes) __attribute__((always_inline)) {
+    registers<I, vectors> right;
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) {
+      right[v] = I::load(b + v * I::size * 4);
+      pin(right[v]);
+    }
+    b += step_bytes;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) {
+      const I a = I::repeat(codes(r));
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) add_product<layout>(into[r][v], a, right[v]);
+    }
+  };
+  // One pointer for three rows: x86 adds a stride or twice a stride to it for nothing.
+  const index_t stride = s.left_stride;
+  registers<const std::byte*, (rows + 2) / 3> left;
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; r += 3) left[r / 3] = s.left + r * stride;
+  const auto step = [&](auto& into) __attribute__((always_inline)) {
+    add(into, [&](int r) { return left[r / 3] + r % 3 * stride; });
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r += 3) left[r / 3] += 4;
+  };
+  index_t k = s.steps;
+  for (; k >= turns; k -= turns) {
+#pragma GCC unroll 4
+    for (int t = 0; t < turns; ++t) step(sum[t]);
+  }
+  if constexpr (turns > 1)
+    for (; k > 0; --k) step(sum[0]);
+  if (s.last_step) add(sum[0], [&](int r) { return s.last_step + r; });
+#pragma GCC unroll 4
+  for (int t = 1; t < turns; ++t)
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v) sum[0][r][v] = sum[0][r][v] + sum[t][r][v];
+  std::int32_t* const out = s.sums + column;
+  const index_t out_stride = s.sums_stride;
+  if (s.accumulate) {
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors; ++v)
+        sum[0][r][v] = sum[0][r][v] + I::load(out + r * out_stride + v * I::size);
+  }
+  if (s.real) return finish_tile<I, rows, vectors>(sum[0], *s.real, column);
+#pragma GCC unroll 16
+  for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; ++v) sum[0][r][v].store(out + r * out_stride + v * I::size);
+}
+
 // One function per row count: g++ keeps the sums in memory when they share one.
-template <class A, integer_layout layout, int rows>
+template <class A, integer_layout layout, int rows, int vectors>
 [[gnu::noinline]] void run_integer_strip(const integer_strip& s) {
   for (index_t p = 0; p < s.count; ++p)
-    integer_tile<A, layout, rows>(s, s.panels + p * s.panel_bytes, s.sums + p * integer_panel<A>);
+    integer_tile<A, layout, rows, vectors>(s, s.panels + p * s.panel_bytes, p * integer_panel<A>);
 }
 
 // The function for each number of rows, from 1 on.
 template <class A, integer_layout layout> constexpr auto integer_strip_table() {
   using function = void (*)(const integer_strip&);
+  using shape = integer_tile_shape<A, layout>;
   return []<int... rows>(std::integer_sequence<int, rows...>) {
-    return std::array<function, sizeof...(rows)>{run_integer_strip<A, layout, rows + 1>...};
+    return std::array<function, sizeof...(rows)>{
+        run_integer_strip<A, layout, rows + 1, shape::vectors>...};
   }
-  (std::make_integer_sequence<int, integer_rows<A, layout>>{});
+  (std::make_integer_sequence<int, shape::rows>{});
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA

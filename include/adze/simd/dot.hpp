@@ -19,8 +19,6 @@ template <class A = native> struct integers {
   static constexpr std::size_t width = pack<float, A>::width;
   // Whether dot_bytes takes every u8 and s8. If not, a of at most 127 or b in [-64, 63].
   static constexpr bool bytes_exact = true;
-  // Rows of two registers of sums that a tile can hold beside what dot_bytes needs.
-  static constexpr int byte_rows = 6;
 
   std::array<std::uint32_t, width> v;
 
@@ -93,17 +91,18 @@ template <class A = native> struct integers {
   }
 };
 
+// The tag whose integers the register tiles of A are made of: the widest there is.
+template <class A> struct integer_tiles_of { using type = A; };
+template <class A> using integer_tile_tag = typename integer_tiles_of<A>::type;
+
 #if defined(XSIMD_VERSION_MAJOR) && XSIMD_WITH_FMA3_AVX2
 
 template <> struct integers<avx2> {
   static constexpr index_t size = 8;
-  static constexpr std::size_t width = 8;
 #  if (defined(__AVX512VNNI__) && defined(__AVX512VL__)) || defined(__AVXVNNI__)
   static constexpr bool bytes_exact = true;
-  static constexpr int byte_rows = 6;
 #  else
   static constexpr bool bytes_exact = false;
-  static constexpr int byte_rows = 5;  // a product and the ones take two registers
 #  endif
 
   __m256i v;
@@ -154,6 +153,55 @@ template <> struct integers<avx2> {
   }
 };
 
+#  if defined(__AVX512BW__) && XSIMD_WITH_AVX512F
+
+template <> struct integer_tiles_of<avx2> { using type = avx512; };
+
+// What tiles need of registers of 64 bytes.
+template <> struct integers<avx512> {
+  static constexpr index_t size = 16;
+  static constexpr bool bytes_exact = integers<avx2>::bytes_exact;
+
+  __m512i v;
+
+  static integers all(std::int32_t x) { return {_mm512_set1_epi32(x)}; }
+  static integers load(const void* p) { return {_mm512_loadu_si512(p)}; }
+  static integers repeat(const void* p) {
+    std::int32_t x;
+    std::memcpy(&x, p, sizeof x);
+    return all(x);
+  }
+  void store(std::int32_t* p) const { _mm512_storeu_si512(p, v); }
+  void store_partial(std::int32_t* p, index_t n) const {
+    _mm512_mask_storeu_epi32(p, static_cast<__mmask16>((1u << n) - 1), v);
+  }
+
+  friend integers operator+(integers a, integers b) { return {_mm512_add_epi32(a.v, b.v)}; }
+  friend pack<float, avx512> to_float(integers a) {
+    typedef int words __attribute__((vector_size(64)));  // g++ 12 warns about its own intrinsic
+    const auto x = __builtin_convertvector(reinterpret_cast<words>(a.v), __m512);
+    return pack<float, avx512>(pack<float, avx512>::lane_type(x));
+  }
+  [[gnu::always_inline]] friend inline void pin(integers& a) { asm("" : "+v"(a.v)); }
+
+  [[gnu::always_inline]] friend inline integers dot_bytes(integers sum, integers a, integers b) {
+#    if defined(__AVX512VNNI__)
+    return {_mm512_dpbusd_epi32(sum.v, a.v, b.v)};
+#    else
+    const __m512i pairs = _mm512_maddubs_epi16(a.v, b.v);
+    return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))};
+#    endif
+  }
+  [[gnu::always_inline]] friend inline integers dot_words(integers sum, integers a, integers b) {
+#    if defined(__AVX512VNNI__)
+    return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)};
+#    else
+    return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, b.v))};
+#    endif
+  }
+};
+
+#  endif
 #endif
 
 }  // namespace adze::simd::inline ADZE_ISA
