@@ -12,7 +12,7 @@
 namespace adze::kernels {
 
 // What a thread's scratch memory is in use for; two users at once must not share one.
-enum class scratch_use : std::uint8_t { panels, taps, pixels, window, partial, gradient };
+enum class scratch_use : std::uint8_t { panels, taps, pixels, window, partial, gradient, codes };
 
 // Memory of this thread that only grows, so that a loop in steady state asks the system for none.
 // Valid until the same thread asks again for the same use.

@@ -178,5 +178,25 @@ void dequantize(matrix<const Code> x, matrix<float> out, row_codes a) {
   });
 }
 
+// Weights [in, out] with any strides to codes of -most..most, each column with a scale of its own.
+[[gnu::noinline]] inline void quantize_columns(matrix<const float> w, matrix<std::int8_t> out,
+                                               float* scales, std::int32_t most) {
+  parallel_for(w.cols, 64, [&](index_t j0, index_t j1) {
+    for (index_t j = j0; j < j1; ++j) {
+      extent all;
+      for (index_t i = 0; i < w.rows; ++i)
+        all = {std::min(all.low, w(i, j)), std::max(all.high, w(i, j))};
+      const affine a = symmetric_affine(all, static_cast<float>(most));
+      scales[j] = a.scale;
+      for (index_t i = 0; i < w.rows; ++i) {
+        const float x = w(i, j) * (1 / a.scale);
+        const float code = x != x ? 0.0f : std::nearbyint(x);
+        out(i, j) = static_cast<std::int8_t>(
+            std::clamp(code, static_cast<float>(-most), static_cast<float>(most)));
+      }
+    }
+  });
+}
+
 }  // namespace ADZE_ISA
 }  // namespace adze::kernels
