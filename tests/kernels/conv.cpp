@@ -149,6 +149,37 @@ TEST_CASE("conv: random shapes, strides, dilations, groups and layouts, all thre
   CHECK(worst_of_random<simd::odd>(300) <= 6);
 }
 
+template <class A> double worst_of_depthwise(int rounds) {
+  std::mt19937 draw(13);
+  const auto pick = [&](index_t low, index_t high) {
+    return low + static_cast<index_t>(draw() % static_cast<unsigned>(high - low + 1));
+  };
+  double worst = 0;
+  for (int i = 0; i < rounds; ++i) {
+    const index_t channels = pick(2, 50), stride = pick(1, 2);
+    const conv_shape s{.n = pick(1, 2),
+                       .c = channels,
+                       .h = pick(3, 12),
+                       .w = pick(3, 33),
+                       .o = channels,
+                       .kh = 3,
+                       .kw = 3,
+                       .stride_h = stride,
+                       .stride_w = stride,
+                       .pad_h = pick(0, 3),
+                       .pad_w = pick(0, 3),
+                       .groups = channels};
+    const auto in = static_cast<layout>(pick(1, 2)), out = static_cast<layout>(pick(1, 2));
+    worst = std::max(worst, worst_error<float, A>(s, in, out, draw));
+  }
+  return worst;
+}
+
+TEST_CASE("conv: depthwise 3 x 3, whose columns and rows run over every edge") {
+  CHECK(worst_of_depthwise<simd::native>(300) <= 6);
+  CHECK(worst_of_depthwise<simd::odd>(100) <= 6);
+}
+
 // The bounds of this file are those of direct sums; winograd.cpp has the others.
 struct direct_only {
   direct_only() { kernels::winograd_allowed = false; }

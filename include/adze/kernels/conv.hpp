@@ -10,6 +10,7 @@
 #include <adze/kernels/conv_weight.hpp>
 #include <adze/kernels/conv_windows.hpp>
 #include <adze/kernels/conv_winograd.hpp>
+#include <adze/kernels/depthwise3.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
@@ -42,6 +43,8 @@ void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, c
                                                      s.out_h(), s.out_w(), s.pad_h, s.pad_w};
       return winograd(p, s.n, x, {weight, 9, s.c * 9, false}, y, finish);
     }
+    if (is_depthwise(s) && has_depthwise3(s, x))
+      return depthwise3_forward<T, simd::tile_tag<A>>(s, x, weight, false, y, finish);
     const auto p = forward_correlation<T>(s, x);
     if (is_depthwise(s)) return correlate_depthwise<T, A>(p, y, weight, s.kh, s.kw, finish);
     const index_t depth = s.c / s.groups * s.kh * s.kw;
@@ -92,6 +95,18 @@ void conv_backward_data(const conv_shape& s, std::type_identity_t<image<const T>
     const winograd_plan<T, simd::tile_tag<A>, 4> p{s.o, s.c, s.out_h(),   s.out_w(),
                                                    s.h, s.w, 2 - s.pad_h, 2 - s.pad_w};
     winograd(p, s.n, gy, {weight, s.c * 9, 9, true}, gx, finish);
+  } else if (is_depthwise(s) && s.stride_h == 1 && has_depthwise3(s, gy)) {
+    const conv_shape turned{.n = s.n,
+                            .c = s.c,
+                            .h = s.out_h(),
+                            .w = s.out_w(),
+                            .o = s.c,
+                            .kh = 3,
+                            .kw = 3,
+                            .pad_h = 2 - s.pad_h,
+                            .pad_w = 2 - s.pad_w,
+                            .groups = s.c};
+    depthwise3_forward<T, simd::tile_tag<A>>(turned, gy, weight, true, gx, finish);
   } else if (prefers_scatter(s)) {
     scatter_gradient<T, simd::tile_tag<A>>(s, gy, weight, gx, finish);
   } else {
@@ -107,6 +122,8 @@ void conv_backward_weight(const conv_shape& s, std::type_identity_t<image<const 
   if constexpr (std::is_same_v<T, double>) {
     window_backward_weight<T, A>(s, x, gy, gw);
   } else {
+    if (is_depthwise(s) && has_depthwise3(s, x) && gy.c_stride == 1)
+      return depthwise3_weight<T, simd::tile_tag<A>>(s, x, gy, gw);
     const auto p = forward_correlation<T>(s, x);
     if (is_depthwise(s)) return weight_gradient<T, A, true>(p, gy, 1, s.o, s.work(), gw);
     weight_gradient<T, simd::tile_tag<A>, false>(p, gy, s.groups, s.o, s.work(), gw);
