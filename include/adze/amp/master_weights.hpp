@@ -145,7 +145,7 @@ template <class O> class master_weights {
     for (tensor& p : parameters) {
       entry e{.model = p, .wide = p};
       e.narrow = p.defined() && p.impl().owner != nullptr && p.is_leaf() &&
-                 (p.dtype() == f16 || p.dtype() == bf16);
+                 (p.dtype() == adze::f16 || p.dtype() == adze::bf16);
       if (e.narrow) {
         e.wide = empty_like(p, f32);
         kernels::copy(p.shape(), operand(e.wide), operand(p));
