@@ -19,7 +19,6 @@
 #include <adze/kernels/gemm_int8.hpp>
 
 #include "allocation_count.hpp"
-#include "peers/blas.hpp"
 #include "peers/dnnl_int8.hpp"
 
 namespace {
@@ -96,7 +95,7 @@ template <class T, class W> class integer_problem {
     }
     return made;
   }
-  void run_peer(const peers::dnnl_int8& p, index_t set) {
+  void run_peer(peers::dnnl_int8& p, index_t set) {
     p(a_.data() + set * m_ * k_, c_.data() + set * m_ * n_);
   }
 
@@ -196,7 +195,6 @@ template <class T, class W> void measure(bench::session& run, const bench::probl
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto openmp = bench::library::open({"libgomp.so.1"});
   const bench::program_facts about{
       .name = "gemm_int8",
       .about = "matrix products of integer codes",
@@ -204,12 +202,10 @@ int main(int argc, char** argv) {
       .lists = {"gemm_int8"},
       .flags = ADZE_FLAGS,
       .memory = counted::memory,
-      .on_threads =
-          [&](int n) {
-            if (auto* set = openmp.find<void(int)>("omp_set_num_threads")) set(n);
-          },
+      .on_threads = peers::dnnl_int8::set_threads,
   };
   return bench::run_program(argc, argv, about, [&](bench::session& run) {
+    peers::dnnl_int8::set_threads(1);
     for (const bench::problem& p : run.problems({"gemm_int8"})) {
       const std::string a = p.word("a", "u8");
       if (a == "s16" && p.word("b") == "s16")

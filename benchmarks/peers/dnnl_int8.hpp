@@ -15,6 +15,7 @@
 namespace peers {
 
 using adze::index_t;
+using adze::bench::library;
 
 // c[m,n] f32 = scale (a[m,k] b[k,n] + bias[n]); a of u8 or s8 codes, b of s8 codes, row-major.
 class dnnl_int8 {
@@ -28,16 +29,23 @@ class dnnl_int8 {
   };
 
   // Nothing where the library or the kernel is missing: see bool.
-  dnnl_int8(const problem& p, const std::int8_t* b) : p_(p), bias_(p.bias, p.bias + p.n) {
-    ready_ = find_functions() && make_primitive() && pack(b);
+  dnnl_int8(const problem& p, const std::int8_t* b) : p_(p), b_(b), bias_(p.bias, p.bias + p.n) {
+    ready_ = find_functions() && make();
   }
   dnnl_int8(const dnnl_int8&) = delete;
   dnnl_int8& operator=(const dnnl_int8&) = delete;
 
   explicit operator bool() const { return ready_; }
   const std::string& kernel() const { return kernel_; }
+  // A primitive is made for a number of threads: all are made anew for another one.
+  static void set_threads(int n) {
+    threads_ = n;
+    static const library openmp = library::open({"libgomp.so.1"});
+    if (auto* set = openmp.find<void(int)>("omp_set_num_threads")) set(n);
+  }
 
-  void operator()(const void* a, float* c) const {
+  void operator()(const void* a, float* c) {
+    if (made_for_ != threads_) make();
     set_handle_(source_, const_cast<void*>(a));
     set_handle_(result_, c);
     const argument all[] = {{1, source_}, {33, weights_}, {41, bias_memory_}, {17, result_}};
@@ -63,7 +71,7 @@ class dnnl_int8 {
     return f != nullptr;
   }
   bool find_functions() {
-    library_ = adze::bench::library::open({"libdnnl.so.2"});
+    library_ = library::open({"libdnnl.so.2"});
     return library_ && find(by_tag_, "dnnl_memory_desc_init_by_tag") &&
            find(by_strides_, "dnnl_memory_desc_init_by_strides") &&
            find(matmul_, "dnnl_matmul_desc_init") &&
@@ -107,10 +115,14 @@ class dnnl_int8 {
            memory_(&result_, &dst, engine_, nullptr) == 0 &&
            memory_(&bias_memory_, &bias, engine_, bias_.data()) == 0;
   }
-  bool pack(const std::int8_t* b) {
+  bool make() {
+    made_for_ = threads_;
+    return make_primitive() && pack();
+  }
+  bool pack() {
     packed_ = adze::bench::aligned_buffer<std::int8_t>(static_cast<index_t>(bytes_(preferred_)));
     opaque from = nullptr, about = nullptr, copy = nullptr;
-    if (memory_(&from, &given_, engine_, const_cast<std::int8_t*>(b)) != 0 ||
+    if (memory_(&from, &given_, engine_, const_cast<std::int8_t*>(b_)) != 0 ||
         memory_(&weights_, preferred_, engine_, packed_.data()) != 0 ||
         reorder_(&about, &given_, engine_, preferred_, engine_, nullptr) != 0 ||
         create_(&copy, about) != 0)
@@ -119,11 +131,15 @@ class dnnl_int8 {
     return execute_(copy, stream_, 2, both) == 0 && wait_(stream_) == 0;
   }
 
+  static inline int threads_ = 1;
+
   problem p_;
+  const std::int8_t* b_;
   std::vector<float> bias_;
+  int made_for_ = 0;
   bool ready_ = false;
   std::string kernel_;
-  adze::bench::library library_;
+  library library_;
   adze::bench::aligned_buffer<std::int8_t> packed_{0};
   descriptor given_{};
   const void* preferred_ = nullptr;
