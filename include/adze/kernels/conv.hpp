@@ -48,7 +48,7 @@ void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, c
     const auto p = forward_correlation<T>(s, x);
     if (is_depthwise(s)) return correlate_depthwise<T, A>(p, y, weight, s.kh, s.kw, finish);
     const index_t depth = s.c / s.groups * s.kh * s.kw;
-    const conv_weights<T> w{weight, s.o / s.groups * depth, depth, 1, nullptr};
+    const conv_weights<T> w{weight, s.o / s.groups * depth, depth, depth};
     correlate<T, simd::tile_tag<A>>(p, y, s.groups, s.o, w, finish);
   }
 }
@@ -67,8 +67,8 @@ void correlate_backward(const conv_shape& s, image<const T> gy, const T* weight,
         correlate_depthwise<T, A>(p, gx, weight, s.kh, s.kw, finish);
         continue;
       }
-      conv_weights<T> w{weight, out_group * in_group * area, area, in_group * area, nullptr};
-      if (area > 1) {
+      conv_weights<T> w{weight, out_group * in_group * area, area, area, in_group * area};
+      if (p.h.taps * p.w.taps != area) {  // a phase of the stride has some of the taps
         index_t* rows = scratch<index_t, scratch_use::gradient>(out_group * p.h.taps * p.w.taps);
         w.table = rows;
         for (index_t o = 0; o < out_group; ++o)

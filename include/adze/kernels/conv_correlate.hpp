@@ -10,10 +10,11 @@
 namespace adze::kernels::inline ADZE_ISA {
 
 // The weights of one correlation as depth x outputs: element (k, o) of group g stands at
-// data[g * group_step + row(k) + o * out_step], row(k) from the table or k * step.
+// data[g * group_step + row(k) + o * out_step]. row(k) is from the table, or, in runs of `run`
+// elements that are `step` apart, k / run * step + k % run; one run has all of them.
 template <class T> struct conv_weights {
   const T* data = nullptr;
-  index_t group_step = 0, out_step = 0, step = 1;
+  index_t group_step = 0, out_step = 0, run = 1, step = 0;
   const index_t* table = nullptr;
 };
 
@@ -21,12 +22,27 @@ template <class T, class A>
 void pack_weights(const conv_weights<T>& w, index_t group, index_t k, index_t depth, index_t o,
                   index_t outs, T* out) {
   const T* from = w.data + group * w.group_step + o * w.out_step;
-  if (!w.table) return pack_panels<T, A>({from + k * w.step, depth, outs, w.step, w.out_step}, out);
   constexpr index_t panel = tile_shape<T, A>::panel;
-  for (index_t j = 0; j < outs; j += panel)
-    for (index_t i = k; i < k + depth; ++i)
-      for (index_t q = j; q < j + panel; ++q)
-        *out++ = q < outs ? from[w.table[i] + q * w.out_step] : T(0);
+  if (w.table) {
+    for (index_t j = 0; j < outs; j += panel)
+      for (index_t i = k; i < k + depth; ++i)
+        for (index_t q = j; q < j + panel; ++q)
+          *out++ = q < outs ? from[w.table[i] + q * w.out_step] : T(0);
+    return;
+  }
+  if (w.run == 1)
+    return pack_panels<T, A>({from + k * w.step, depth, outs, w.step, w.out_step}, out);
+  if (k / w.run == (k + depth - 1) / w.run) {
+    from += k / w.run * w.step + k % w.run;
+    return pack_panels<T, A>({from, depth, outs, 1, w.out_step}, out);
+  }
+  for (index_t j = 0; j < outs; j += panel, from += panel * w.out_step)
+    for (index_t i = k, n = 0; i < k + depth; i += n, out += n * panel) {
+      n = std::min(w.run - i % w.run, k + depth - i);
+      pack_panels<T, A>(
+          {from + i / w.run * w.step + i % w.run, n, std::min(panel, outs - j), 1, w.out_step},
+          out);
+    }
 }
 
 // What a correlation reads nothing for: zeros, then the epilogue.

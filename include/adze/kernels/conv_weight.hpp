@@ -63,6 +63,49 @@ void add_weight_gradient(const correlation<T>& p, const T* window, const index_t
   }
 }
 
+// The transpose, gw(o, group k) (+)= the same sums, right into the weight's layout: for few pixels
+// and many outputs packing windows costs less than turning all sums around afterwards.
+template <class T, class A>
+void add_turned_gradient(const correlation<T>& p, const T* window, const index_t* starts,
+                         const T* gradient, index_t step, index_t pixels, const index_t* taps,
+                         index_t groups, index_t outs, bool accumulate, T* gw) {
+  using shape = tile_shape<T, A>;
+  const index_t in_group = p.channels / groups, out_group = outs / groups;
+  const index_t columns = in_group * p.h.taps * p.w.taps;
+  const index_t deep = balanced_block(pixels, shape::depth_block, 1);
+  const index_t wide = balanced_block(columns, shape::column_block, shape::panel);
+  T* panels = scratch<T, scratch_use::panels>(deep * wide);
+  strips<T> s;
+  s.rows = out_group;
+  s.a_row_step = 1, s.a_col_step = step;
+  s.b = panels;
+  s.b_step = shape::panel;
+  s.c_row_step = columns;
+  for (index_t g = 0; g < groups; ++g) {
+    const T* from = window + g * in_group * p.c_stride;
+    for (index_t j = 0; j < columns; j += wide) {
+      s.cols = std::min(wide, columns - j);
+      s.c = gw + g * out_group * columns + j;
+      for (index_t k = 0; k < pixels; k += deep) {
+        s.depth = std::min(deep, pixels - k);
+        s.accumulate = accumulate || k > 0;
+        s.a = gradient + k * step + g * out_group;
+        s.b_panel = shape::panel * s.depth;
+        T* to = panels;
+        for (index_t q = 0; q < s.cols; q += shape::panel) {
+          const index_t* tap = taps + j + q;
+          const index_t n = std::min(shape::panel, s.cols - q);
+          for (index_t i = k; i < k + s.depth; ++i, to += shape::panel)
+            for (index_t l = 0; l < shape::panel; ++l)
+              to[l] = l < n ? from[starts[i] + tap[l]] : T(0);
+        }
+        split_work(strip_count<T, A>(s.rows), s.rows * s.cols * s.depth,
+                   [&](index_t i0, index_t i1) { run_strips<T, A, false>(s, i0, i1); });
+      }
+    }
+  }
+}
+
 // gw[o][k] = sum over parts of sums[part][group][k][o].
 template <class T>
 void add_parts(T* sums, index_t parts, index_t groups, index_t depth, index_t out_group, T* gw) {
@@ -95,7 +138,8 @@ void weight_gradient(correlation<T> p, image<const T> gy, index_t groups, index_
   const index_t wanted = std::clamp<index_t>(std::min(most, work / (4 * parallel_work)), 1, 16);
   const index_t part_rows = (p.rows() + wanted - 1) / wanted;
   const index_t parts = (p.rows() + part_rows - 1) / part_rows;
-  T* sums = scratch<T, scratch_use::partial>(parts * size);
+  const bool turned = !depthwise && parts == 1 && p.rows() * p.w.out < 2 * out_group;
+  T* sums = turned ? gw : scratch<T, scratch_use::partial>(parts * size);
   index_t* taps = scratch<index_t, scratch_use::taps>(depth);
   p.fill_taps(depth / area, taps);
   split_chunks(p.rows(), part_rows, work, [&](index_t begin, index_t end) {
@@ -111,13 +155,16 @@ void weight_gradient(correlation<T> p, image<const T> gy, index_t groups, index_
         for (index_t i = 0; i < pixels; ++i) starts[pixels + i] = i * step;
         depthwise_weights<T, A>({window, starts, taps, starts + pixels, pixels, area, outs},
                                 gradient, sum);
+      } else if (turned) {
+        add_turned_gradient<T, A>(p, window, starts, gradient, step, pixels, taps, groups, outs,
+                                  first > begin, sum);
       } else {
         add_weight_gradient<T, A>(p, window, starts, gradient, step, pixels, taps, groups, outs,
                                   first > begin, sum);
       }
     }
   });
-  add_parts(sums, parts, groups, depth, out_group, gw);
+  if (!turned) add_parts(sums, parts, groups, depth, out_group, gw);
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA
