@@ -53,7 +53,7 @@ expected look(const pool_shape& s, index_t i, index_t j, auto pixel) {
 template <class T, class A>
 void check(const pool_shape& s, bool x_last, bool y_last, bool with_nan, std::mt19937& draw) {
   std::vector<T> x, y, mean, gy, gmax, gmean;
-  std::vector<index_t> at;
+  std::vector<kernels::pixel_index> at;
   const auto xi = image_of(x, s.c, s.h.in, s.w.in, x_last);
   const auto yi = image_of(y, s.c, s.h.out, s.w.out, y_last);
   const auto mi = image_of(mean, s.c, s.h.out, s.w.out, y_last);
@@ -149,7 +149,7 @@ TEST_CASE("pool: the same bits for any number of threads, equal maxima give the 
   for (int n : {1, 3}) {
     set_threads(n);
     std::vector<float> y(static_cast<std::size_t>(s.n * s.c * s.h.out * s.w.out)), gx(x.size());
-    std::vector<index_t> at(y.size());
+    std::vector<kernels::pixel_index> at(y.size());
     const auto xi = kernels::channels_last(x.data(), s.c, s.h.in, s.w.in);
     const auto yi = kernels::channels_last(y.data(), s.c, s.h.out, s.w.out);
     const auto ai = kernels::channels_last(at.data(), s.c, s.h.out, s.w.out);

@@ -425,6 +425,12 @@ template <class Make> samples_of pools(bool dilated, const Make& make) {
 
 index_t whole(double x) { return static_cast<index_t>(x); }
 
+drawn pixels(const shape& s, index_t below) {
+  drawn d = whole_numbers(s, below);
+  d.type = i32;
+  return d;
+}
+
 void poolings() {
   const extent some{.threads_n = 300};
   entry_for("max_pool2d", pools(true, largest_of), some);
@@ -435,7 +441,7 @@ void poolings() {
       [](index_t n) {
         const auto fetched = [](const shape& x, const shape& y) {
           return sample{op_of(pool_gather_op<>{}),
-                        {sized(x), whole_numbers(y, x[2] * x[3])},
+                        {sized(x), pixels(y, x[2] * x[3])},
                         [=](const arrays& v) {
                           return arrays{made(y, [&](const place& p) {
                             const index_t i = whole(v[1].at(p));
@@ -454,7 +460,7 @@ void poolings() {
       [](index_t n) {
         const auto spread = [](const shape& x, const shape& y) {
           return sample{op_of(pool_scatter_op<>{{x[2], x[3]}}),
-                        {sized(y), whole_numbers(y, x[2] * x[3])},
+                        {sized(y), pixels(y, x[2] * x[3])},
                         [=](const arrays& v) {
                           array d(x);
                           static_cast<void>(made(y, [&](const place& p) {

@@ -10,6 +10,9 @@
 
 namespace adze::kernels {
 
+// The place y * w + x of a pixel in its image; images are smaller than 2^31 pixels.
+using pixel_index = std::int32_t;
+
 // The windows along one axis. Adaptive ones are floor(i in / out) to ceil((i + 1) in / out).
 struct pool_axis {
   index_t in = 1, out = 1, kernel = 1, stride = 1, pad = 0, dilation = 1;
@@ -140,7 +143,7 @@ template <class P, class T> void store_some(P v, T* p, index_t n) {
 // last NaN (as in PyTorch), -1 for none.
 template <class T, class A = simd::native>
 void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image<T> y,
-              image<index_t> at) {
+              image<pixel_index> at) {
   using P = simd::pack<T, A>;
   constexpr T lowest = -std::numeric_limits<T>::infinity();
   const bool exact = s.h.in * s.w.in < index_t(1) << 24;  // lanes hold positions as T
@@ -149,7 +152,7 @@ void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
     const index_t first = p.empty() ? -1 : p.y0 * s.w.in + p.x0;
     const T* from = x.at(p.n, 0, 0);
     T* to = y.at(p.n, p.i, p.j);
-    index_t* place = at.data ? at.at(p.n, p.i, p.j) : nullptr;
+    pixel_index* place = at.data ? at.at(p.n, p.i, p.j) : nullptr;
     for (index_t c = c0; lanes && c < c1; c += P::size) {
       const index_t count = std::min(P::size, c1 - c);
       P best(lowest), where_best(static_cast<T>(first));
@@ -164,7 +167,7 @@ void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
       T positions[P::width];
       where_best.store(positions);
       for (index_t q = 0; q < count; ++q)
-        place[(c + q) * at.c_stride] = static_cast<index_t>(positions[q]);
+        place[(c + q) * at.c_stride] = static_cast<pixel_index>(positions[q]);
     }
     for (index_t c = c0; !lanes && c < c1; ++c) {
       T best = lowest;
@@ -175,7 +178,7 @@ void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
         where_best = take ? row * s.w.in + column : where_best;
       });
       to[c * y.c_stride] = best;
-      if (place) place[c * at.c_stride] = where_best;
+      if (place) place[c * at.c_stride] = static_cast<pixel_index>(where_best);
     }
   });
 }
@@ -183,11 +186,11 @@ void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
 // gx = 0, then gy of each window added where its maximum was.
 template <class T>
 void max_pool_backward(const pool_shape& s, std::type_identity_t<image<const T>> gy,
-                       image<const index_t> at, std::type_identity_t<image<T>> gx) {
+                       image<const pixel_index> at, std::type_identity_t<image<T>> gx) {
   const bool dense = gx.h_stride == s.w.in * gx.w_stride;
   each_scatter(s, gx, gx.c_stride == 1, [&](const pool_span& p, index_t c0, index_t c1) {
     const T* from = gy.at(p.n, p.i, p.j);
-    const index_t* place = at.at(p.n, p.i, p.j);
+    const pixel_index* place = at.at(p.n, p.i, p.j);
     T* to = gx.at(p.n, 0, 0);
     for (index_t c = c0; c < c1; ++c) {
       const index_t k = place[c * at.c_stride];

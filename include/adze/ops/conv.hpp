@@ -116,16 +116,17 @@ template <class = void> struct conv2d_op {
       const tensor y = detail::bias_image(to, bias, x.dtype());
       return act == kernels::activation::relu ? relu(y) : y;
     }
-    tensor y = empty_channels_last(to, type);
-    if (y.numel() == 0) return detail::dense_keeping(y, x.dtype());
-    const tensor in = detail::computed_as(x, type), weight = detail::dense_as(w, type);
+    if (to.numel() == 0) return empty_channels_last(to, x.dtype());
+    const tensor weight = detail::dense_as(w, type);
     const tensor b = bias.defined() ? detail::dense_as(bias, type) : tensor();
-    dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::conv_forward<T>(detail::conv_shape_of(x.shape(), w.shape(), o),
-                               detail::image_of<T>(in), weight.data_as<T>(), detail::image_of<T>(y),
-                               {.bias = b.defined() ? b.data_as<T>() : nullptr, .activate = act});
+    return detail::over_images(x, to, false, [&](const tensor& in, tensor& y, index_t) {
+      dispatch(float_types{}, type, name, [&]<class T>() {
+        kernels::conv_forward<T>(detail::conv_shape_of(in.shape(), w.shape(), o),
+                                 detail::image_of<T>(in), weight.data_as<T>(),
+                                 detail::image_of<T>(y),
+                                 {.bias = b.defined() ? b.data_as<T>() : nullptr, .activate = act});
+      });
     });
-    return detail::dense_keeping(y, x.dtype());
   }
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const;
 };
@@ -152,16 +153,17 @@ template <class = void> struct conv_transpose2d_op {
     const shape to = result(x.shape(), w.shape(), {});
     const dtype type = x.dtype() == f64 ? f64 : f32;
     if (x.numel() == 0) return detail::bias_image(to, bias, x.dtype());
-    tensor y = empty_channels_last(to, type);
-    if (y.numel() == 0) return detail::dense_keeping(y, x.dtype());
-    const tensor in = detail::computed_as(x, type), weight = detail::dense_as(w, type);
+    if (to.numel() == 0) return empty_channels_last(to, x.dtype());
+    const tensor weight = detail::dense_as(w, type);
     const tensor b = bias.defined() ? detail::dense_as(bias, type) : tensor();
-    dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::conv_backward_data<T>(
-          detail::conv_shape_of(to, w.shape(), o), detail::image_of<T>(in), weight.data_as<T>(),
-          detail::image_of<T>(y), {.bias = b.defined() ? b.data_as<T>() : nullptr});
+    return detail::over_images(x, to, false, [&](const tensor& in, tensor& y, index_t) {
+      dispatch(float_types{}, type, name, [&]<class T>() {
+        kernels::conv_backward_data<T>(detail::conv_shape_of(y.shape(), w.shape(), o),
+                                       detail::image_of<T>(in), weight.data_as<T>(),
+                                       detail::image_of<T>(y),
+                                       {.bias = b.defined() ? b.data_as<T>() : nullptr});
+      });
     });
-    return detail::dense_keeping(y, x.dtype());
   }
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const;
 };
@@ -186,15 +188,34 @@ template <class = void> struct conv2d_weight_gradient_op {
     }
     const dtype type = x.dtype() == f64 ? f64 : f32;
     if (x.numel() == 0 || g.numel() == 0) return detail::zeros_of(to, x.dtype());
-    const tensor in = detail::computed_as(x, type), gradient = detail::computed_as(g, type);
-    tensor y = empty(to, type);
-    dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::conv_backward_weight<T>(s, detail::image_of<T>(in), detail::image_of<T>(gradient),
-                                       y.data_as<T>());
-    });
+    if (size_of(x.dtype()) > 2) return summed(x, detail::computed_as(g, type), to);
+    tensor y;
+    const index_t step = detail::images_at_once(x.shape(), g.shape());
+    for (index_t first = 0; first < x.shape()[0]; first += step) {
+      const index_t n = std::min(step, x.shape()[0] - first);
+      const tensor part = summed(detail::dense_keeping(detail::images_at(x, first, n), f32),
+                                 detail::dense_keeping(detail::images_at(g, first, n), f32), to);
+      if (first == 0) {
+        y = part;
+      } else {
+        detail::add_into(y, part);
+      }
+    }
     return detail::dense_as(y, x.dtype());
   }
   std::array<tensor, 2> backward(backward_context& c, const tensor& d) const;
+
+ private:
+  // Of images in f32 or f64.
+  tensor summed(const tensor& x, const tensor& g, const shape& to) const {
+    tensor y = empty(to, x.dtype());
+    dispatch(float_types{}, x.dtype(), name, [&]<class T>() {
+      kernels::conv_backward_weight<T>(detail::conv_shape_of(x.shape(), to, o),
+                                       detail::image_of<T>(x), detail::image_of<T>(g),
+                                       y.data_as<T>());
+    });
+    return y;
+  }
 };
 
 template <class A>

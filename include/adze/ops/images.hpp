@@ -21,10 +21,43 @@ template <class = void> tensor computed_as(const tensor& x, dtype type) {
   return x.dtype() == type ? x : dense_keeping(x, type);
 }
 
-// Fresh images, row-major where x is, else channels-last.
+// The layout in which results for x are made: row-major where x is, else channels-last.
+inline bool prefers_rows(const tensor& x) { return x.is_contiguous() && !is_channels_last(x); }
 inline tensor empty_images(const shape& sizes, dtype type, const tensor& x) {
-  return x.is_contiguous() && !is_channels_last(x) ? empty(sizes, type)
-                                                   : empty_channels_last(sizes, type);
+  return prefers_rows(x) ? empty(sizes, type) : empty_channels_last(sizes, type);
+}
+
+// Images first .. first + n, as a view.
+inline tensor images_at(const tensor& x, index_t first, index_t n) {
+  return alias(x, x.shape().with(0, n), x.strides(), first * x.strides()[0]);
+}
+
+// How many images are worked on at a time where they are widened to f32: 256 KiB of them.
+inline index_t images_at_once(const shape& x, const shape& y) {
+  const index_t each = (x.numel() + y.numel()) / std::max<index_t>(1, x[0]);
+  return std::max<index_t>(1, (index_t{1} << 16) / std::max<index_t>(1, each));
+}
+
+// f(x, y, first) for images of x and their results y [n, ...], which it fills, in f32 or f64.
+// 16-bit images are widened, computed and rounded some at a time, so that no wide copy of all of
+// them is ever held.
+template <class F> tensor over_images(const tensor& x, const shape& sizes, bool rows, const F& f) {
+  const auto fresh = [rows](const shape& s, dtype type) {
+    return rows ? empty(s, type) : empty_channels_last(s, type);
+  };
+  tensor y = fresh(sizes, x.dtype());
+  if (size_of(x.dtype()) > 2) {
+    f(x, y, index_t{0});
+    return y;
+  }
+  const index_t step = images_at_once(x.shape(), sizes);
+  for (index_t first = 0; first < sizes[0]; first += step) {
+    const index_t n = std::min(step, sizes[0] - first);
+    tensor part = fresh(sizes.with(0, n), f32);
+    f(dense_keeping(images_at(x, first, n), f32), part, first);
+    kernels::copy(part.shape(), operand_of(images_at(y, first, n)), operand_of(part));
+  }
+  return y;
 }
 
 }  // namespace adze::detail::inline ADZE_ISA

@@ -8,7 +8,7 @@
 
 namespace adze::inline ADZE_ISA {
 
-// y[out] = x[pixel index[out]], 0 where index is -1; index i64 [n, c, oh, ow].
+// y[out] = x[pixel index[out]], 0 where index is -1; index i32 [n, c, oh, ow].
 template <class = void> struct pool_gather_op {
   static constexpr std::string_view name = "pool_gather";
   static constexpr numeric precision = numeric::any;
@@ -19,14 +19,15 @@ template <class = void> struct pool_gather_op {
   tensor forward(const tensor& x, const tensor& index) const {
     detail::check_pixels(name, x, index);
     const dtype type = detail::floating_compute_type(name, x);
-    const tensor in = detail::computed_as(x, type);
-    tensor y = detail::empty_images(index.shape(), type, x);
-    dispatch(float_types{}, type, name, [&]<class T>() {
-      const shape& to = index.shape();
-      kernels::pool_gather<T>({to[0], to[1], to[2], to[3], x.shape()[3]}, detail::image_of<T>(in),
-                              detail::image_of<index_t>(index), detail::image_of<T>(y));
-    });
-    return detail::dense_keeping(y, x.dtype());
+    const auto part = [&](const tensor& in, tensor& y, index_t first) {
+      const shape& to = y.shape();
+      const tensor at = detail::images_at(index, first, to[0]);
+      dispatch(float_types{}, type, name, [&]<class T>() {
+        kernels::pool_gather<T>({to[0], to[1], to[2], to[3], x.shape()[3]}, detail::image_of<T>(in),
+                                detail::image_of<kernels::pixel_index>(at), detail::image_of<T>(y));
+      });
+    };
+    return detail::over_images(x, index.shape(), detail::prefers_rows(x), part);
   }
   std::array<tensor, 2> backward(backward_context& c, const tensor& g) const;
 };
@@ -43,14 +44,16 @@ template <class = void> struct pool_scatter_op {
   tensor forward(const tensor& g, const tensor& index) const {
     detail::check_pixels(name, g, index);
     const dtype type = detail::floating_compute_type(name, g);
-    const tensor from = detail::computed_as(g, type);
-    tensor d = detail::empty_images(result(g.shape(), index.shape()), type, index);
-    dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::max_pool_backward<T>(detail::pool_sizes(d.shape(), g.shape()),
-                                    detail::image_of<T>(from), detail::image_of<index_t>(index),
-                                    detail::image_of<T>(d));
-    });
-    return detail::dense_keeping(d, g.dtype());
+    const shape to = result(g.shape(), index.shape());
+    const auto part = [&](const tensor& from, tensor& d, index_t first) {
+      const tensor at = detail::images_at(index, first, from.shape()[0]);
+      dispatch(float_types{}, type, name, [&]<class T>() {
+        kernels::max_pool_backward<T>(
+            detail::pool_sizes(d.shape(), from.shape()), detail::image_of<T>(from),
+            detail::image_of<kernels::pixel_index>(at), detail::image_of<T>(d));
+      });
+    };
+    return detail::over_images(g, to, detail::prefers_rows(index), part);
   }
   std::array<tensor, 2> backward(backward_context& c, const tensor& d) const {
     return {record(pool_gather_op<>{}, d, c.in(1)), tensor()};
@@ -65,7 +68,7 @@ std::array<tensor, 2> pool_gather_op<A>::backward(backward_context& c, const ten
 
 template <class = void> struct max_pool2d_op {
   pool_geometry geometry{};
-  tensor index{};  // the pixels chosen, i64 [n, c, oh, ow]; filled by forward
+  tensor index{};  // the pixels chosen, i32 [n, c, oh, ow]; filled by forward
   static constexpr std::string_view name = "max_pool2d";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
@@ -76,14 +79,15 @@ template <class = void> struct max_pool2d_op {
   tensor forward(const tensor& x) {
     const shape to = result(x.shape());
     const dtype type = detail::floating_compute_type(name, x);
-    const tensor in = detail::computed_as(x, type);
-    tensor y = detail::empty_images(to, type, x);
-    index = detail::empty_images(to, i64, x);
-    dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::max_pool<T>(detail::pool_shape_of(geometry, x.shape()), detail::image_of<T>(in),
-                           detail::image_of<T>(y), detail::image_of<index_t>(index));
-    });
-    return detail::dense_keeping(y, x.dtype());
+    index = detail::empty_images(to, i32, x);
+    const auto part = [&](const tensor& in, tensor& y, index_t first) {
+      tensor at = detail::images_at(index, first, in.shape()[0]);
+      dispatch(float_types{}, type, name, [&]<class T>() {
+        kernels::max_pool<T>(detail::pool_shape_of(geometry, in.shape()), detail::image_of<T>(in),
+                             detail::image_of<T>(y), detail::image_of<kernels::pixel_index>(at));
+      });
+    };
+    return detail::over_images(x, to, detail::prefers_rows(x), part);
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const shape& x = c.in_shape(0);
@@ -103,13 +107,13 @@ template <class = void> struct avg_pool2d_op {
   tensor forward(const tensor& x) const {
     const shape to = result(x.shape());
     const dtype type = detail::floating_compute_type(name, x);
-    const tensor in = detail::computed_as(x, type);
-    tensor y = detail::empty_images(to, type, x);
-    dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::avg_pool<T>(detail::pool_shape_of(geometry, x.shape()), detail::image_of<T>(in),
-                           detail::image_of<T>(y));
-    });
-    return detail::dense_keeping(y, x.dtype());
+    const auto part = [&](const tensor& in, tensor& y, index_t) {
+      dispatch(float_types{}, type, name, [&]<class T>() {
+        kernels::avg_pool<T>(detail::pool_shape_of(geometry, in.shape()), detail::image_of<T>(in),
+                             detail::image_of<T>(y));
+      });
+    };
+    return detail::over_images(x, to, detail::prefers_rows(x), part);
   }
   tensor backward(backward_context& c, const tensor& g) const;
 };
@@ -128,13 +132,13 @@ template <class = void> struct avg_pool2d_gradient_op {
     if (detail::pooled_shape(name, to, geometry) != g.shape()) {
       raise<shape_error>(name, ": images ", to, " do not pool to the gradient's shape; got ", g);
     }
-    const tensor from = detail::computed_as(g, type);
-    tensor d = detail::empty_images(to, type, g);
-    dispatch(float_types{}, type, name, [&]<class T>() {
-      kernels::avg_pool_backward<T>(detail::pool_shape_of(geometry, to), detail::image_of<T>(from),
-                                    detail::image_of<T>(d));
-    });
-    return detail::dense_keeping(d, g.dtype());
+    const auto part = [&](const tensor& from, tensor& d, index_t) {
+      dispatch(float_types{}, type, name, [&]<class T>() {
+        kernels::avg_pool_backward<T>(detail::pool_shape_of(geometry, d.shape()),
+                                      detail::image_of<T>(from), detail::image_of<T>(d));
+      });
+    };
+    return detail::over_images(g, to, detail::prefers_rows(g), part);
   }
   tensor backward(backward_context&, const tensor& d) const {
     return record(avg_pool2d_op<>{geometry}, d);

@@ -74,6 +74,9 @@ shape pooled_shape(std::string_view op, const shape& x, const pool_geometry& p) 
     const index_t in = x[2 + static_cast<index_t>(a)];
     fits = fits && (p.is_adaptive() || in + 2 * o.padding[a] > o.dilation[a] * (o.kernel[a] - 1));
   }
+  if (fits && x[2] > 0x7fffffff / x[3]) {
+    raise<shape_error>(op, ": an image must be smaller than 2^31 pixels; got ", x);
+  }
   if (!fits) {
     raise<shape_error>(op, ": the windows do not fit the image; got ", x, ", kernel ", o.kernel[0],
                        " x ", o.kernel[1]);
@@ -92,9 +95,9 @@ inline pool_geometry adaptive_geometry(std::string_view op, std::array<index_t, 
 
 // Pixels chosen of the images x, or for the gradients x.
 inline void check_pixels(std::string_view op, const tensor& x, const tensor& index) {
-  if (x.rank() != 4 || index.rank() != 4 || index.dtype() != i64 ||
+  if (x.rank() != 4 || index.rank() != 4 || index.dtype() != i32 ||
       x.shape()[0] != index.shape()[0] || x.shape()[1] != index.shape()[1]) {
-    raise<shape_error>(op, ": takes [n, c, h, w] and i64 pixels of the same images; got ", x,
+    raise<shape_error>(op, ": takes [n, c, h, w] and i32 pixels of the same images; got ", x,
                        " and ", index);
   }
 }
