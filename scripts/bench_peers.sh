@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 output=docs/benchmarks.md
-programs=(gemm)
+programs=(gemm conv gemm_int8 linear_int8)
 arguments=()
 while [ $# -gt 0 ]; do
   case $1 in
@@ -62,7 +62,8 @@ Printed by `scripts/bench_peers.sh`; nothing here is written by hand. How to rea
   the median of the ratios of each round (above 1: ours is faster) with an interval that holds for the whole table; a difference
   below the minimum effect or the measured noise is a tie.
 - *% of roof* compares with what this machine reaches: `ops` with its multiply-add peak, `mem` with the bandwidth of the cache
-  level (or memory) that holds the operands. Above 100 is not possible, and is marked.
+  level (or memory) that holds the operands. The operations counted are those of the definition: a convolution by Winograd's
+  filtering, which multiplies less, is marked where it is above 100.
 - `~` marks rows during which the machine gave less than 95 % of its peak: ratios hold, rates do not.
 - The lines below each table measure a row again.
 
