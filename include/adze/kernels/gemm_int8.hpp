@@ -19,7 +19,7 @@
 namespace adze::kernels::inline ADZE_ISA {
 
 // A block of weights that stays in the L2 cache.
-inline constexpr index_t integer_block_bytes = index_t(1) << 18;
+inline constexpr index_t integer_block_bytes = index_t(1) << 19;
 // Multiplications that are worth a task of their own (about 20 us).
 inline constexpr index_t integer_task = index_t(1) << 22;
 
@@ -123,7 +123,8 @@ template <class T, class Out, class A, integer_layout layout> class integer_prod
   void strip(block& x, index_t row, index_t rows) const {
     static constexpr auto table = integer_strip_table<A, layout>();
     const index_t steps = b_.steps();
-    const index_t blocks = std::max<index_t>((steps + shape::depth - 1) / shape::depth, 1);
+    const index_t depth = shape::depth * shape::rows / rows;  // the memory of left_block
+    const index_t blocks = std::max<index_t>((steps + depth - 1) / depth, 1);
     const index_t length = std::max<index_t>((steps + blocks - 1) / blocks, 1);
     integer_strip s{.panel_bytes = b_.panel_bytes(), .sums_stride = integer_block_columns};
     const auto add = [&](index_t k, index_t first, index_t last) {

@@ -6,15 +6,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <new>
-#include <span>
 #include <type_traits>
 #include <vector>
 
 #include <adze/core/error.hpp>
 #include <adze/core/view.hpp>
 #include <adze/simd/dot.hpp>
+#include <adze/simd/pages.hpp>
 
 namespace adze::kernels {
 
@@ -63,8 +61,7 @@ template <class A = simd::native> class integer_weights {
   integer_weights(matrix<const T> b, left_codes left, integer_layout layout)
       : rows_(b.rows), cols_(b.cols), left_(left), layout_(layout) {
     if (layout == integer_layout::quads) check_quads(b);
-    panels_.reset(static_cast<std::byte*>(
-        ::operator new (static_cast<std::size_t>(panels() * panel_bytes()), std::align_val_t{64})));
+    panels_ = simd::allocate_pages(static_cast<std::size_t>(bytes()));
     sums_.assign(static_cast<std::size_t>(panels() * panel), 0);
     for (index_t p = 0; p < panels(); ++p) fill_panel(b, p);
   }
@@ -84,9 +81,6 @@ template <class A = simd::native> class integer_weights {
 
  private:
   static constexpr index_t panel = integer_panel<A>;
-  struct release {
-    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{64}); }
-  };
 
   static bool seven_bits(matrix<const std::int8_t> b) {
     if (b.row_stride == 1) b = b.transposed();  // in the order of memory
@@ -138,7 +132,7 @@ template <class A = simd::native> class integer_weights {
   index_t rows_ = 0, cols_ = 0;
   left_codes left_ = left_codes::u8;
   integer_layout layout_ = integer_layout::quads;
-  std::unique_ptr<std::byte, release> panels_{};
+  simd::page_memory panels_{};
   std::vector<std::int32_t> sums_{};
 };
 

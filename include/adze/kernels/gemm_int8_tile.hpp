@@ -85,7 +85,8 @@ template <class A, integer_layout layout, int rows, int vectors>
       right[v] = I::load(b + v * I::size * 4);
       pin(right[v]);
     }
-    for (index_t q = 0; q < step_bytes; q += 64) __builtin_prefetch(b + ahead + q);
+    if constexpr (turns == 1)
+      for (index_t q = 0; q < step_bytes; q += 64) __builtin_prefetch(b + ahead + q);
     b += step_bytes;
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
