@@ -69,6 +69,15 @@ template <class A = native> struct integers {
     return pack<float, A>::load(all);
   }
   friend void pin(integers&) {}
+  // The low and the high four bits of each byte, as bytes.
+  friend integers low_nibbles(integers a) {
+    for (std::uint32_t& x : a.v) x &= 0x0f0f0f0fu;
+    return a;
+  }
+  friend integers high_nibbles(integers a) {
+    for (std::uint32_t& x : a.v) x = x >> 4 & 0x0f0f0f0fu;
+    return a;
+  }
 
   // sum + a0 b0 + a1 b1 + a2 b2 + a3 b3 of each lane: bytes, a unsigned, b signed.
   friend integers dot_bytes(integers sum, integers a, integers b) {
@@ -131,6 +140,10 @@ template <> struct integers<avx2> {
     return pack<float, avx2>(pack<float, avx2>::lane_type(_mm256_cvtepi32_ps(a.v)));
   }
   [[gnu::always_inline]] friend inline void pin(integers& a) { asm("" : "+v"(a.v)); }
+  friend integers low_nibbles(integers a) { return {_mm256_and_si256(a.v, _mm256_set1_epi8(15))}; }
+  friend integers high_nibbles(integers a) {
+    return {_mm256_and_si256(_mm256_srli_epi32(a.v, 4), _mm256_set1_epi8(15))};
+  }
 
   [[gnu::always_inline]] friend inline integers dot_bytes(integers sum, integers a, integers b) {
 #  if defined(__AVX512VNNI__) && defined(__AVX512VL__)
@@ -178,11 +191,17 @@ template <> struct integers<avx512> {
 
   friend integers operator+(integers a, integers b) { return {_mm512_add_epi32(a.v, b.v)}; }
   friend pack<float, avx512> to_float(integers a) {
-    typedef int words __attribute__((vector_size(64)));  // g++ 12 warns about its own intrinsic
+    using words = int __attribute__((vector_size(64)));  // g++ 12 warns about its own intrinsic
     const auto x = __builtin_convertvector(reinterpret_cast<words>(a.v), __m512);
     return pack<float, avx512>(pack<float, avx512>::lane_type(x));
   }
   [[gnu::always_inline]] friend inline void pin(integers& a) { asm("" : "+v"(a.v)); }
+  friend integers low_nibbles(integers a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(15))}; }
+  friend integers high_nibbles(integers a) {
+    using words = unsigned __attribute__((vector_size(64)));  // as in to_float
+    const auto shifted = reinterpret_cast<__m512i>(reinterpret_cast<words>(a.v) >> 4);
+    return {_mm512_and_si512(shifted, _mm512_set1_epi8(15))};
+  }
 
   [[gnu::always_inline]] friend inline integers dot_bytes(integers sum, integers a, integers b) {
 #    if defined(__AVX512VNNI__)
