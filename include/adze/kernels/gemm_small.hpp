@@ -10,7 +10,8 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// Eight dot products of `depth` contiguous elements: out[r * cols + j] = a[r] . b[j].
+// Dot products of `depth` contiguous elements: out[r * cols + j] = a[r] . b[j]; out has room for a
+// multiple of pack::size.
 // No loop around this one in the same function: g++ would keep the sums in memory.
 template <class T, class A, int rows, int cols>
 [[gnu::noinline]] void dot_tile(const T* const* a, const T* const* b, index_t depth, T* out) {
@@ -51,17 +52,13 @@ template <class T, class A, int rows, int cols>
       for (int r = 0; r < rows; ++r) sum[r][j] = fma(left[r], right, sum[r][j]);
     }
   }
-  registers<P, rows * cols> flat;
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 8
-    for (int j = 0; j < cols; ++j) flat[r * cols + j] = sum[r][j];
-  if constexpr (rows * cols % lanes == 0) {
-#pragma GCC unroll 8
-    for (int i = 0; i < rows * cols; i += int(lanes)) lane_sums(flat + i, out + i);
-  } else {
-    for (int i = 0; i < rows * cols; ++i) out[i] = reduce_add(flat[i]);
-  }
+  constexpr int lanes_now = int(lanes), all = (rows * cols + lanes_now - 1) / lanes_now * lanes_now;
+  registers<P, all> flat;
+#pragma GCC unroll 16
+  for (int i = 0; i < all; ++i)
+    flat[i] = i < rows * cols ? sum[i / cols % rows][i % cols] : P(T(0));
+#pragma GCC unroll 16
+  for (int i = 0; i < all; i += lanes_now) lane_sums(flat + i, out + i);
 }
 
 // `width` <= cols columns of c = alpha a b (+ c), tiles of rows x cols. Missing rows and columns
@@ -76,7 +73,7 @@ void dot_columns(const matrix<const T>& a, const T* b, index_t b_step, T* c, ind
     registers<const T*, rows> left;
     for (index_t r = 0; r < rows; ++r)
       left[r] = a.data + (i + std::min(r, height - 1)) * a.row_stride;
-    registers<T, rows * cols> out;
+    registers<T, 16> out;
     dot_tile<T, A, rows, cols>(left, right, a.cols, out);
     for (index_t r = 0; r < height; ++r) {
       T* to = c + r * c_step;
@@ -99,13 +96,25 @@ void dot_product(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, boo
   constexpr index_t most = 256 * simd::pack<T, A>::size;
   const bool one = a.rows == 1;
   const index_t step = one ? 8 : 4;
+  // Tiles of three rows, and of two where one row would be left.
+  const index_t threes = (a.rows % 3 == 1 ? a.rows / 3 - 1 : a.rows / 3) * 3;
   for (index_t k = 0; k < b.rows; k += most) {
     const matrix<const T> left{a.data + k, a.rows, std::min(most, b.rows - k), a.row_stride, 1};
-    for (index_t j = first; j < last; j += step)
-      (one ? dot_columns<T, A, 1, 8>
-           : dot_columns<T, A, 2, 4>)(left, b.data + k + j * b.col_stride, b.col_stride, c.data + j,
-                                      c.row_stride, std::min(step, last - j), alpha,
-                                      accumulate || k > 0);
+    const auto columns = [&](auto product, index_t row, index_t rows, index_t j) {
+      auto part = left;
+      part.data += row * a.row_stride;
+      part.rows = rows;
+      product(part, b.data + k + j * b.col_stride, b.col_stride, c.data + row * c.row_stride + j,
+              c.row_stride, std::min(step, last - j), alpha, accumulate || k > 0);
+    };
+    for (index_t j = first; j < last; j += step) {
+      if (one) {
+        columns(dot_columns<T, A, 1, 8>, 0, 1, j);
+        continue;
+      }
+      if (threes > 0) columns(dot_columns<T, A, 3, 4>, 0, threes, j);
+      if (threes < a.rows) columns(dot_columns<T, A, 2, 4>, threes, a.rows - threes, j);
+    }
   }
 }
 
