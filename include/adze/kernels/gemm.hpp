@@ -136,6 +136,19 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
   if (b.col_stride != 1 && b.row_stride == 1 && a.col_stride == 1 &&
       c.rows <= (depth < 128 ? 4 : 16))
     return by_columns(dot_product<T, A>);
+  if (b.row_stride == 1 && a.col_stride == 1 && c.cols <= 12 && b.col_stride != 1 && depth >= 64) {
+    constexpr index_t block = 48;  // rows that stay in the L2 cache for all columns
+    return split_work((c.rows + block - 1) / block, work, [&](index_t i0, index_t i1) {
+      for (index_t i = i0 * block; i < std::min(i1 * block, c.rows); i += block) {
+        const index_t rows = std::min(block, c.rows - i);
+        const matrix<const T> left{a.data + i * a.row_stride, rows, depth, a.row_stride, 1};
+        const matrix<T> out{c.data + i * c.row_stride, rows, c.cols, c.row_stride, 1};
+        dot_product<T, A>(left, b, out, o.alpha, accumulate, 0, c.cols);
+        for (index_t r = 0; r < rows && !finish.empty(); ++r)
+          apply<T, A>(finish, out.data + r * c.row_stride, i + r, 0, c.cols);
+      }
+    });
+  }
   const bool rows_adjacent = b.col_stride == 1;
   if (rows_adjacent && (c.rows == 1 || (c.rows <= 4 && right_bytes > (index_t(1) << 20))))
     return by_columns(sweep_product<T, A>);
