@@ -249,9 +249,9 @@ TEST_CASE("master_weights: whole models in 16 bits learn, with clipping and a sc
       o.zero_grad();
       last = loss.item();
     }
-    for (const auto& [name, t] : state_dict(model)) {
-      CAPTURE(name);
-      CHECK((t.dtype() == type || !is_floating(t.dtype())));
+    for (const auto& entry : state_dict(model)) {
+      const tensor& t = entry.second;
+      CHECK_MESSAGE((t.dtype() == type || !is_floating(t.dtype())), entry.first);
     }
     // Out, and into a model in f32: the same values.
     network wide;

@@ -164,7 +164,7 @@ TEST_CASE("amp: a training step of a small GPT takes at most 0.62 of the memory 
   p.set<layer_norm_op<>>(amp::action::low);  // else the norms keep the residual stream in f32
   const double share = step_bytes(model, x, y, p, true) / wide;
   INFO("GPT, ", listed, " by PyTorch's list, ", share, " with norms in bf16, of ", wide / 1e6,
-          " MB");
+       " MB");
   CHECK(listed <= 0.66);
   CHECK(share <= 0.62);
 }

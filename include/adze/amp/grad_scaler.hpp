@@ -231,13 +231,14 @@ inline void grad_scaler::load_state_dict(const state& from) {
                      {"growth_interval", &interval, true},
                      {"_growth_tracker", &tracker, true},
                      {"_hysteresis", &left, false}};
-  for (const auto& [name, value] : from) {
+  for (const auto& given : from) {
+    const std::string& name = given.first;
     entry* const at = std::find_if(std::begin(entries), std::end(entries),
                                    [&](const entry& e) { return e.name == name; });
     if (at == std::end(entries)) raise<value_error>(op, ": unexpected ", name);
     if (at->found) raise<value_error>(op, ": ", name, " appears twice");
     at->found = true;
-    *at->to = value;
+    *at->to = given.second;
   }
   for (const entry& e : entries) {
     if (e.needed && !e.found) raise<value_error>(op, ": ", e.name, " is missing");
