@@ -63,7 +63,7 @@ template <class A = simd::native> class integer_weights {
     if (layout == integer_layout::quads) check_quads(b);
     panels_ = simd::allocate_pages(static_cast<std::size_t>(bytes()));
     sums_.assign(static_cast<std::size_t>(panels() * panel), 0);
-    for (index_t p = 0; p < panels(); ++p) fill_panel(b, p);
+    for (index_t p = 0; rows_ > 0 && p < panels(); ++p) fill_panel(b, p);
   }
 
   index_t rows() const { return rows_; }
