@@ -172,7 +172,10 @@ template <class T, class A = native> class pack {
   // a * b + c: rounded once where the instruction set has it.
   friend pack fma(pack a, pack b, pack c) {
     using detail::fma;
-    return pack(lane_type(fma(a.v, b.v, c.v)));
+    if constexpr (on_avx512)
+      return pack(lane_type(fma_lanes(a.v, b.v, c.v)));
+    else
+      return pack(lane_type(fma(a.v, b.v, c.v)));
   }
   friend pack sqrt(pack a) {
     using detail::sqrt;
