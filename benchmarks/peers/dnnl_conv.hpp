@@ -1,8 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Convolutions of oneDNN 2, forward and both gradients, with all operands in the layouts that it
-// prefers: reorders are made once and not timed. Called without its headers: descriptors are opaque
-// bytes, larger than the real ones.
+// prefers: reorders are made once and not timed.
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -14,13 +13,15 @@
 #include <adze/bench/library.hpp>
 #include <adze/kernels/conv_plan.hpp>
 
+#include "dnnl.hpp"
+
 namespace peers {
 
 using adze::index_t;
 
 enum class direction { forward, data, weight };
 
-class dnnl_conv {
+class dnnl_conv : dnnl {
  public:
   // Plain operands: x [n, c, h, w], w [o, c / groups, kh, kw], y [n, o, oh, ow]. Two of them are
   // read and the third is the result. Nothing where the library or the kernel is missing: see bool.
@@ -35,8 +36,6 @@ class dnnl_conv {
              (groups == 1 ? describe(operands_[1], w, 4, ws) : describe(operands_[1], w, 5, gs)) &&
              describe(operands_[2], y, 4, ys) && make_primitive(s) && move_in();
   }
-  dnnl_conv(const dnnl_conv&) = delete;
-  dnnl_conv& operator=(const dnnl_conv&) = delete;
 
   explicit operator bool() const { return ready_; }
   const std::string& kernel() const { return kernel_; }
@@ -60,15 +59,6 @@ class dnnl_conv {
   }
 
  private:
-  using opaque = void*;
-  using status = int;
-  struct argument {
-    int index = 0;
-    opaque memory = nullptr;
-  };
-  struct alignas(64) descriptor {
-    std::byte bytes[16384];
-  };
   struct operand {
     const float* data = nullptr;
     std::unique_ptr<descriptor> plain = std::make_unique<descriptor>();
@@ -77,32 +67,16 @@ class dnnl_conv {
     adze::bench::aligned_buffer<float> packed{0};
     opaque memory = nullptr;
   };
-  static constexpr int f32 = 3, direct = 1, forward_inference = 96;
+  static constexpr int direct = 1, forward_inference = 96;
 
   int result() const {
     return direction_ == direction::forward ? 2 : direction_ == direction::data ? 0 : 1;
   }
 
-  template <class F> bool find(F*& f, const char* name) {
-    f = library_.find<F>(name);
-    return f != nullptr;
-  }
   bool find_functions() {
-    library_ = adze::bench::library::open({"libdnnl.so.2"});
-    return library_ && find(by_tag_, "dnnl_memory_desc_init_by_tag") &&
-           find(by_strides_, "dnnl_memory_desc_init_by_strides") &&
-           find(forward_, "dnnl_convolution_forward_desc_init") &&
+    return open() && find(forward_, "dnnl_convolution_forward_desc_init") &&
            find(data_, "dnnl_convolution_backward_data_desc_init") &&
-           find(weight_, "dnnl_convolution_backward_weights_desc_init") &&
-           find(describe_, "dnnl_primitive_desc_create") &&
-           find(query_md_, "dnnl_primitive_desc_query_md") &&
-           find(query_, "dnnl_primitive_desc_query") && find(create_, "dnnl_primitive_create") &&
-           find(memory_, "dnnl_memory_create") && find(bytes_, "dnnl_memory_desc_get_size") &&
-           find(reorder_, "dnnl_reorder_primitive_desc_create") &&
-           find(execute_, "dnnl_primitive_execute") && find(wait_, "dnnl_stream_wait") &&
-           find(engine_create_, "dnnl_engine_create") &&
-           find(stream_create_, "dnnl_stream_create") && engine_create_(&engine_, 1, 0) == 0 &&
-           stream_create_(&stream_, engine_, 1) == 0;
+           find(weight_, "dnnl_convolution_backward_weights_desc_init");
   }
 
   bool describe(operand& o, const float* data, int rank, const std::int64_t* sizes) {
@@ -164,41 +138,19 @@ class dnnl_conv {
     return true;
   }
 
-  bool copy(const void* from, opaque source, const void* to, opaque target) const {
-    opaque about = nullptr, move = nullptr;
-    if (reorder_(&about, from, engine_, to, engine_, nullptr) != 0 || create_(&move, about) != 0)
-      return false;
-    const argument both[] = {{1, source}, {17, target}};
-    return execute_(move, stream_, 2, both) == 0 && wait_(stream_) == 0;
-  }
-
   direction direction_;
   bool ready_ = false;
   std::string kernel_;
-  adze::bench::library library_;
   std::array<operand, 3> operands_{};
   std::array<argument, 3> arguments_{};
-  opaque engine_ = nullptr, stream_ = nullptr, primitive_ = nullptr;
+  opaque primitive_ = nullptr;
 
-  status (*by_tag_)(void*, int, const std::int64_t*, int, int) = nullptr;
-  status (*by_strides_)(void*, int, const std::int64_t*, int, const std::int64_t*) = nullptr;
   status (*forward_)(void*, int, int, const void*, const void*, const void*, const void*,
                      const std::int64_t*, const std::int64_t*, const std::int64_t*) = nullptr;
   status (*data_)(void*, int, const void*, const void*, const void*, const std::int64_t*,
                   const std::int64_t*, const std::int64_t*) = nullptr;
   status (*weight_)(void*, int, const void*, const void*, const void*, const void*,
                     const std::int64_t*, const std::int64_t*, const std::int64_t*) = nullptr;
-  status (*describe_)(opaque*, const void*, opaque, opaque, opaque) = nullptr;
-  const void* (*query_md_)(opaque, int, int) = nullptr;
-  status (*query_)(opaque, int, int, void*) = nullptr;
-  status (*create_)(opaque*, opaque) = nullptr;
-  status (*memory_)(opaque*, const void*, opaque, void*) = nullptr;
-  std::size_t (*bytes_)(const void*) = nullptr;
-  status (*reorder_)(opaque*, const void*, opaque, const void*, opaque, opaque) = nullptr;
-  status (*execute_)(opaque, opaque, int, const argument*) = nullptr;
-  status (*wait_)(opaque) = nullptr;
-  status (*engine_create_)(opaque*, int, std::size_t) = nullptr;
-  status (*stream_create_)(opaque*, opaque, unsigned) = nullptr;
 };
 
 }  // namespace peers

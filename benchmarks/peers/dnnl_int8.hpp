@@ -1,8 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Integer products of oneDNN 2, with weights in the layout that it prefers: as a matmul and as an
-// inner product, whose kernels differ. Called without its headers: descriptors are opaque bytes,
-// larger than the real ones.
+// inner product, whose kernels differ.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,13 +11,15 @@
 #include <adze/bench/buffer.hpp>
 #include <adze/bench/library.hpp>
 
+#include "dnnl.hpp"
+
 namespace peers {
 
 using adze::index_t;
 using adze::bench::library;
 
 // c[m,n] f32 = scale (a[m,k] b[k,n] + bias[n]); a of u8 or s8 codes, b of s8 codes, row-major.
-class dnnl_int8 {
+class dnnl_int8 : dnnl {
  public:
   struct problem {
     index_t m = 0, n = 0, k = 0;
@@ -32,8 +33,6 @@ class dnnl_int8 {
   dnnl_int8(const problem& p, const std::int8_t* b) : p_(p), b_(b), bias_(p.bias, p.bias + p.n) {
     ready_ = find_functions() && make();
   }
-  dnnl_int8(const dnnl_int8&) = delete;
-  dnnl_int8& operator=(const dnnl_int8&) = delete;
 
   explicit operator bool() const { return ready_; }
   const std::string& kernel() const { return kernel_; }
@@ -54,40 +53,12 @@ class dnnl_int8 {
   }
 
  private:
-  using opaque = void*;
-  using status = int;
-  struct argument {
-    int index;
-    opaque memory;
-  };
-  struct alignas(64) descriptor {
-    std::byte bytes[16384];
-  };
-  enum type { f32 = 3, s8 = 5, u8 = 6 };
-  enum tag { any = 1, vector = 2, row_major = 3 };
-
-  template <class F> bool find(F*& f, const char* name) {
-    f = library_.find<F>(name);
-    return f != nullptr;
-  }
   bool find_functions() {
-    library_ = library::open({"libdnnl.so.2"});
-    return library_ && find(by_tag_, "dnnl_memory_desc_init_by_tag") &&
-           find(by_strides_, "dnnl_memory_desc_init_by_strides") &&
-           find(matmul_, "dnnl_matmul_desc_init") &&
+    return open() && find(matmul_, "dnnl_matmul_desc_init") &&
            find(inner_, "dnnl_inner_product_forward_desc_init") &&
-           find(describe_, "dnnl_primitive_desc_create") &&
-           find(query_md_, "dnnl_primitive_desc_query_md") &&
-           find(query_, "dnnl_primitive_desc_query") && find(create_, "dnnl_primitive_create") &&
-           find(memory_, "dnnl_memory_create") && find(bytes_, "dnnl_memory_desc_get_size") &&
            find(set_handle_, "dnnl_memory_set_data_handle") &&
-           find(reorder_, "dnnl_reorder_primitive_desc_create") &&
-           find(execute_, "dnnl_primitive_execute") && find(wait_, "dnnl_stream_wait") &&
-           find(engine_create_, "dnnl_engine_create") &&
-           find(stream_create_, "dnnl_stream_create") &&
            find(attributes_create_, "dnnl_primitive_attr_create") &&
-           find(scales_, "dnnl_primitive_attr_set_output_scales") &&
-           engine_create_(&engine_, 1, 0) == 0 && stream_create_(&stream_, engine_, 1) == 0;
+           find(scales_, "dnnl_primitive_attr_set_output_scales");
   }
   bool make_primitive() {
     const bool inner = p_.as_inner_product;
@@ -121,14 +92,10 @@ class dnnl_int8 {
   }
   bool pack() {
     packed_ = adze::bench::aligned_buffer<std::int8_t>(static_cast<index_t>(bytes_(preferred_)));
-    opaque from = nullptr, about = nullptr, copy = nullptr;
-    if (memory_(&from, &given_, engine_, const_cast<std::int8_t*>(b_)) != 0 ||
-        memory_(&weights_, preferred_, engine_, packed_.data()) != 0 ||
-        reorder_(&about, &given_, engine_, preferred_, engine_, nullptr) != 0 ||
-        create_(&copy, about) != 0)
-      return false;
-    const argument both[] = {{1, from}, {17, weights_}};
-    return execute_(copy, stream_, 2, both) == 0 && wait_(stream_) == 0;
+    opaque from = nullptr;
+    return memory_(&from, &given_, engine_, const_cast<std::int8_t*>(b_)) == 0 &&
+           memory_(&weights_, preferred_, engine_, packed_.data()) == 0 &&
+           copy(&given_, from, preferred_, weights_);
   }
 
   static inline int threads_ = 1;
@@ -139,29 +106,15 @@ class dnnl_int8 {
   int made_for_ = 0;
   bool ready_ = false;
   std::string kernel_;
-  library library_;
   adze::bench::aligned_buffer<std::int8_t> packed_{0};
   descriptor given_{};
   const void* preferred_ = nullptr;
-  opaque engine_ = nullptr, stream_ = nullptr, primitive_ = nullptr, source_ = nullptr,
-         weights_ = nullptr, bias_memory_ = nullptr, result_ = nullptr;
+  opaque primitive_ = nullptr, source_ = nullptr, weights_ = nullptr, bias_memory_ = nullptr,
+         result_ = nullptr;
 
-  status (*by_tag_)(void*, int, const std::int64_t*, int, int) = nullptr;
-  status (*by_strides_)(void*, int, const std::int64_t*, int, const std::int64_t*) = nullptr;
   status (*matmul_)(void*, const void*, const void*, const void*, const void*) = nullptr;
   status (*inner_)(void*, int, const void*, const void*, const void*, const void*) = nullptr;
-  status (*describe_)(opaque*, const void*, opaque, opaque, opaque) = nullptr;
-  const void* (*query_md_)(opaque, int, int) = nullptr;
-  status (*query_)(opaque, int, int, void*) = nullptr;
-  status (*create_)(opaque*, opaque) = nullptr;
-  status (*memory_)(opaque*, const void*, opaque, void*) = nullptr;
-  std::size_t (*bytes_)(const void*) = nullptr;
   status (*set_handle_)(opaque, void*) = nullptr;
-  status (*reorder_)(opaque*, const void*, opaque, const void*, opaque, opaque) = nullptr;
-  status (*execute_)(opaque, opaque, int, const argument*) = nullptr;
-  status (*wait_)(opaque) = nullptr;
-  status (*engine_create_)(opaque*, int, std::size_t) = nullptr;
-  status (*stream_create_)(opaque*, opaque, unsigned) = nullptr;
   status (*attributes_create_)(opaque*) = nullptr;
   status (*scales_)(opaque, std::int64_t, int, const float*) = nullptr;
 };
