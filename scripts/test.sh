@@ -81,7 +81,7 @@ meson_check() {
 
 run "format" format_check
 run "layers" python3 tests/layout/check.py
-if [ "$quick" != --quick ]; then run "headers alone" scripts/check_headers.sh; fi
+if [ "$quick" != --quick ]; then run "headers alone" scripts/check_headers.sh g++; fi
 build_and_test gcc
 run "readme" python3 tests/layout/readme.py build/gcc/examples
 if [ "$quick" != --quick ]; then
