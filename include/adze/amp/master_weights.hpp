@@ -4,6 +4,7 @@
 // a unit of the last place and would be lost. What is kept so that they are not is a choice: f32
 // copies, what was rounded off, or nothing but a random rounding.
 #include <algorithm>
+#include <limits>
 #include <string>
 
 #include <adze/amp/rounding.hpp>
@@ -29,7 +30,8 @@ namespace adze::amp::inline ADZE_ISA {
 //   to(model, bf16);
 //   amp::master_weights<optim::adamw> opt(parameters(model), {.lr = 1e-3});
 // parameters() are the f32 leaves that O changes: what clipping and grad_scaler work on, after
-// collect_gradients(), which unscale_() and step() call. Parameters in f32 or f64 are O's own. A
+// collect_gradients(), which unscale_() and step() call; without masters they read as NaN between
+// steps. Parameters in f32 or f64 are O's own. A
 // parameter that is changed from outside is where its next step begins. Moments are f32, as always.
 template <class O> class master_weights {
  public:
@@ -53,7 +55,7 @@ template <class O> class master_weights {
       const tensor g = e.model.grad();
       tensor wide;
       if (g.defined()) {
-        wide = empty_like(e.wide, f32);
+        wide = empty_like(e.model, f32);
         kernels::copy(g.shape(), operand(wide), operand(g));
       }
       e.wide.set_grad(wide);
@@ -123,6 +125,7 @@ template <class O> class master_weights {
   struct entry {
     tensor model;
     tensor wide;           // the leaf that O changes: f32, or the model's own
+    dims strides{};        // of it, during a step
     tensor rounded_off{};  // keep::rest
     std::uint32_t version = 0;
     bool narrow = false;
@@ -148,6 +151,7 @@ template <class O> class master_weights {
                  (p.dtype() == adze::f16 || p.dtype() == adze::bf16);
       if (e.narrow) {
         e.wide = empty_like(p, f32);
+        e.strides = e.wide.strides();
         kernels::copy(p.shape(), operand(e.wide), operand(p));
         e.wide.set_requires_grad();
         e.version = p.version();
@@ -163,18 +167,23 @@ template <class O> class master_weights {
     return leaves;
   }
 
-  // Memory of an f32 leaf that is needed during a step only.
-  static void reallocate(const tensor& x, std::size_t bytes) {
+  // An f32 leaf that is needed during a step only has memory of its own then; between steps all of
+  // its elements are one NaN.
+  static void reallocate(const tensor& x, index_t elements, const dims& strides) {
     adze::detail::tensor_impl& p = x.impl();
-    adze::detail::storage* const fresh = adze::detail::make_storage(bytes);
+    adze::detail::storage* const fresh =
+        adze::detail::make_storage(static_cast<std::size_t>(elements * size_of(f32)));
     adze::detail::release(std::exchange(p.store, fresh));
     p.data = fresh->data;
+    p.strides = strides;
   }
   void rest() {
     collected_ = false;
     if (how_.kept == keep::master) return;
-    for (const entry& e : entries_) {
-      if (e.narrow) reallocate(e.wide, 0);
+    for (entry& e : entries_) {
+      if (!e.narrow) continue;
+      reallocate(e.wide, 1, dims{});
+      *e.wide.template data_as<float>() = std::numeric_limits<float>::quiet_NaN();
     }
   }
 
@@ -182,7 +191,7 @@ template <class O> class master_weights {
   void widen(entry& e) {
     const bool changed = e.version != e.model.version();
     if (how_.kept != keep::master) {
-      reallocate(e.wide, static_cast<std::size_t>(e.wide.numel() * size_of(f32)));
+      reallocate(e.wide, e.wide.numel(), e.strides);
     } else if (!changed) {
       return;
     }
