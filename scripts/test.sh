@@ -90,7 +90,7 @@ if [ "$quick" != --quick ]; then
   skip='house|slow' build_and_test sanitize
   run "consumers" tests/consumers/run.sh
   run "meson build" meson_check &&
-    report=build/meson/meson-logs/testlog.txt run "meson tests" meson test -C build/meson --no-rebuild
+    report=build/meson/meson-logs/testlog.txt run "meson tests" meson test -C build/meson --no-rebuild --no-suite slow
 fi
 echo "$(clock) done"
 echo "$passed passed, $failed failed"
