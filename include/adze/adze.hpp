@@ -48,6 +48,13 @@
 #include <adze/data/synthetic.hpp>
 #include <adze/data/text.hpp>
 #include <adze/data/transforms.hpp>
+#include <adze/graph/cost.hpp>
+#include <adze/graph/edit.hpp>
+#include <adze/graph/fold.hpp>
+#include <adze/graph/fuse.hpp>
+#include <adze/graph/graph.hpp>
+#include <adze/graph/show.hpp>
+#include <adze/graph/trace.hpp>
 #include <adze/nn/activation.hpp>
 #include <adze/nn/attention.hpp>
 #include <adze/nn/conv.hpp>

@@ -1,0 +1,133 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// What a graph costs, step by step: parameters, multiply-adds, bytes moved and bytes of results,
+// at the sizes of the trace.
+#include <adze/core/table.hpp>
+#include <adze/graph/show.hpp>
+#include <adze/ops/attention.hpp>
+#include <adze/ops/gru.hpp>
+#include <adze/ops/lstm.hpp>
+#include <adze/ops/matmul.hpp>
+#include <adze/ops/rnn.hpp>
+
+namespace adze::inline ADZE_ISA {
+
+struct step_cost {
+  std::string label{};
+  shape result{};
+  index_t parameters = 0;    // elements of trained constants, each counted at its first reader
+  index_t macs = 0;          // multiply-adds of products; pointwise work is not counted
+  index_t bytes_moved = 0;   // inputs and constants read, results written
+  index_t result_bytes = 0;  // what the step's results occupy; views count nothing
+};
+
+struct graph_cost {
+  std::vector<step_cost> steps{};
+  index_t parameters = 0, parameter_bytes = 0;
+  index_t macs = 0, bytes_moved = 0;
+  index_t peak_bytes = 0;  // of results alive at once, when each is dropped after its last reader
+};
+
+}  // namespace adze::inline ADZE_ISA
+
+namespace adze::detail::inline ADZE_ISA {
+
+inline index_t bytes_of(const graph_value& v) { return v.sizes.numel() * size_of(v.type); }
+
+// Multiply-adds by the definition of the op: results times the depth of their sums.
+template <class = void> index_t macs_of(const graph& g, const graph_step& s) {
+  const auto sizes = [&](std::size_t i) { return g.at(s.inputs[i]).sizes; };
+  const auto out = [&] { return g.at(s.outputs[0]).sizes; };
+  if (s.op.as<linear_op<>>() != nullptr) return out().numel() * sizes(1)[1];
+  if (s.op.as<conv2d_op<>>() != nullptr) {
+    return out().numel() * sizes(1)[1] * sizes(1)[2] * sizes(1)[3];
+  }
+  if (s.op.as<conv_transpose2d_op<>>() != nullptr) {
+    return sizes(0).numel() * sizes(1)[1] * sizes(1)[2] * sizes(1)[3];
+  }
+  if (s.op.as<matmul_op<>>() != nullptr) return out().numel() * sizes(0).back();
+  if (s.op.as<attention_op<>>() != nullptr) {  // scores, then their weighted sum
+    return sizes(0).numel() * sizes(1)[sizes(1).rank() - 2] +
+           out().numel() * sizes(1)[sizes(1).rank() - 2];
+  }
+  const bool recurrent = s.op.as<lstm_op<>>() != nullptr || s.op.as<gru_op<>>() != nullptr ||
+                         s.op.as<rnn_op<>>() != nullptr;
+  if (!recurrent) return 0;
+  const std::size_t n = s.inputs.size();  // x [t, b, i], states, two matrices, two biases
+  const index_t weights = sizes(n - 4).numel() + sizes(n - 3).numel();
+  return sizes(0)[0] * sizes(0)[1] * weights;
+}
+
+// Results that are views cost nothing; known by name, since no attribute says so.
+inline bool is_view(std::string_view name) {
+  for (const std::string_view v : {"reshape", "flatten", "transpose", "permute", "expand",
+                                   "squeeze", "unsqueeze", "slice", "select", "detach"}) {
+    if (name == v) return true;
+  }
+  return false;
+}
+
+inline index_t peak_of(const graph& g) {
+  std::vector<index_t> left = use_counts(g);
+  index_t live = 0, peak = 0;
+  for (const value_id id : g.inputs) live += bytes_of(g.at(id));
+  for (const graph_step& s : g.steps) {
+    for (const value_id id : s.outputs) {
+      if (id != no_value && !is_view(s.op.name())) live += bytes_of(g.at(id));
+    }
+    peak = std::max(peak, live);
+    for (const value_id id : s.inputs) {
+      if (id == no_value || g.at(id).constant.defined()) continue;
+      if (--left[static_cast<std::size_t>(id)] == 0) live -= bytes_of(g.at(id));
+    }
+  }
+  return peak;
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
+namespace adze::inline ADZE_ISA {
+
+// The cost of every step and of the whole graph. MACs are those of the definition, whatever
+// algorithm runs; biases and pointwise ops count none.
+template <class = void> graph_cost cost(const graph& g) {
+  graph_cost c;
+  std::vector<char> counted(g.values.size(), 0);
+  for (const graph_step& s : g.steps) {
+    step_cost now{.label = detail::step_label(s), .macs = detail::macs_of(g, s)};
+    for (const value_id id : s.inputs) {
+      if (id == no_value) continue;
+      const graph_value& v = g.at(id);
+      now.bytes_moved += detail::is_view(s.op.name()) ? 0 : detail::bytes_of(v);
+      if (!v.constant.defined() || !v.parameter || counted[static_cast<std::size_t>(id)]) continue;
+      counted[static_cast<std::size_t>(id)] = 1;
+      now.parameters += v.sizes.numel();
+      c.parameter_bytes += detail::bytes_of(v);
+    }
+    for (const value_id id : s.outputs) {
+      if (id == no_value) continue;
+      if (now.result.rank() == 0) now.result = g.at(id).sizes;
+      if (!detail::is_view(s.op.name())) now.result_bytes += detail::bytes_of(g.at(id));
+    }
+    now.bytes_moved += now.result_bytes;
+    c.parameters += now.parameters;
+    c.macs += now.macs;
+    c.bytes_moved += now.bytes_moved;
+    c.steps.push_back(std::move(now));
+  }
+  c.peak_bytes = detail::peak_of(g);
+  return c;
+}
+
+// A row per step and a last one with the sums.
+template <class = void> report::table to_table(const graph_cost& c) {
+  report::table t({"step", "op", "result", "parameters", "MACs", "bytes moved", "result bytes"});
+  for (std::size_t i = 0; i < c.steps.size(); ++i) {
+    const step_cost& s = c.steps[i];
+    t.add(i, s.label, text(s.result), s.parameters, s.macs, s.bytes_moved, s.result_bytes);
+  }
+  t.add("", "all", "", c.parameters, c.macs, c.bytes_moved, text("peak ", c.peak_bytes));
+  return t;
+}
+
+}  // namespace adze::inline ADZE_ISA

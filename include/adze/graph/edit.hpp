@@ -1,0 +1,82 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// What passes over graphs share: who makes a value, redirecting its readers, and sweeping away
+// what nobody reads. Steps keep an order in which they can run.
+#include <adze/graph/graph.hpp>
+
+namespace adze::detail::inline ADZE_ISA {
+
+// The step that makes each value, -1 for inputs and constants.
+inline std::vector<index_t> producers(const graph& g) {
+  std::vector<index_t> by(g.values.size(), -1);
+  for (std::size_t i = 0; i < g.steps.size(); ++i) {
+    for (const value_id id : g.steps[i].outputs) {
+      if (id != no_value) by[static_cast<std::size_t>(id)] = static_cast<index_t>(i);
+    }
+  }
+  return by;
+}
+
+// Every reader of `from`, the graph's outputs too, reads `to` instead.
+inline void redirect(graph& g, value_id from, value_id to) {
+  for (graph_step& s : g.steps) std::replace(s.inputs.begin(), s.inputs.end(), from, to);
+  std::replace(g.outputs.begin(), g.outputs.end(), from, to);
+}
+
+// Removes steps whose results nobody reads, and values that are gone; ids change.
+inline void sweep(graph& g) {
+  std::vector<index_t> left = use_counts(g);
+  std::vector<graph_step> kept;
+  for (std::size_t i = g.steps.size(); i-- > 0;) {
+    graph_step& s = g.steps[i];
+    bool read = false;
+    for (const value_id id : s.outputs) {
+      read = read || (id != no_value && left[static_cast<std::size_t>(id)] > 0);
+    }
+    if (read) {
+      kept.push_back(std::move(s));
+      continue;
+    }
+    for (const value_id id : s.inputs) {
+      if (id != no_value) --left[static_cast<std::size_t>(id)];
+    }
+  }
+  g.steps.assign(std::make_move_iterator(kept.rbegin()), std::make_move_iterator(kept.rend()));
+
+  std::vector<char> named(g.values.size(), 0);
+  const auto mark = [&named](const std::vector<value_id>& ids) {
+    for (const value_id id : ids) {
+      if (id != no_value) named[static_cast<std::size_t>(id)] = 1;
+    }
+  };
+  mark(g.inputs);
+  mark(g.outputs);
+  for (const graph_step& s : g.steps) mark(s.inputs), mark(s.outputs);
+  std::vector<value_id> moved(g.values.size(), no_value);
+  std::vector<graph_value> values;
+  for (std::size_t i = 0; i < g.values.size(); ++i) {
+    if (named[i] == 0) continue;
+    moved[i] = static_cast<value_id>(values.size());
+    values.push_back(std::move(g.values[i]));
+  }
+  g.values = std::move(values);
+  const auto renumber = [&moved](std::vector<value_id>& ids) {
+    for (value_id& id : ids) {
+      if (id != no_value) id = moved[static_cast<std::size_t>(id)];
+    }
+  };
+  renumber(g.inputs);
+  renumber(g.outputs);
+  for (graph_step& s : g.steps) renumber(s.inputs), renumber(s.outputs);
+}
+
+// The step that makes `id` when it has one result and only one reader; null otherwise.
+inline graph_step* sole_producer(graph& g, value_id id, const std::vector<index_t>& by,
+                                 const std::vector<index_t>& uses) {
+  if (id == no_value || by[static_cast<std::size_t>(id)] < 0) return nullptr;
+  if (uses[static_cast<std::size_t>(id)] != 1) return nullptr;
+  graph_step& s = g.steps[static_cast<std::size_t>(by[static_cast<std::size_t>(id)])];
+  return s.outputs.size() == 1 ? &s : nullptr;
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
