@@ -48,11 +48,14 @@
 #include <adze/data/synthetic.hpp>
 #include <adze/data/text.hpp>
 #include <adze/data/transforms.hpp>
+#include <adze/graph/arena.hpp>
 #include <adze/graph/cost.hpp>
 #include <adze/graph/edit.hpp>
 #include <adze/graph/fold.hpp>
 #include <adze/graph/fuse.hpp>
 #include <adze/graph/graph.hpp>
+#include <adze/graph/plan.hpp>
+#include <adze/graph/plan_steps.hpp>
 #include <adze/graph/show.hpp>
 #include <adze/graph/trace.hpp>
 #include <adze/nn/activation.hpp>

@@ -5,6 +5,7 @@
 // address, is what the rest of the engine works with. docs/ops.md explains how to write one.
 #include <array>
 #include <cstring>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -114,6 +115,14 @@ class backward_context {
 
 namespace detail {
 
+// One step of a plan: an op whose constant inputs have been put into the form its kernel reads.
+// Const and shared by threads. What were constants arrive as undefined tensors.
+class prepared_step {
+ public:
+  virtual ~prepared_step() = default;
+  virtual void run(const tensor* const* in, results& out) const = 0;
+};
+
 // The address that stands for an op type; the type may be incomplete.
 template <class Op> inline constexpr char op_identity = 0;
 
@@ -135,6 +144,8 @@ struct op_info {
   void (*move)(void* to, void* from) = nullptr;
   void (*copy)(void* to, const void* from) = nullptr;
   void (*destroy)(void* op) noexcept = nullptr;
+  // For a plan: `constants` are the inputs known for good, the others are undefined. May be null.
+  std::unique_ptr<prepared_step> (*prepare)(const void* op, tensor_list constants) = nullptr;
 };
 
 inline void move_op(const op_info& info, void* to, void* from) {
@@ -294,6 +305,9 @@ template <class Op> struct thunks {
     }
     (void)n;
   }
+  static std::unique_ptr<prepared_step> prepare(const void* p, tensor_list constants) {
+    return static_cast<const Op*>(p)->prepare(constants);
+  }
   static void move(void* to, void* from) { ::new (to) Op(std::move(*static_cast<Op*>(from))); }
   static void copy(void* to, const void* from) { ::new (to) Op(*static_cast<const Op*>(from)); }
   static void destroy(void* p) noexcept { static_cast<Op*>(p)->~Op(); }
@@ -320,6 +334,7 @@ template <class Op> constexpr op_info make_info() {
   i.forward = thunks<Op>::forward;
   i.backward = thunks<Op>::backward;
   if constexpr (requires { &Op::composed; }) i.composed = thunks<Op>::composed;
+  if constexpr (requires { &Op::prepare; }) i.prepare = thunks<Op>::prepare;
   if constexpr (!std::is_trivially_copyable_v<Op>) {
     i.move = thunks<Op>::move;
     i.copy = thunks<Op>::copy;

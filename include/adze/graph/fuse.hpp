@@ -5,12 +5,28 @@
 #include <adze/ops/activation.hpp>
 #include <adze/ops/conv.hpp>
 #include <adze/ops/linear.hpp>
+#include <adze/ops/pointwise.hpp>
 
 namespace adze::inline ADZE_ISA {
 
-// The graph with each ReLU that follows a conv2d or linear done by it: linear + relu gives linear
-// with an activation. The ReLU stays where the layer's result is read elsewhere too. Values and
-// gradients are the same bits.
+namespace functors {
+
+struct add_relu_f {  // max(a + b, 0) in one pass; slope 0 at 0
+  static constexpr std::string_view name = "add_relu";
+  static constexpr auto reads = gradient_reads(values::output(0), values::output(0));
+  template <class V> V f(const V& a, const V& b) const { return maximum(a + b, 0.0); }
+  template <class = void>
+  std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
+    const tensor passed = where(c.out(0) > 0.0, g, 0.0);
+    return {passed, passed};
+  }
+};
+
+}  // namespace functors
+
+// The graph with each ReLU that follows a conv2d, a linear or an add done by it: linear + relu
+// gives linear with an activation, a residual block's add + relu one pass. The ReLU stays where the
+// layer's result is read elsewhere too. Values and gradients are the same bits.
 template <class = void> graph fuse(graph g) {
   const std::vector<index_t> by = detail::producers(g), uses = detail::use_counts(g);
   for (graph_step& s : g.steps) {
@@ -21,6 +37,8 @@ template <class = void> graph fuse(graph g) {
       linear->act = kernels::activation::relu;
     } else if (auto* conv = layer->op.template as<conv2d_op<>>()) {
       conv->act = kernels::activation::relu;
+    } else if (layer->op.template as<binary<functors::add_f>>() != nullptr) {
+      layer->op = erased_op::of(binary<functors::add_relu_f>{});
     } else {
       continue;
     }

@@ -27,10 +27,25 @@ struct alignas(64) storage {
   void (*deleter)(void* context) = nullptr;  // for borrowed memory
   void* context = nullptr;
   std::atomic<bool> holds_leaf{false};  // a leaf that requires grad lives here
+  bool placed = false;                  // header and data are the deleter's to free
 };
 static_assert(sizeof(storage) == 64);
 
+// Where a thread's new storages come from instead of the pool, while one is installed: the arena
+// of a plan. It may decline with null.
+class storage_source {
+ public:
+  virtual storage* make(std::size_t bytes) = 0;
+
+ protected:
+  ~storage_source() = default;
+};
+inline constinit thread_local storage_source* storage_from = nullptr;
+
 inline storage* make_storage(std::size_t bytes) {
+  if (storage_from != nullptr) {
+    if (storage* s = storage_from->make(bytes)) return s;
+  }
   void* block = pool_get(sizeof(storage) + bytes);
   auto* s = ::new (block) storage;
   s->bytes = bytes;
@@ -50,8 +65,9 @@ inline storage* borrow_storage(void* data, std::size_t bytes, void (*deleter)(vo
 
 inline void release(storage* s) noexcept {
   if (s == nullptr || !release_last(s)) return;
-  const bool own = s->data == reinterpret_cast<std::byte*>(s + 1);
+  const bool own = s->data == reinterpret_cast<std::byte*>(s + 1), placed = s->placed;
   if (s->deleter != nullptr) s->deleter(s->context);
+  if (placed) return;
   const std::size_t bytes = sizeof(storage) + (own ? s->bytes : 0);
   s->~storage();
   pool_put(s, bytes);

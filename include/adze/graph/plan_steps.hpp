@@ -1,0 +1,50 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// How a plan runs the ops of the library where it can do better than their forward: constants in
+// the form that kernels read, and nothing kept for gradients. An op above the graph brings its own
+// way by a member `prepare`.
+#include <adze/graph/graph.hpp>
+#include <adze/ops/pool.hpp>
+
+namespace adze::detail::inline ADZE_ISA {
+
+// A step from a function f(in) that returns its one result.
+template <class F> class made_step final : public prepared_step {
+ public:
+  explicit made_step(F f) : f_(std::move(f)) {}
+  void run(const tensor* const* in, results& out) const override { out.take(f_(in)); }
+
+ private:
+  F f_;
+};
+template <class F> std::unique_ptr<prepared_step> make_step(F f) {
+  return std::make_unique<made_step<F>>(std::move(f));
+}
+
+// Without the positions that a gradient would need.
+template <class = void> std::unique_ptr<prepared_step> prepare_max_pool(const max_pool2d_op<>& op) {
+  return make_step([op](const tensor* const* in) {
+    const tensor& x = *in[0];
+    const auto part = [&](const tensor& from, tensor& y, index_t) {
+      dispatch(float_types{}, from.dtype(), op.name, [&]<class T>() {
+        kernels::max_pool<T>(pool_shape_of(op.geometry, from.shape()), image_of<T>(from),
+                             image_of<T>(y), {});
+      });
+    };
+    return over_images(x, op.result(x.shape()), prefers_rows(x), part);
+  });
+}
+
+// The step of a core op, null where its forward is all there is.
+template <class = void>
+std::unique_ptr<prepared_step> prepare_core_step(const graph& g, const graph_step& s,
+                                                 const std::vector<tensor>& constants) {
+  const auto type_of = [&](std::size_t i) { return g.at(s.inputs[i]).type; };
+  if (const auto* pool = s.op.as<max_pool2d_op<>>()) {
+    if (is_floating(type_of(0))) return prepare_max_pool(*pool);
+  }
+  static_cast<void>(constants);
+  return nullptr;
+}
+
+}  // namespace adze::detail::inline ADZE_ISA

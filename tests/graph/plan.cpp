@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+// Plans: the bits of the folded graph, one arena that is used again, no allocation in steady
+// state, calls from several threads, a snapshot of the model.
+#include <thread>
+
+#include <doctest/doctest.h>
+
+#include <adze/graph/plan.hpp>
+#include <adze/graph/trace.hpp>
+#include <adze/nn/attention.hpp>
+#include <adze/nn/conv.hpp>
+#include <adze/nn/embedding.hpp>
+#include <adze/nn/norm.hpp>
+#include <adze/nn/rnn.hpp>
+#include <adze/nn/sequential.hpp>
+#include <adze/nn/transformer.hpp>
+#include <adze/ops/inplace.hpp>
+
+#include "../ops/checks.hpp"
+
+namespace adze {
+namespace {
+
+using namespace test;
+
+bool same_bits(const tensor& a, const tensor& b) { return detail::same_values(a, b); }
+
+// A residual block of a network with statistics that differ from 0 and 1.
+struct block {
+  nn::conv2d one{{.in = 8, .out = 8, .kernel = 3, .padding = 1, .bias = false}};
+  nn::batch_norm2d norm{{.channels = 8}};
+  tensor operator()(const tensor& x) const { return relu(norm(one(x)) + x); }
+  void visit(auto&& f) {
+    f("one", one);
+    f("norm", norm);
+  }
+};
+
+TEST_CASE("plan: the bits of the folded and fused graph") {
+  manual_seed(1);
+  nn::sequential net(
+      nn::conv2d{{.in = 3, .out = 8, .kernel = 3, .padding = 1}}, block{}, block{},
+      [](const tensor& x) {
+        return max_pool2d(x, {.kernel = {2, 2}});
+      },
+      [](const tensor& x) { return flatten(x, 1); }, nn::linear{{.in = 8 * 4 * 4, .out = 5}});
+  static_cast<void>(net(random({16, 3, 8, 8}, f32)));
+  const tensor x = random({2, 3, 8, 8}, f32);
+  const graph g = trace(net, x);
+  const graph small = fuse(fold(g));
+  CHECK(small.steps.size() == 8);
+  const plan p = compile(g, x);
+  for (int i = 0; i < 3; ++i) {
+    const tensor now = random({2, 3, 8, 8}, f32);
+    const no_grad guard;
+    CHECK(same_bits(p(now), small(now)));
+  }
+  CHECK(p.arena_bytes() * 10 < p.unshared_bytes() * 6);
+  CHECK(p(x).requires_grad() == false);
+  CHECK(message_of([&] {
+          p(random({1, 3, 8, 8}, f32));
+        }) == "plan: input 0 must be f32[2,3,8,8], as compiled; got f32[1,3,8,8]; "
+              "compile(graph, example) makes a plan for other sizes");
+}
+
+TEST_CASE("plan: compiled for another batch size than the trace's") {
+  nn::sequential net(nn::linear{{.in = 6, .out = 4}}, nn::linear{{.in = 4, .out = 3}});
+  const graph g = trace(net, random({2, 6}, f32));
+  const tensor x = random({7, 6}, f32);
+  const no_grad guard;
+  CHECK(same_bits(compile(g, x)(x), net(x)));
+}
+
+TEST_CASE("plan: a snapshot of the model") {
+  nn::linear layer{{.in = 3, .out = 2}};
+  const tensor x = random({2, 3}, f32);
+  const plan p = compile(trace(layer, x), x);
+  const tensor before = p(x);
+  {
+    const no_grad guard;
+    mul_(layer.weight, 2.0);
+  }
+  CHECK(same_bits(p(x), before));
+}
+
+TEST_CASE("plan: steady state asks the system for no memory, arenas are given back") {
+  nn::sequential net(nn::linear{{.in = 64, .out = 128}}, nn::linear{{.in = 128, .out = 10}});
+  const tensor x = random({32, 64}, f32);
+  const plan p = compile(trace(net, x), x);
+  for (int i = 0; i < 4; ++i) static_cast<void>(p(x));
+  const memory_statistics before = memory();
+  for (int i = 0; i < 100; ++i) static_cast<void>(p(x));
+  const memory_statistics after = memory();
+  CHECK(after.system_allocations == before.system_allocations);
+  CHECK(after.live_bytes == before.live_bytes);
+}
+
+TEST_CASE("plan: results outlive it, and calls from several threads agree") {
+  nn::sequential net(nn::linear{{.in = 16, .out = 32}}, nn::linear{{.in = 32, .out = 4}});
+  tensor y;
+  const tensor x = random({8, 16}, f32);
+  const no_grad guard;
+  {
+    const plan p = compile(trace(net, x), x);
+    y = p(x);
+    std::vector<tensor> found(4);
+    std::vector<std::thread> threads;
+    for (tensor& to : found) {
+      threads.emplace_back([&p, &x, &to] {
+        for (int i = 0; i < 50; ++i) to = p(x);
+      });
+    }
+    for (std::thread& t : threads) t.join();
+    for (const tensor& f : found) CHECK(same_bits(f, y));
+  }
+  CHECK(same_bits(y, net(x)));
+}
+
+TEST_CASE("plan: recurrent networks, transformers, several inputs and outputs") {
+  const no_grad guard;
+  nn::lstm lstm{{.in = 5, .hidden = 7, .layers = 2}};
+  const tensor x = random({4, 3, 5}, f32);
+  const plan r = compile(trace(lstm, x), x);
+  const nn::lstm_result y = lstm(x);
+  for (int i = 0; i < 2; ++i) {
+    const std::vector<tensor> z = r.run(list{x});
+    CHECK(same_bits(z[0], y.output));
+    CHECK(same_bits(z[2], y.c));
+  }
+  const auto two = [](const tensor& a, const tensor& b) {
+    return std::array<tensor, 3>{a + b, a, transpose(b)};
+  };
+  const tensor a = random({3, 4}), b = random({3, 4});
+  const std::vector<tensor> z = compile(trace(two, {a, b}), {a, b}).run(list{a, b});
+  CHECK(same_bits(z[1], a));
+  CHECK(same_bits(z[2], transpose(b)));
+  CHECK(&z[1].impl() != &a.impl());
+}
+
+TEST_CASE("arena: departures from the script take pool memory and stay right") {
+  detail::arena_writer writer;
+  const auto work = [](index_t second) {
+    tensor a = zeros({64}), b = ones({second}), c = a + 1.0;
+    a = {};
+    const tensor d = full({64}, 3.0);
+    return sum(b).item() + sum(c).item() + sum(d).item();
+  };
+  {
+    const detail::use_storage_source from(&writer);
+    CHECK(work(32) == 32 + 64 + 192);
+  }
+  const detail::arena_script script = writer.finish();
+  detail::arena memory(script);
+  for (const index_t n : {32, 32, 48, 32}) {
+    memory.rewind();
+    const detail::use_storage_source from(&memory);
+    CHECK(work(n) == double(n) + 64 + 192);
+  }
+  CHECK(memory.live() == 0);
+  memory.rewind();
+  tensor kept;
+  {
+    const detail::use_storage_source from(&memory);
+    kept = full({64}, 5.0);
+  }
+  memory.rewind();
+  {
+    const detail::use_storage_source from(&memory);
+    CHECK(work(32) == 32 + 64 + 192);
+  }
+  CHECK(sum(kept).item() == 320.0);
+  CHECK(memory.live() == 1);
+}
+
+}  // namespace
+}  // namespace adze
