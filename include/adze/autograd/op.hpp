@@ -116,9 +116,10 @@ class backward_context {
 namespace detail {
 
 // One step of a plan: an op whose constant inputs have been put into the form its kernel reads.
-// Const and shared by threads. What were constants arrive as undefined tensors.
+// Const and shared by threads.
 class prepared_step {
  public:
+  std::uint32_t taken = 0;  // inputs that it holds itself: they arrive as undefined tensors
   virtual ~prepared_step() = default;
   virtual void run(const tensor* const* in, results& out) const = 0;
 };

@@ -88,6 +88,15 @@ inline index_t peak_of(const graph& g) {
 
 namespace adze::inline ADZE_ISA {
 
+// Bytes of all constants: what the graph takes on disk and, at least, in memory.
+inline index_t constant_bytes(const graph& g) {
+  index_t n = 0;
+  for (const graph_value& v : g.values) {
+    if (v.constant.defined()) n += detail::bytes_of(v);
+  }
+  return n;
+}
+
 // The cost of every step and of the whole graph. MACs are those of the definition, whatever
 // algorithm runs; biases and pointwise ops count none.
 template <class = void> graph_cost cost(const graph& g) {

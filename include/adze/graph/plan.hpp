@@ -144,9 +144,10 @@ inline void resize_values(graph& g, const std::vector<tensor>& example) {
   for (const value_id id : body->g.outputs) read[static_cast<std::size_t>(id)] = 1;
   for (const graph_step& s : body->g.steps) {
     body->prepared.push_back(prepare_step(body->g, s));
-    if (body->prepared.back() != nullptr) continue;
-    for (const value_id id : s.inputs) {
-      if (id != no_value) read[static_cast<std::size_t>(id)] = 1;
+    const prepared_step* own = body->prepared.back().get();
+    for (std::size_t i = 0; i < s.inputs.size(); ++i) {
+      const bool taken = own != nullptr && i < 32 && (own->taken >> i & 1) != 0;
+      if (s.inputs[i] != no_value && !taken) read[static_cast<std::size_t>(s.inputs[i])] = 1;
     }
   }
   for (std::size_t i = 0; i < read.size(); ++i) {  // a copy: later training must not show

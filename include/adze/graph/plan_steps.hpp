@@ -8,17 +8,19 @@
 
 namespace adze::detail::inline ADZE_ISA {
 
-// A step from a function f(in) that returns its one result.
+// A step from a function f(in) that returns the result or an array of them; `holds` names the
+// inputs that it keeps in its own form.
 template <class F> class made_step final : public prepared_step {
  public:
-  explicit made_step(F f) : f_(std::move(f)) {}
+  made_step(F f, value_set holds) : f_(std::move(f)) { taken = holds.bits; }
   void run(const tensor* const* in, results& out) const override { out.take(f_(in)); }
 
  private:
   F f_;
 };
-template <class F> std::unique_ptr<prepared_step> make_step(F f) {
-  return std::make_unique<made_step<F>>(std::move(f));
+template <class F>
+std::unique_ptr<prepared_step> make_step(F f, value_set holds = values::nothing) {
+  return std::make_unique<made_step<F>>(std::move(f), holds);
 }
 
 // Without the positions that a gradient would need.
