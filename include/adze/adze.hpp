@@ -57,6 +57,7 @@
 #include <adze/graph/plan.hpp>
 #include <adze/graph/plan_steps.hpp>
 #include <adze/graph/show.hpp>
+#include <adze/graph/splice.hpp>
 #include <adze/graph/trace.hpp>
 #include <adze/nn/activation.hpp>
 #include <adze/nn/attention.hpp>
@@ -126,6 +127,15 @@
 #include <adze/optim/sgd.hpp>
 #include <adze/optim/state.hpp>
 #include <adze/optim/update.hpp>
+#include <adze/quant/affine.hpp>
+#include <adze/quant/code_map.hpp>
+#include <adze/quant/dynamic.hpp>
+#include <adze/quant/dynamic_linear.hpp>
+#include <adze/quant/dynamic_recurrent.hpp>
+#include <adze/quant/format.hpp>
+#include <adze/quant/granularity.hpp>
+#include <adze/quant/integer_linear.hpp>
+#include <adze/quant/integer_ops.hpp>
 #include <adze/report/progress.hpp>
 #include <adze/report/smooth.hpp>
 #include <adze/tensor/allocator.hpp>

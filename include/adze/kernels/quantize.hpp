@@ -1,9 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Floats to 8-bit codes and back, and the parameters that a range of floats asks for:
-//   code = clamp(round(x * (1 / scale)) + zero, low, high)     x ~ (code - zero) * scale
-// The reciprocal is taken once, in f32; rounding is half to even, before the zero point is added.
-// Infinities saturate, NaN becomes the zero point. Observers and their formulas live in quant/.
+// Floats to 8-bit codes and back in dense memory, and ranges of floats. The arithmetic is that of
+// affine.hpp: infinities saturate, NaN becomes the zero point. Any dtype and any layout, a little
+// slower: code_rows.hpp. Observers live in quant/.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -11,62 +10,10 @@
 
 #include <adze/core/parallel.hpp>
 #include <adze/core/view.hpp>
+#include <adze/kernels/affine.hpp>
 #include <adze/simd/codes.hpp>
 
-namespace adze::kernels {
-
-struct affine {
-  float scale = 1;
-  std::int32_t zero = 0;
-};
-
-// The codes in use, both ends included.
-struct code_range {
-  std::int32_t low = 0, high = 255;
-};
-inline constexpr code_range codes_u8{0, 255}, codes_u7{0, 127}, codes_s8{-128, 127},
-    codes_s7{-64, 63};
-
-struct extent {
-  float low = 0, high = 0;
-};
-
-// The parameters of one range, computed when the data are there (FBGEMM's ChooseQuantizationParams,
-// numerics of dynamic quantization): the range is extended to hold 0, scale = (high - low) / codes
-// in double, 0.1 where that is 0 or has no reciprocal, 6.1e-5 at least; the zero point comes from
-// the end of the range whose error is smaller, and is half to even.
-inline affine dynamic_affine(extent x, code_range codes) {
-  double low = std::min(x.low, 0.0f), high = std::max(x.high, 0.0f);
-  const double steps = static_cast<double>(codes.high) - codes.low;
-  auto scale = static_cast<float>((high - low) / steps);
-  if (scale == 0 || std::isinf(1 / scale)) scale = 0.1f;
-  if (constexpr float least = 6.1e-5f; scale < least) {
-    const float old = scale;
-    scale = least;
-    if (low == 0) {
-      high = least * steps;
-    } else if (high == 0) {
-      low = -least * steps;
-    } else {
-      low *= double(least) / old, high *= double(least) / old;
-    }
-  }
-  const double s = scale;
-  const double from_low = codes.low - low / s, from_high = codes.high - high / s;
-  const double low_error = std::abs(codes.low) + std::abs(low / s);
-  const double high_error = std::abs(codes.high) + std::abs(high / s);
-  const double zero = low_error < high_error ? from_low : from_high;
-  if (!(zero >= codes.low)) return {scale, codes.low};  // NaN too, of an infinite range
-  if (zero > codes.high) return {scale, codes.high};
-  return {scale, static_cast<std::int32_t>(std::nearbyint(zero))};
-}
-
-// Zero point 0 and the largest size at `most`: weights, where 127 and 63 are usual.
-inline affine symmetric_affine(extent x, float most) {
-  return {std::max(std::max(-x.low, x.high) / most, std::numeric_limits<float>::epsilon()), 0};
-}
-
-inline namespace ADZE_ISA {
+namespace adze::kernels::inline ADZE_ISA {
 
 // Elements that one task works on.
 inline constexpr index_t codes_chunk = index_t(1) << 17;
@@ -100,15 +47,13 @@ template <class Code, class A = simd::native>
                                     code_range codes) {
   using P = simd::pack<float, A>;
   constexpr index_t block = 4 * P::size;
-  const P inverse(1 / a.scale), zero(0.0f);
-  const P low(static_cast<float>(codes.low - a.zero)),
-      high(static_cast<float>(codes.high - a.zero));
+  const code_lanes<P> lanes(a.scale, static_cast<float>(a.zero), codes);
   const auto convert = [&](const float* from, Code* to) {
     P v[4];
 #pragma GCC unroll 4
     for (int p = 0; p < 4; ++p) {
-      const P scaled = P::load(from + p * P::size) * inverse;
-      v[p] = where(scaled == scaled, less_of(greater_of(scaled, low), high), zero);
+      const P clipped = lanes.clipped(P::load(from + p * P::size));  // rounded as it is stored
+      v[p] = where(clipped == clipped, clipped, P(0));
     }
     simd::store_codes(v, a.zero, to);
   };
@@ -125,12 +70,12 @@ template <class Code, class A = simd::native>
 template <class Code, class A = simd::native>
 [[gnu::noinline]] void dequantize_row(const Code* x, float* out, index_t n, affine a) {
   using P = simd::pack<float, A>;
-  const P scale(a.scale), zero(static_cast<float>(a.zero));
+  const code_lanes<P> lanes(a.scale, static_cast<float>(a.zero), {});
   P v;
   index_t i = 0;
   for (; i + P::size <= n; i += P::size) {
     simd::load_codes(x + i, v);
-    ((v - zero) * scale).store(out + i);
+    lanes.value_of(v).store(out + i);
   }
   for (; i < n; ++i) out[i] = (static_cast<float>(x[i]) - static_cast<float>(a.zero)) * a.scale;
 }
@@ -188,15 +133,11 @@ void dequantize(matrix<const Code> x, matrix<float> out, row_codes a) {
         all = {std::min(all.low, w(i, j)), std::max(all.high, w(i, j))};
       const affine a = symmetric_affine(all, static_cast<float>(most));
       scales[j] = a.scale;
-      for (index_t i = 0; i < w.rows; ++i) {
-        const float x = w(i, j) * (1 / a.scale);
-        const float code = x != x ? 0.0f : std::nearbyint(x);
-        out(i, j) = static_cast<std::int8_t>(
-            std::clamp(code, static_cast<float>(-most), static_cast<float>(most)));
-      }
+      const code_lanes<simd::pack<float, simd::scalar>> lanes(a.scale, 0, {-most, most});
+      for (index_t i = 0; i < w.rows; ++i)
+        out(i, j) = static_cast<std::int8_t>(lanes.code(w(i, j)).v);
     }
   });
 }
 
-}  // namespace ADZE_ISA
-}  // namespace adze::kernels
+}  // namespace adze::kernels::inline ADZE_ISA

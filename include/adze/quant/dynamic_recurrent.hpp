@@ -1,0 +1,159 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// LSTM and GRU with both matrices in s8, biases and gates in floats; inputs are quantized by their
+// range in each call, the state anew at each step.
+#include <adze/ops/gru.hpp>
+#include <adze/ops/lstm.hpp>
+#include <adze/quant/dynamic_linear.hpp>
+
+namespace adze::quant::detail::inline ADZE_ISA {
+
+struct recurrent_weights {
+  std::shared_ptr<const detail::packed_codes> input{}, hidden{};
+  tensor input_bias{}, hidden_bias{};
+};
+
+template <class = void> recurrent_weights pack_recurrent(tensor_list c, bool reduced) {
+  recurrent_weights w;
+  w.input = std::make_shared<const packed_codes>(adze::detail::dense_as(c[0], i8), c[1], reduced);
+  w.hidden = std::make_shared<const packed_codes>(adze::detail::dense_as(c[2], i8), c[3], reduced);
+  if (c[4].defined()) w.input_bias = adze::detail::plain_copy(c[4], f32);
+  if (c[5].defined()) w.hidden_bias = adze::detail::plain_copy(c[5], f32);
+  return w;
+}
+
+// Sums over the inputs of all steps at once, then each step's state by itself.
+class dynamic_recurrence {
+ public:
+  dynamic_recurrence(const tensor& x, const tensor& h, const recurrent_weights& w)
+      : w_(w), x_(adze::detail::dense_as(x, f32)), h_(adze::detail::dense_as(h, f32)) {
+    if (x.rank() != 3 || h.rank() != 2 || x.size(1) != h.size(0) ||
+        x.size(2) != w.input->codes.rows() || h.size(1) != w.hidden->codes.rows()) {
+      raise<shape_error>("dynamic recurrence: x [t, b, ", w.input->codes.rows(), "] and h [b, ",
+                         w.hidden->codes.rows(), "] belong to the weights; got ", x, " and ", h);
+    }
+    steps = x.size(0), batch = x.size(1), hidden = h.size(1), width = w.input->codes.cols();
+    states = empty({steps, batch, hidden}, f32);
+    gates = empty({steps, batch, width}, f32);
+    dynamic_rows(dense_matrix(x_.data_as<float>(), steps * batch, x.size(2)), *w.input,
+                 w.input_bias, dense_matrix(gates.data_as<float>(), steps * batch, width),
+                 kernels::activation::none, false);
+  }
+  float* gates_at(index_t t) { return gates.data_as<float>() + t * batch * width; }
+  float* state_at(index_t t) { return states.data_as<float>() + t * batch * hidden; }
+  const float* before(index_t t) { return t == 0 ? h_.data_as<float>() : state_at(t - 1); }
+  // Sums over the state before step t, in `to` [batch, width].
+  void state_sums(index_t t, tensor& to) {
+    dynamic_rows(dense_matrix(before(t), batch, hidden), *w_.hidden, w_.hidden_bias,
+                 dense_matrix(to.data_as<float>(), batch, width), kernels::activation::none, false);
+  }
+  kernels::cell_sizes cell() const { return {batch, hidden}; }
+
+  index_t steps = 0, batch = 0, hidden = 0, width = 0;
+  tensor states, gates;
+
+ private:
+  const recurrent_weights& w_;
+  tensor x_, h_;
+};
+
+template <class = void>
+std::array<tensor, 3> dynamic_lstm(const tensor& x, const tensor& h, const tensor& c,
+                                   const recurrent_weights& w) {
+  dynamic_recurrence r(x, h, w);
+  tensor sums = empty({r.batch, r.width}, f32);
+  tensor before = adze::detail::dense_copy(adze::detail::dense_as(c, f32)), cell = empty(c.shape());
+  for (index_t t = 0; t < r.steps; ++t) {
+    r.state_sums(t, sums);
+    float* gates = r.gates_at(t);
+    for (index_t i = 0; i < sums.numel(); ++i) gates[i] += sums.data_as<float>()[i];
+    kernels::lstm_cell<float>(gates, before.data_as<float>(), cell.data_as<float>(), r.state_at(t),
+                              r.cell());
+    std::swap(before, cell);
+  }
+  return {adze::detail::dense_as(r.states, x.dtype()),
+          adze::detail::dense_as(adze::detail::last_step(r.states), x.dtype()),
+          adze::detail::dense_as(before, x.dtype())};
+}
+
+template <class = void>
+std::array<tensor, 2> dynamic_gru(const tensor& x, const tensor& h, const recurrent_weights& w) {
+  dynamic_recurrence r(x, h, w);
+  tensor sums = empty({r.batch, r.width}, f32);
+  for (index_t t = 0; t < r.steps; ++t) {
+    r.state_sums(t, sums);
+    kernels::gru_cell<float>(r.gates_at(t), sums.template data_as<float>(), r.before(t),
+                             r.state_at(t), r.cell());
+  }
+  return {adze::detail::dense_as(r.states, x.dtype()),
+          adze::detail::dense_as(adze::detail::last_step(r.states), x.dtype())};
+}
+
+}  // namespace adze::quant::detail::inline ADZE_ISA
+
+namespace adze::quant::inline ADZE_ISA {
+
+// Inputs: x [t, b, i], h and c [b, hidden], codes and scales of both matrices, then both biases,
+// f32 or undefined. Results as lstm's.
+template <class = void> struct dynamic_lstm_op {
+  bool reduced = false;
+  static constexpr std::string_view name = "dynamic_lstm";
+  static constexpr numeric precision = numeric::any;
+  static constexpr value_set none = values::nothing;
+  static constexpr auto reads =
+      gradient_reads(none, none, none, none, none, none, none, none, none);
+  static constexpr value_set nondifferentiable =
+      values::output(0) | values::output(1) | values::output(2);
+
+  std::array<tensor, 3> forward(const tensor& x, const tensor& h, const tensor& c, const tensor& w,
+                                const tensor& ws, const tensor& u, const tensor& us,
+                                const tensor& b, const tensor& a) const {
+    const tensor all[] = {w, ws, u, us, b, a};
+    return detail::dynamic_lstm(x, h, c, detail::pack_recurrent(all, reduced));
+  }
+  std::vector<tensor> backward(backward_context&, tensor_list) const {
+    return std::vector<tensor>(9);
+  }
+  std::unique_ptr<adze::detail::prepared_step> prepare(tensor_list constants) const {
+    for (std::size_t i = 3; i < 7; ++i) {
+      if (!constants[i].defined()) return nullptr;
+    }
+    return adze::detail::make_step(
+        [w = detail::pack_recurrent(constants.subspan(3), reduced)](const tensor* const* in) {
+          return detail::dynamic_lstm(*in[0], *in[1], *in[2], w);
+        },
+        {0x3fu << 3});
+  }
+};
+
+// The same without c; results as gru's.
+template <class = void> struct dynamic_gru_op {
+  bool reduced = false;
+  static constexpr std::string_view name = "dynamic_gru";
+  static constexpr numeric precision = numeric::any;
+  static constexpr value_set none = values::nothing;
+  static constexpr auto reads = gradient_reads(none, none, none, none, none, none, none, none);
+  static constexpr value_set nondifferentiable = values::output(0) | values::output(1);
+
+  std::array<tensor, 2> forward(const tensor& x, const tensor& h, const tensor& w, const tensor& ws,
+                                const tensor& u, const tensor& us, const tensor& b,
+                                const tensor& a) const {
+    const tensor all[] = {w, ws, u, us, b, a};
+    return detail::dynamic_gru(x, h, detail::pack_recurrent(all, reduced));
+  }
+  std::vector<tensor> backward(backward_context&, tensor_list) const {
+    return std::vector<tensor>(8);
+  }
+  std::unique_ptr<adze::detail::prepared_step> prepare(tensor_list constants) const {
+    for (std::size_t i = 2; i < 6; ++i) {
+      if (!constants[i].defined()) return nullptr;
+    }
+    return adze::detail::make_step(
+        [w = detail::pack_recurrent(constants.subspan(2), reduced)](const tensor* const* in) {
+          return detail::dynamic_gru(*in[0], *in[1], w);
+        },
+        {0x3fu << 2});
+  }
+};
+
+}  // namespace adze::quant::inline ADZE_ISA

@@ -1,0 +1,198 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The steps of a converted graph that move codes: in and out of floats, sums, tables, pooling.
+// Codes are those that the simulation gives: see kernels/code_ops.hpp. Nothing here has a gradient.
+#include <adze/kernels/code_ops.hpp>
+#include <adze/ops/pool.hpp>
+#include <adze/quant/affine.hpp>
+
+namespace adze::quant {
+
+// How one value of a converted graph is held: one scale, one zero point, codes of eight bits.
+struct edge {
+  float scale = 1;
+  std::int32_t zero = 0;
+  code_range codes{};
+
+  kernels::affine affine() const { return {scale, zero}; }
+  bool is_signed() const { return codes.low < 0; }
+  dtype storage() const { return is_signed() ? i8 : u8; }
+  bool operator==(const edge&) const = default;
+};
+
+}  // namespace adze::quant
+
+namespace adze::quant::detail::inline ADZE_ISA {
+
+inline void check_codes(std::string_view op, const tensor& q, const edge& e) {
+  if (q.dtype() != e.storage()) {
+    raise<dtype_error>(op, ": takes ", e.storage(), " codes; got ", q);
+  }
+}
+// f with the C++ type of the codes.
+template <class F> void with_code_type(const edge& e, F f) {
+  if (e.is_signed()) {
+    f.template operator()<std::int8_t>();
+  } else {
+    f.template operator()<std::uint8_t>();
+  }
+}
+inline kernels::code_result result_of(const edge& y, bool relu = false) {
+  return {y.affine(), y.codes, relu};
+}
+// The value of every code of x, put through f and into a code of y: tables of bytes by byte.
+template <class F> std::array<std::uint8_t, 256> table_of(const edge& x, const edge& y, F f) {
+  std::array<std::uint8_t, 256> table{};
+  using P = simd::pack<float, simd::scalar>;
+  const kernels::code_lanes<P> to(P(y.scale), P(static_cast<float>(y.zero)), y.codes);
+  for (int byte = 0; byte < 256; ++byte) {
+    const int code = x.is_signed() ? static_cast<std::int8_t>(byte) : byte;
+    const float value = f(static_cast<float>(code - x.zero) * x.scale);
+    float result[1];
+    to.code(P(value)).store(result);
+    table[static_cast<std::size_t>(byte)] =
+        static_cast<std::uint8_t>(static_cast<std::int32_t>(result[0]));
+  }
+  return table;
+}
+
+}  // namespace adze::quant::detail::inline ADZE_ISA
+
+namespace adze::quant::inline ADZE_ISA {
+
+// Floats to codes.
+template <class = void> struct quantize_op {
+  edge to{};
+  static constexpr std::string_view name = "quantize";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  shape result(const shape& x) const { return x; }
+  tensor forward(const tensor& x) const {
+    adze::detail::floating_compute_type(name, x);
+    const tensor from = adze::detail::dense_keeping(x, f32);
+    tensor q = empty_like(from, to.storage());
+    detail::with_code_type(
+        to, [&]<class Code>() { detail::quantize_whole<Code>(from, q, to.affine(), to.codes); });
+    return q;
+  }
+  tensor backward(backward_context&, const tensor&) const { return {}; }
+};
+
+// Codes to f32.
+template <class = void> struct dequantize_op {
+  edge from{};
+  static constexpr std::string_view name = "dequantize";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  shape result(const shape& x) const { return x; }
+  tensor forward(const tensor& x) const {
+    detail::check_codes(name, x, from);
+    const tensor q = adze::detail::dense_keeping(x, x.dtype());
+    tensor y = empty_like(q, f32);
+    detail::with_code_type(
+        from, [&]<class Code>() { detail::dequantize_whole<Code>(q, y, from.affine()); });
+    return y;
+  }
+  tensor backward(backward_context&, const tensor&) const { return {}; }
+};
+
+// a + b, then relu where asked for. Shapes must be equal.
+template <class = void> struct integer_add_op {
+  edge a{}, b{}, y{};
+  bool relu = false;
+  static constexpr std::string_view name = "integer_add";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing, values::nothing);
+  shape result(const shape& x, const shape& other) const {
+    if (x != other) raise<shape_error>(name, ": shapes must be equal; got ", x, " and ", other);
+    return x;
+  }
+  tensor forward(const tensor& first, const tensor& second) const {
+    static_cast<void>(result(first.shape(), second.shape()));
+    detail::check_codes(name, first, a);
+    detail::check_codes(name, second, b);
+    const tensor p = adze::detail::dense_keeping(first, first.dtype());
+    const tensor q = adze::detail::dense_like(second, p, second.dtype());
+    tensor to = empty_like(p, y.storage());
+    detail::with_code_type(y, [&]<class Code>() {
+      kernels::add_codes<Code>({p.data(), a.is_signed(), a.affine()},
+                               {q.data(), b.is_signed(), b.affine()}, to.template data_as<Code>(),
+                               to.numel(), detail::result_of(y, relu));
+    });
+    return to;
+  }
+  std::array<tensor, 2> backward(backward_context&, const tensor&) const { return {}; }
+};
+
+// Any function of one value, as what each code becomes: sigmoid, tanh, gelu, relu, or a change of
+// scale (before a concat).
+template <class = void> struct table_op {
+  edge x{}, y{};
+  std::array<std::uint8_t, 256> table{};
+  static constexpr std::string_view name = "table";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  shape result(const shape& sizes) const { return sizes; }
+  tensor forward(const tensor& codes) const {
+    detail::check_codes(name, codes, x);
+    const tensor q = adze::detail::dense_keeping(codes, codes.dtype());
+    tensor to = empty_like(q, y.storage());
+    kernels::map_bytes(static_cast<const std::uint8_t*>(q.data()),
+                       static_cast<std::uint8_t*>(to.data()), q.numel(), table);
+    return to;
+  }
+  tensor backward(backward_context&, const tensor&) const { return {}; }
+};
+
+// The largest code of each window; the parameters stay.
+template <class = void> struct integer_max_pool2d_op {
+  edge x{};
+  pool_geometry geometry{};
+  static constexpr std::string_view name = "integer_max_pool2d";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  shape result(const shape& sizes) const {
+    return adze::detail::pooled_shape(name, sizes, geometry);
+  }
+  tensor forward(const tensor& q) const {
+    const shape to = result(q.shape());
+    detail::check_codes(name, q, x);
+    tensor y = adze::detail::empty_images(to, q.dtype(), q);
+    detail::with_code_type(x, [&]<class Code>() {
+      kernels::max_pool_codes<Code>(
+          adze::detail::pool_shape_of(geometry, q.shape()), adze::detail::image_of<Code>(q),
+          adze::detail::image_of<Code>(y), static_cast<Code>(x.codes.low));
+    });
+    return y;
+  }
+  tensor backward(backward_context&, const tensor&) const { return {}; }
+};
+
+// The mean of each window as a code of y; adaptive to 1 x 1 it is the mean of an image.
+template <class = void> struct integer_avg_pool2d_op {
+  edge x{}, y{};
+  pool_geometry geometry{};
+  static constexpr std::string_view name = "integer_avg_pool2d";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  shape result(const shape& sizes) const {
+    return adze::detail::pooled_shape(name, sizes, geometry);
+  }
+  tensor forward(const tensor& q) const {
+    const shape to = result(q.shape());
+    detail::check_codes(name, q, x);
+    if (y.storage() != q.dtype()) {
+      raise<dtype_error>(name, ": keeps the dtype of its codes; got ", q, " for ", y.storage());
+    }
+    tensor r = adze::detail::empty_images(to, q.dtype(), q);
+    detail::with_code_type(x, [&]<class Code>() {
+      kernels::avg_pool_codes<Code>(adze::detail::pool_shape_of(geometry, q.shape()),
+                                    adze::detail::image_of<Code>(q), x.affine(),
+                                    adze::detail::image_of<Code>(r), detail::result_of(y));
+    });
+    return r;
+  }
+  tensor backward(backward_context&, const tensor&) const { return {}; }
+};
+
+}  // namespace adze::quant::inline ADZE_ISA

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+// Dynamic quantization: graphs keep their results to the error of eight bits, weights are codes,
+// plans give the same bits, and each layer is the kernel's formula.
+#include <doctest/doctest.h>
+
+#include <adze/graph/cost.hpp>
+#include <adze/graph/plan.hpp>
+#include <adze/graph/trace.hpp>
+#include <adze/nn/rnn.hpp>
+#include <adze/nn/sequential.hpp>
+#include <adze/quant/dynamic.hpp>
+
+#include "../ops/checks.hpp"
+
+namespace adze::quant {
+namespace {
+
+using namespace test;
+
+double relative(const tensor& a, const tensor& b) {
+  const auto x = numbers(a), y = numbers(b);
+  double off = 0, all = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    off += (x[i] - y[i]) * (x[i] - y[i]);
+    all += y[i] * y[i];
+  }
+  return std::sqrt(off / all);
+}
+
+TEST_CASE("quantize_dynamic: a dense network") {
+  manual_seed(2);
+  nn::sequential net(
+      nn::linear{{.in = 40, .out = 64}}, [](const tensor& x) { return relu(x); },
+      nn::linear{{.in = 64, .out = 10, .bias = false}});
+  const no_grad guard;
+  const tensor x = random({9, 40}, f32);
+  const graph g = trace(net, x);
+  for (const bool per_row : {false, true}) {
+    for (const bool reduced : {false, true}) {
+      const graph q = quantize_dynamic(g, {.per_row = per_row, .reduced = reduced});
+      CHECK(q.steps.size() == 2);
+      CHECK(relative(q(x), net(x)) < (reduced ? 0.02 : 0.012));
+      CHECK(constant_bytes(q) < 0.3 * static_cast<double>(constant_bytes(g)));
+      const plan p = compile(q, x);
+      CHECK(distance(numbers(p(x)), numbers(q(x))) == 0.0);
+    }
+  }
+  const graph some =
+      quantize_dynamic(g, {.skip = [](std::string_view w) { return w == "0.weight"; }});
+  CHECK(some.steps[0].op.name() == "linear");
+  CHECK(some.steps[1].op.name() == "dynamic_linear");
+  CHECK(message_of([&] { quantize_dynamic(g, {.weight = activation_format()}); }) ==
+        "quantize_dynamic: weights need symmetric codes that fit s8; weight_format() is one");
+}
+
+// By the definition: all in floats, codes computed one by one.
+TEST_CASE("dynamic_linear: the published formula") {
+  const tensor x = random({4, 13}, f32) * 3.0, w = random({5, 13}, f32), b = random({5}, f32);
+  const parameters p = weight_parameters(w, weight_format());
+  const tensor y = record(dynamic_linear_op<>{}, x, quant::quantize(w, p), p.scale, b);
+  const parameters a = dynamic_parameters(x);
+  const tensor expected =
+      linear(dequantize(quant::quantize(x, a), a), dequantize(quant::quantize(w, p), p), b);
+  CHECK(distance(numbers(y), numbers(expected)) < 1e-4);
+}
+
+TEST_CASE("quantize_dynamic: LSTM and GRU, several layers, both directions") {
+  const no_grad guard;
+  manual_seed(5);
+  const tensor x = random({6, 3, 20}, f32);
+  const nn::recurrent_options o{.in = 20, .hidden = 24, .layers = 2, .bidirectional = true};
+  nn::lstm lstm(o);
+  nn::gru gru(o);
+  const auto check = [&](const auto& layer) {
+    const graph g = trace(layer, x);
+    const graph q = quantize_dynamic(g);
+    const std::vector<tensor> exact = g.run(list{x}), got = q.run(list{x});
+    for (std::size_t i = 0; i < exact.size(); ++i) CHECK(relative(got[i], exact[i]) < 0.02);
+    CHECK(constant_bytes(q) < 0.33 * static_cast<double>(constant_bytes(g)));
+    const std::vector<tensor> planned = compile(q, x).run(list{x});
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      CHECK(distance(numbers(planned[i]), numbers(got[i])) == 0.0);
+    }
+  };
+  check(lstm);
+  check(gru);
+}
+
+}  // namespace
+}  // namespace adze::quant
