@@ -132,6 +132,7 @@
 #include <adze/quant/dynamic.hpp>
 #include <adze/quant/dynamic_linear.hpp>
 #include <adze/quant/dynamic_recurrent.hpp>
+#include <adze/quant/fake_quant.hpp>
 #include <adze/quant/format.hpp>
 #include <adze/quant/granularity.hpp>
 #include <adze/quant/integer_linear.hpp>
