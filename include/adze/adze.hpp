@@ -135,8 +135,10 @@
 #include <adze/quant/fake_quant.hpp>
 #include <adze/quant/format.hpp>
 #include <adze/quant/granularity.hpp>
+#include <adze/quant/histogram.hpp>
 #include <adze/quant/integer_linear.hpp>
 #include <adze/quant/integer_ops.hpp>
+#include <adze/quant/observer.hpp>
 #include <adze/report/progress.hpp>
 #include <adze/report/smooth.hpp>
 #include <adze/tensor/allocator.hpp>

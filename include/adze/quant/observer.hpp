@@ -1,0 +1,157 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Observers: what a tensor's values were in some runs, and the scale and zero point that follow.
+// One type for all kinds; the kind is an option.
+#include <adze/ops/dense.hpp>
+#include <adze/ops/extremes.hpp>
+#include <adze/quant/affine.hpp>
+#include <adze/quant/histogram.hpp>
+
+namespace adze::quant {
+
+enum class statistic : std::uint8_t {
+  min_max,         // smallest and largest of all calls
+  moving_average,  // of the smallest and the largest of each call: m += rate (now - m)
+  histogram,       // the range with the least squared error, searched from both ends
+  percentile,      // the values below which 1 - share and share of all lie
+  squared_error,   // a shrunken min-max range, by the least squared error of 100
+  entropy,         // the range with the least divergence (eight bits)
+  fixed            // known beforehand
+};
+
+struct observer_options {
+  statistic kind = statistic::min_max;
+  quant::format format{};
+  double rate = 0.01;                 // moving_average
+  double share = 0.99999;             // percentile
+  kernels::extent range{0.0f, 1.0f};  // fixed
+  index_t bins = 2048;                // of histograms
+};
+
+}  // namespace adze::quant
+
+namespace adze::quant::inline ADZE_ISA {
+
+class observer {
+ public:
+  observer() : observer(observer_options{}) {}
+  // Errors: value_error where a histogram is asked for by axis or group, or bits are wrong.
+  explicit observer(const observer_options& o) : options_(o), counts_(o.bins) {
+    static_cast<void>(o.format.codes());
+    const bool whole = o.format.grain.of == granularity::kind::tensor;
+    if (o.format.grain.of == granularity::kind::group || (!whole && uses_histogram())) {
+      raise<value_error>(
+          "quant::observer: ", uses_histogram() ? "histograms are per tensor" : "no groups",
+          "; got ", to_text(o.format.grain));
+    }
+  }
+
+  const observer_options& options() const { return options_; }
+  bool observed() const {
+    return options_.kind == statistic::fixed || low_.defined() || !counts_.empty();
+  }
+  // The smallest and the largest by the statistic, f32 of the granularity's shape.
+  const tensor& low() const { return low_; }
+  const tensor& high() const { return high_; }
+
+  // Takes the values of x into account. Empty tensors change nothing. numeric_error, and no change,
+  // for NaN or infinite values, of which no range can be made.
+  template <class = void> void observe(const tensor& x) {
+    adze::detail::floating_compute_type("quant::observer", x);
+    if (x.numel() == 0 || options_.kind == statistic::fixed) return;
+    const no_grad plain;
+    const tensor wide = adze::detail::dense_as(x, f32);
+    const tensor low = smallest(wide), high = largest(wide);
+    for (index_t i = 0; i < low.numel(); ++i) {
+      const float a = low.template data_as<float>()[i], b = high.template data_as<float>()[i];
+      if (std::isfinite(a) && std::isfinite(b)) continue;
+      raise<numeric_error>("quant::observer: the values must be finite; got ", x,
+                           " with values from ", a, " to ", b,
+                           "; find the op that made them with anomaly mode");
+    }
+    if (uses_histogram()) {
+      counts_.add(wide.template data_as<float>(), wide.numel(), low.template item<double>(),
+                  high.template item<double>());
+    } else if (!low_.defined()) {
+      low_ = low, high_ = high;
+    } else {
+      if (low.shape() != low_.shape()) {
+        raise<shape_error>("quant::observer: has seen ", low_.shape(), " ranges; got ", x);
+      }
+      update(low_, low, [](float a, float b) { return std::min(a, b); });
+      update(high_, high, [](float a, float b) { return std::max(a, b); });
+    }
+  }
+
+  // The parameters for what was seen; scale 1 and zero point 0 before anything was (PyTorch's
+  // default, which it warns about: see observed()).
+  template <class = void> quant::parameters parameters() const {
+    const format& f = options_.format;
+    if (options_.kind == statistic::fixed) return of(options_.range);
+    if (!observed()) {
+      quant::parameters p = make_parameters({1.0f, 0}, f.codes());
+      if (f.scheme == scheme::real_zero) p.zero_point = cast_zero(p.zero_point);
+      return p;
+    }
+    if (!uses_histogram()) return choose_parameters(low_, high_, f);
+    const code_range codes = f.codes();
+    const index_t levels = codes.high - codes.low + 1;
+    switch (options_.kind) {
+    case statistic::percentile:
+      return of({static_cast<float>(counts_.quantile(1 - options_.share)),
+                 static_cast<float>(counts_.quantile(options_.share))});
+    case statistic::squared_error:
+      return of(least_error_range(counts_, levels));
+    case statistic::entropy:
+      return of(least_divergence_range(counts_, levels));
+    default:
+      return of(least_squares_range(counts_, levels));
+    }
+  }
+
+ private:
+  bool uses_histogram() const {
+    return options_.kind == statistic::histogram || options_.kind == statistic::percentile ||
+           options_.kind == statistic::squared_error || options_.kind == statistic::entropy;
+  }
+  quant::parameters of(kernels::extent x) const {
+    tensor low = empty({}, f32), high = empty({}, f32);
+    *low.data_as<float>() = x.low, *high.data_as<float>() = x.high;
+    return choose_parameters(low, high, options_.format);
+  }
+  static tensor cast_zero(const tensor& z) { return adze::detail::dense_as(z, f32); }
+  index_list others(const tensor& x) const {
+    index_list over;
+    const index_t axis = resolve_axis(options_.format.grain.axis, x.rank(), "quant::observer");
+    for (index_t i = 0; i < x.rank(); ++i) {
+      if (i != axis) over.push_back(i);
+    }
+    return over;
+  }
+  bool whole() const { return options_.format.grain.of == granularity::kind::tensor; }
+  // amin and amax let NaN win, as the check wants.
+  tensor smallest(const tensor& x) const {
+    if (whole()) return amin(x);
+    return x.rank() == 1 ? adze::detail::dense_copy(x) : amin(x, others(x));
+  }
+  tensor largest(const tensor& x) const {
+    if (whole()) return amax(x);
+    return x.rank() == 1 ? adze::detail::dense_copy(x) : amax(x, others(x));
+  }
+  template <class F> void update(tensor& kept, const tensor& now, F extreme) const {
+    tensor next = empty(kept.shape(), f32);
+    const auto rate = static_cast<float>(options_.rate);
+    for (index_t i = 0; i < kept.numel(); ++i) {
+      const float a = kept.data_as<float>()[i], b = now.data_as<float>()[i];
+      next.data_as<float>()[i] =
+          options_.kind == statistic::moving_average ? a + rate * (b - a) : extreme(a, b);
+    }
+    kept = next;
+  }
+
+  observer_options options_;
+  tensor low_{}, high_{};
+  histogram counts_;
+};
+
+}  // namespace adze::quant::inline ADZE_ISA
