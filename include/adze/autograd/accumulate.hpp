@@ -37,7 +37,10 @@ inline tensor dense_copy(const tensor& x) {
 
 inline tensor filled(const shape& sizes, dtype type, double value) {
   tensor y = empty(sizes, type);
-  kernels::copy(sizes, operand_of(y), {&value, f64, {}});
+  const float narrow = static_cast<float>(value);
+  const bool exact = type != f64 && static_cast<double>(narrow) == value;  // f32 is faster
+  kernels::copy(sizes, operand_of(y),
+                exact ? kernels::operand{&narrow, f32, {}} : kernels::operand{&value, f64, {}});
   return y;
 }
 inline tensor zeros_of(const shape& sizes, dtype type) { return filled(sizes, type, 0.0); }

@@ -108,19 +108,46 @@ void map_row(row_loop loop, const void* functor, const operand* x, int count, st
   }
 }
 
+// One row of another dtype or stride; whatever stands in T already is converted where it stands.
+template <class T>
+void convert_row(const operand* x, std::byte* const* at, const index_t* step, index_t n) {
+  const dtype to = x[0].type, from = x[1].type;
+  if (from == dtype_of<T> && step[1] == 1) {
+    return store_row<T>(to, at[0], step[0], n, reinterpret_cast<const T*>(at[1]));
+  }
+  if (to == dtype_of<T> && step[0] == 1 && step[1] != 0) {
+    return load_row<T>(from, at[1], step[1], n, reinterpret_cast<T*>(at[0]));
+  }
+  alignas(64) T buffer[map_block];
+  if (step[1] == 0) {
+    load_row<T>(from, at[1], 0, 1, buffer);
+    std::fill_n(buffer + 1, std::min(map_block, n) - 1, buffer[0]);
+  }
+  for (index_t i = 0; i < n; i += map_block) {
+    const index_t m = std::min(map_block, n - i);
+    if (step[1] != 0) load_row<T>(from, at[1] + i * step[1] * size_of(from), step[1], m, buffer);
+    store_row<T>(to, at[0] + i * step[0] * size_of(to), step[0], m, buffer);
+  }
+}
+
 struct map_call {
-  row_loop loop;
+  row_loop loop;  // null: a copy
   const void* functor;
   dtype compute;
   const operand* x;
   int count;
 };
 
+template <class T>
+void map_row_in(const map_call& c, std::byte* const* at, const index_t* step, index_t n) {
+  if (c.loop == nullptr) return convert_row<T>(c.x, at, step, n);
+  map_row<T>(c.loop, c.functor, c.x, c.count, at, step, n);
+}
 template <class = void>
 void map_any_row(const map_call& c, std::byte* const* at, const index_t* step, index_t n) {
-  if (c.compute == dtype::f32) return map_row<float>(c.loop, c.functor, c.x, c.count, at, step, n);
-  if (c.compute == dtype::f64) return map_row<double>(c.loop, c.functor, c.x, c.count, at, step, n);
-  map_row<std::int64_t>(c.loop, c.functor, c.x, c.count, at, step, n);
+  if (c.compute == dtype::f32) return map_row_in<float>(c, at, step, n);
+  if (c.compute == dtype::f64) return map_row_in<double>(c, at, step, n);
+  map_row_in<std::int64_t>(c, at, step, n);
 }
 
 // Rows begin..end of the plan; the row index counts over all axes but the last.
@@ -150,8 +177,9 @@ void map_rows(const map_call& c, const map_plan& p, index_t begin, index_t end) 
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// x[0] = functor(x[1], ..., x[count - 1]) over the axes `sizes`. x[0] may be one of the inputs
-// exactly, but must not overlap them otherwise. Threaded; every element is computed alike.
+// x[0] = functor(x[1], ..., x[count - 1]) over the axes `sizes`; without loops x[0] = x[1]. x[0]
+// may be one of the inputs exactly, but must not overlap them otherwise. Threaded; every element is
+// computed alike.
 template <class = void>
 void map(const map_loops& loops, const void* functor, dtype compute, const shape& sizes,
          const operand* x, int count) {
@@ -178,13 +206,6 @@ void map(const map_loops& loops, const void* functor, dtype compute, const shape
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA
-
-namespace adze::kernels::detail::inline ADZE_ISA {
-template <class T>
-inline constexpr row_loop copy_loop = [](const void*, const void* const* in, void* out, index_t n) {
-  if (in[0] != out) std::memcpy(out, in[0], static_cast<std::size_t>(n) * sizeof(T));
-};
-}  // namespace adze::kernels::detail::inline ADZE_ISA
 
 // `copy`, between any dtypes and strides.
 #include <adze/kernels/transpose.hpp>

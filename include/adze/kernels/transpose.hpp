@@ -139,9 +139,7 @@ namespace adze::kernels::inline ADZE_ISA {
 template <class = void> void copy(const shape& sizes, const operand& y, const operand& x) {
   if (x.type == y.type) return detail::move_elements(sizes, y, x);
   const operand both[] = {y, x};
-  constexpr map_loops loops{detail::copy_loop<float>, detail::copy_loop<double>,
-                            detail::copy_loop<std::int64_t>};
-  map(loops, nullptr, cast_type(x.type, y.type), sizes, both, 2);
+  map({}, nullptr, cast_type(x.type, y.type), sizes, both, 2);
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA

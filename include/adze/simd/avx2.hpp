@@ -56,6 +56,7 @@ template <int half> __m256d exchanged(__m256d v) {
 inline float first_lane(__m256 v) { return _mm256_cvtss_f32(v); }
 inline double first_lane(__m256d v) { return _mm256_cvtsd_f64(v); }
 
+#  if !defined(__AVX512F__)
 namespace detail {
 
 // Eight 16-bit codes to floats and back, to nearest even; the same bits as core/small_float.hpp.
@@ -88,5 +89,6 @@ inline void narrow(const float* from, bfloat16* to) {
 }
 
 }  // namespace detail
+#  endif
 }  // namespace adze::simd::inline ADZE_ISA
 #endif

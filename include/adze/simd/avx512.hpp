@@ -1,13 +1,15 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Partial loads and stores, and the fma that xsimd 8 spells as two instructions, of the 64-byte
-// packs that the register tiles of products use where the machine has AVX-512. Empty in builds for
-// anything else; pack.hpp is the user.
+// packs that the register tiles of products use where the machine has AVX-512, and conversions of
+// 16 floats. Empty in builds for anything else; pack.hpp and convert.hpp are the users.
 #include <adze/simd/arch.hpp>
 
 #if defined(__AVX512F__) && defined(__FMA__)
 #  include <immintrin.h>
 
+#  include <adze/core/bfloat16.hpp>
+#  include <adze/core/float16.hpp>
 #  include <adze/fwd.hpp>
 
 namespace adze::simd::inline ADZE_ISA {
@@ -31,5 +33,38 @@ inline void store_first(__m512d v, double* p, index_t n) {
 inline __m512 fma_lanes(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
 inline __m512d fma_lanes(__m512d a, __m512d b, __m512d c) { return _mm512_fmadd_pd(a, b, c); }
 
+namespace detail {
+
+// As in avx2.hpp, for 16 at a time. Not vcvtneps2bf16, which takes subnormal numbers for zero. All
+// lanes by a mask: g++ 12 warns of what the forms without one leave undefined.
+inline constexpr __mmask16 all_16 = 0xffff;
+inline __m256i codes_at(const void* from) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(from));
+}
+inline void widen(const float16* from, float* to) {
+  _mm512_storeu_ps(to, _mm512_maskz_cvtph_ps(all_16, codes_at(from)));
+}
+inline void narrow(const float* from, float16* to) {
+  const __m512 x = _mm512_loadu_ps(from);
+  const __m256i codes = _mm512_maskz_cvtps_ph(all_16, x, _MM_FROUND_TO_NEAREST_INT);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), codes);
+}
+inline void widen(const bfloat16* from, float* to) {
+  const __m512i codes = _mm512_maskz_cvtepu16_epi32(all_16, codes_at(from));
+  _mm512_storeu_si512(to, _mm512_maskz_slli_epi32(all_16, codes, 16));
+}
+inline void narrow(const float* from, bfloat16* to) {
+  const __m512 x = _mm512_loadu_ps(from);
+  const __m512i words = _mm512_castps_si512(x), high = _mm512_maskz_srli_epi32(all_16, words, 16);
+  const __m512i odd_bit = _mm512_and_si512(high, _mm512_set1_epi32(1));
+  const __m512i half = _mm512_add_epi32(odd_bit, _mm512_set1_epi32(0x7fff));
+  const __m512i sum = _mm512_add_epi32(words, half);
+  const __m512i rounded = _mm512_maskz_srli_epi32(all_16, sum, 16);
+  const __mmask16 is_nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+  const __m512i codes = _mm512_mask_or_epi32(rounded, is_nan, high, _mm512_set1_epi32(0x40));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_maskz_cvtepi32_epi16(all_16, codes));
+}
+
+}  // namespace detail
 }  // namespace adze::simd::inline ADZE_ISA
 #endif

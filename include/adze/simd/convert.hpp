@@ -11,6 +11,7 @@
 #include <adze/fwd.hpp>
 #include <adze/simd/arch.hpp>
 #include <adze/simd/avx2.hpp>
+#include <adze/simd/avx512.hpp>
 
 namespace adze::simd::inline ADZE_ISA {
 
@@ -42,7 +43,9 @@ template <class To, class From> constexpr To convert_to(From x) {
 
 namespace detail {
 
-#if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#if defined(__AVX512F__) && defined(__FMA__)
+inline constexpr index_t code_lanes = 16;
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 inline constexpr index_t code_lanes = 8;
 #else
 inline constexpr index_t code_lanes = 1;
