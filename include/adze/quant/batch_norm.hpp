@@ -1,0 +1,83 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Batch norm in quantization-aware training, by the path that never divides by its weight: what is
+// quantized is the weight as it will be after folding, while statistics are those of the batch.
+//   y = layer(x, w)              m, v: mean and variance of y in the batch (running ones: M, V)
+//   z = layer(x, q(w g / sqrt(V + eps))) sqrt((V + eps) / (v + eps)) + b - g m / sqrt(v + eps)
+// With m = M and v = V this is the folded layer exactly (Krishnamoorthi 2018, section 3.2.3).
+#include <adze/graph/fold.hpp>
+#include <adze/graph/splice.hpp>
+#include <adze/ops/pointwise.hpp>
+#include <adze/ops/reduce.hpp>
+
+namespace adze::quant::inline ADZE_ISA {
+
+// Passes the mean and the biased variance [c] of a batch of `count` values per channel on, and
+// moves the running ones, as batch_norm does; or, frozen, passes the running ones on.
+template <class = void> struct statistics_op {
+  double momentum = 0.1;
+  index_t count = 0;  // by channel; 0: not corrected
+  bool frozen = false;
+  static constexpr std::string_view name = "batch_statistics";
+  static constexpr numeric precision = numeric::wide;
+  static constexpr value_set keeps = values::input(2) | values::input(3);
+  static constexpr value_set writes = values::input(2) | values::input(3);
+  static constexpr auto reads =
+      gradient_reads(values::nothing, values::nothing, values::nothing, values::nothing);
+
+  std::array<tensor, 2> forward(const tensor& mean, const tensor& var, const tensor& running_mean,
+                                const tensor& running_var) const {
+    if (frozen) {
+      return {adze::detail::dense_as(running_mean, mean.dtype()),
+              adze::detail::dense_as(running_var, var.dtype())};
+    }
+    if (!adze::detail::state.recomputing) {
+      const double unbiased = count > 1 ? double(count) / double(count - 1) : 1.0;
+      tensor m = adze::detail::f64_copy(mean), v = adze::detail::f64_copy(var);
+      for (index_t i = 0; i < v.numel(); ++i) v.data_as<double>()[i] *= unbiased;
+      adze::detail::update_running(running_mean, m.data_as<double>(), momentum);
+      adze::detail::update_running(running_var, v.data_as<double>(), momentum);
+    }
+    return {alias(mean), alias(var)};
+  }
+  std::array<tensor, 4> backward(backward_context&, tensor_list g) const {
+    if (frozen) return {};
+    return {g[0], g[1]};
+  }
+};
+
+struct folded_training {
+  double eps = 1e-5, momentum = 0.1;
+  bool training = true;
+};
+// Layer and norm as one: `layer(x, w, b)` is the product, `quantize(w)` what simulates its codes,
+// norm is weight, bias, running_mean and running_var.
+template <class Layer, class Quantize>
+tensor train_folded(const folded_training& o, const tensor& x, const tensor& w, const tensor& b,
+                    const std::array<tensor, 4>& norm, const Layer& layer,
+                    const Quantize& quantize) {
+  const auto& [weight, bias, running_mean, running_var] = norm;
+  const auto by_output = [&](const tensor& v) {
+    index_list sizes{-1};
+    for (index_t i = 1; i < w.rank(); ++i) sizes.push_back(1);
+    return reshape(v, sizes);
+  };
+  const auto by_channel = [&](const tensor& v) {
+    return w.rank() == 2 ? v : reshape(v, {1, -1, 1, 1});
+  };
+  const tensor plain = layer(x, w, b);
+  const index_list over = adze::detail::but_channels(plain.rank());
+  const index_t count = plain.numel() / std::max<index_t>(1, plain.size(1));
+  const auto [mean, var] =
+      record(statistics_op<>{o.momentum, count, !o.training}, adze::mean(plain, over),
+             adze::var(plain, over, 0.0), running_mean, running_var);
+  const tensor then = sqrt(running_var + o.eps), now = sqrt(var + o.eps);
+  const tensor folded = weight.defined() ? w * by_output(weight / then) : w / by_output(then);
+  const tensor z = layer(x, quantize(folded), tensor());
+  tensor shift = (b.defined() ? b - mean : 0.0 - mean) / now;
+  if (weight.defined()) shift = shift * weight;
+  if (bias.defined()) shift = shift + bias;
+  return z * by_channel(then / now) + by_channel(shift);
+}
+
+}  // namespace adze::quant::inline ADZE_ISA

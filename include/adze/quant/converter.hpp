@@ -1,0 +1,311 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The walk of convert over a simulated graph with constant parameters: which values exist as codes,
+// and the integer step for each step whose inputs do.
+#include <optional>
+
+#include <adze/graph/edit.hpp>
+#include <adze/quant/fake_quant.hpp>
+#include <adze/quant/integer_conv.hpp>
+#include <adze/quant/integer_linear.hpp>
+#include <adze/quant/placement.hpp>
+
+namespace adze::quant {
+
+// A step that stays in floats, and why.
+struct float_step {
+  std::string op{}, name{}, reason{};
+};
+
+}  // namespace adze::quant
+
+namespace adze::quant::detail::inline ADZE_ISA {
+
+struct coded_value {
+  value_id id = no_value;
+  edge e{};
+};
+
+class converter {
+ public:
+  explicit converter(const graph& from)
+      : from_(from), to_{{}, from.values, from.inputs, {}}, coded_(from.values.size()),
+        floats_(from.values.size(), no_value), uses_(adze::detail::use_counts(from)) {
+    for (std::size_t i = 0; i < from.values.size(); ++i) {
+      if (from.values[i].constant.defined()) floats_[i] = static_cast<value_id>(i);
+    }
+    for (const value_id id : from.inputs) floats_[at(id)] = id;
+    for (const graph_step& s : from.steps) {
+      if (s.op.template as<fake_quantize_op<>>() != nullptr) quantizer_[s.inputs[0]] = &s;
+    }
+  }
+
+  graph run() {
+    for (const graph_step& s : from_.steps) {
+      if (!quantizer(s) && !integer(s)) keep(s);
+    }
+    for (const value_id id : from_.outputs) to_.outputs.push_back(float_of(id));
+    adze::detail::sweep(to_);
+    return std::move(to_);
+  }
+  std::vector<float_step> left{};
+
+ private:
+  static std::size_t at(value_id id) { return static_cast<std::size_t>(id); }
+  const std::optional<coded_value>& coded(value_id id) const { return coded_[at(id)]; }
+
+  // ---- parameters of fake quantizers, which are constants here
+  parameters parameters_of(const graph_step& fake) const {
+    const auto& op = *fake.op.template as<fake_quantize_op<>>();
+    return {from_.constant(fake.inputs[1]), from_.constant(fake.inputs[2]), op.grain, op.codes};
+  }
+  std::optional<edge> edge_of(const graph_step& fake) const {
+    const parameters p = parameters_of(fake);
+    if (!p.scale.defined() || p.scale.numel() != 1 || p.codes.low < -128 || p.codes.high > 255 ||
+        (p.codes.low < 0 && p.codes.high > 127)) {
+      return std::nullopt;
+    }
+    const auto zero = p.zero_point.defined() ? p.zero_point.template item<std::int32_t>() : 0;
+    return edge{p.scale.template item<float>(), zero, p.codes};
+  }
+  // The quantizer that is the only reader of a value.
+  std::optional<edge> edge_after(value_id id) const {
+    const auto found = quantizer_.find(id);
+    if (found == quantizer_.end() || uses_[at(id)] != 1) return std::nullopt;
+    return edge_of(*found->second);
+  }
+  // The quantizer that made a constant what a layer reads; null for any other value.
+  const graph_step* weight_quantizer(value_id id) const {
+    const auto found = weights_.find(id);
+    return found == weights_.end() ? nullptr : found->second;
+  }
+
+  // ---- building
+  template <class Op>
+  value_id emit(const Op& op, std::vector<value_id> in, const graph_value& like) {
+    graph_value v{like.sizes, like.type};
+    const value_id out = to_.add_value(std::move(v));
+    to_.steps.push_back({erased_op::of(op), std::move(in), {out}});
+    return out;
+  }
+  graph_value codes_like(value_id id, const edge& e) const {
+    return {from_.at(id).sizes, e.storage()};
+  }
+  value_id constant(const std::string& name, const tensor& x) {
+    return to_.add_constant(name, x, false);
+  }
+  // The value in floats, dequantized where it exists as codes only.
+  value_id float_of(value_id id) {
+    if (id == no_value) return no_value;
+    value_id& known = floats_[at(id)];
+    if (known != no_value) return known;
+    if (const graph_step* w = weight_quantizer(id)) {
+      keep(*w);
+      return floats_[at(id)];
+    }
+    const coded_value& c = *coded(id);
+    return known = emit(dequantize_op<>{c.e}, {c.id}, from_.at(id));
+  }
+  void keep(const graph_step& s) {
+    graph_step copy = s;
+    for (value_id& id : copy.inputs) id = float_of(id);
+    for (const value_id id : s.outputs) {
+      if (id != no_value) floats_[at(id)] = id;
+    }
+    to_.steps.push_back(std::move(copy));
+  }
+
+  // ---- steps
+  bool quantizer(const graph_step& s) {
+    if (s.op.template as<fake_quantize_op<>>() == nullptr) return false;
+    if (from_.constant(s.inputs[0]).defined()) {
+      weights_[s.outputs[0]] = &s;
+      return true;
+    }
+    const std::optional<edge> e = edge_of(s);
+    if (!e) return false;
+    std::optional<coded_value>& made = coded_[at(s.inputs[0])];  // by an integer step, for us
+    coded_[at(s.outputs[0])] = made && made->e == *e
+                                   ? *made
+                                   : coded_value{emit(quantize_op<>{*e}, {float_of(s.inputs[0])},
+                                                      codes_like(s.inputs[0], *e)),
+                                                 *e};
+    return true;
+  }
+
+  bool integer(const graph_step& s) {
+    const bool layer_op =
+        s.op.template as<linear_op<>>() != nullptr || s.op.template as<conv2d_op<>>() != nullptr;
+    const step_kind kind = layer_op ? step_kind::layer : kind_of(from_, s);
+    if (kind == step_kind::other) return false;
+    for (std::size_t i = 0; i < activation_count(s, kind); ++i) {
+      if (s.inputs[i] == no_value || !coded(s.inputs[i])) {
+        return refuse(s, kind, "its input is not quantized");
+      }
+    }
+    if (kind == step_kind::layer) return layer(s);
+    if (kind == step_kind::same) return same(s);
+    const std::optional<edge> y = edge_after(s.outputs[0]);
+    if (!y) return refuse(s, kind, "its result is not quantized");
+    return own(s, *y);
+  }
+  bool refuse(const graph_step& s, step_kind kind, std::string reason) {
+    if (kind == step_kind::same) return false;
+    const bool named = kind == step_kind::layer;
+    left.push_back(
+        {std::string(s.op.name()), named ? from_.at(s.inputs[1]).name : "", std::move(reason)});
+    return false;
+  }
+  bool made(const graph_step& s, value_id codes, const edge& e) {
+    coded_[at(s.outputs[0])] = coded_value{codes, e};
+    return true;
+  }
+
+  bool layer(const graph_step& s) {
+    const graph_step* weight = weight_quantizer(s.inputs[1]);
+    if (weight == nullptr) return refuse(s, step_kind::layer, "its weight is not quantized");
+    const parameters p = parameters_of(*weight);
+    const tensor w = from_.constant(weight->inputs[0]);
+    if (const std::string why = refusal(p); !why.empty()) return refuse(s, step_kind::layer, why);
+    const coded_value x = *coded(s.inputs[0]);
+    const std::optional<edge> y = edge_after(s.outputs[0]);
+    const std::string& name = from_.at(weight->inputs[0]).name;
+    layer_constants c = constants_of(p, w, x.e, y);
+    c.bias = bias_of(s, c.sum_scale, !y);
+    layer_finish finish{x.e, y.value_or(edge{}), !y, kernels::activation::none};
+    const value_id wide = constant(name, c.weight);
+    const value_id by = constant(name + "_multiplier", c.multiplier);
+    const value_id bias =
+        c.bias.defined() ? constant(adze::detail::bias_name(name), c.bias) : no_value;
+    const graph_value like =
+        y ? codes_like(s.outputs[0], *y) : graph_value{from_.at(s.outputs[0]).sizes, f32};
+    value_id out = no_value;
+    if (const auto* linear = s.op.template as<linear_op<>>()) {
+      finish.act = linear->act;
+      out = emit(integer_linear_op<>{finish}, {x.id, wide, by, bias}, like);
+    } else {
+      const auto* conv = s.op.template as<conv2d_op<>>();
+      finish.act = conv->act;
+      out = emit(integer_conv2d_op<>{finish, conv->o}, {x.id, wide, by, bias}, like);
+    }
+    if (y) return made(s, out, *y);
+    floats_[at(s.outputs[0])] = out;
+    return true;
+  }
+
+  struct layer_constants {
+    tensor weight, multiplier, sum_scale, bias;
+  };
+  static std::string refusal(const parameters& p) {
+    if (storage_of(p.codes) != i8) return "its weight codes do not fit s8";
+    if (p.grain.of == granularity::kind::group) return "its weight is quantized in groups";
+    if (p.grain.of == granularity::kind::axis && p.grain.axis != 0) {
+      return "its weight has scales along another axis than its outputs";
+    }
+    for (index_t i = 0; p.zero_point.defined() && i < p.zero_point.numel(); ++i) {
+      if (p.zero_point.dtype() != i32 || p.zero_point.template data_as<std::int32_t>()[i] != 0) {
+        return "its weight has zero points";
+      }
+    }
+    return {};
+  }
+  static layer_constants constants_of(const parameters& p, const tensor& w, const edge& x,
+                                      const std::optional<edge>& y) {
+    const index_t n = w.shape()[0], scales = p.scale.numel();
+    layer_constants c{quantize(w, p), empty({n}, f32), empty({n}, f32), {}};
+    const float* scale = p.scale.template data_as<float>();
+    for (index_t i = 0; i < n; ++i) {
+      const float sum = x.scale * scale[scales == 1 ? 0 : i];
+      c.sum_scale.template data_as<float>()[i] = sum;
+      c.multiplier.template data_as<float>()[i] =
+          y ? static_cast<float>(double(sum) / double(y->scale)) : sum;
+    }
+    return c;
+  }
+  // In steps of the sums' scale, as s32 or back as floats.
+  tensor bias_of(const graph_step& s, const tensor& sum_scale, bool real) const {
+    if (s.inputs[2] == no_value) return {};
+    const graph_step* quantized = weight_quantizer(s.inputs[2]);
+    const tensor b = from_.constant(quantized != nullptr ? quantized->inputs[0] : s.inputs[2]);
+    const parameters p{sum_scale, {}, per_axis(0), bias_codes};
+    const tensor codes = quantize(b, p);
+    return real ? dequantize(codes, p) : codes;
+  }
+
+  bool same(const graph_step& s) {
+    const coded_value x = *coded(s.inputs[0]);
+    const graph_value like = codes_like(s.outputs[0], x.e);
+    if (const auto* pool = s.op.template as<max_pool2d_op<>>()) {
+      return made(s, emit(integer_max_pool2d_op<>{x.e, pool->geometry}, {x.id}, like), x.e);
+    }
+    if (s.op.template as<unary<functors::relu_f>>() != nullptr) {
+      return made(s, emit(table(s.op, x.e, x.e), {x.id}, like), x.e);
+    }
+    const value_id out = to_.add_value({like.sizes, like.type});
+    to_.steps.push_back({s.op, {x.id}, {out}});
+    return made(s, out, x.e);
+  }
+  // The table of any op of one value: the op itself, on the value of every code.
+  static table_op<> table(const erased_op& op, const edge& x, const edge& y) {
+    tensor values = empty({256}, f32);
+    for (int byte = 0; byte < 256; ++byte) {
+      const int code = x.is_signed() ? static_cast<std::int8_t>(byte) : byte;
+      values.data_as<float>()[byte] = static_cast<float>(code - x.zero) * x.scale;
+    }
+    erased_op copy = op;
+    const tensor* const in[] = {&values};
+    adze::detail::results out;
+    adze::detail::record_call(copy.info(), copy.data(), in, 1, out);
+    const tensor codes = quant::quantize(out[0], make_parameters(y.affine(), y.codes));
+    table_op<> t{x, y, {}};
+    std::memcpy(t.table.data(), codes.data(), 256);
+    return t;
+  }
+
+  bool own(const graph_step& s, const edge& y) {
+    const graph_value like = codes_like(s.outputs[0], y);
+    const coded_value x = *coded(s.inputs[0]);
+    const bool relu = s.op.template as<binary<functors::add_relu_f>>() != nullptr;
+    if (relu || s.op.template as<binary<functors::add_f>>() != nullptr) {
+      const coded_value b = *coded(s.inputs[1]);
+      return made(s, emit(integer_add_op<>{x.e, b.e, y, relu}, {x.id, b.id}, like), y);
+    }
+    if (const auto* concat = s.op.template as<concat_op<>>()) return join(s, *concat, y);
+    if (const auto* pool = s.op.template as<avg_pool2d_op<>>()) {
+      return mean(s, pool->geometry, y, false);
+    }
+    if (const auto* all = s.op.template as<mean_op<>>()) {
+      return mean(s, {.adaptive = {1, 1}}, y, !all->keep);
+    }
+    return made(s, emit(table(s.op, x.e, y), {x.id}, like), y);
+  }
+  bool join(const graph_step& s, const concat_op<>& op, const edge& y) {
+    std::vector<value_id> in;
+    for (const value_id id : s.inputs) {
+      const coded_value x = *coded(id);
+      in.push_back(
+          x.e == y ? x.id
+                   : emit(table(erased_op::of(clone_op<>{}), x.e, y), {x.id}, codes_like(id, y)));
+    }
+    return made(s, emit(concat_op<>{op.axis, {}}, in, codes_like(s.outputs[0], y)), y);
+  }
+  bool mean(const graph_step& s, const pool_geometry& geometry, const edge& y, bool flat) {
+    const coded_value x = *coded(s.inputs[0]);
+    if (x.e.storage() != y.storage()) return refuse(s, step_kind::own, "its codes change sign");
+    const shape& from = from_.at(s.inputs[0]).sizes;
+    const shape pooled = adze::detail::pooled_shape("avg_pool2d", from, geometry);
+    const value_id codes =
+        emit(integer_avg_pool2d_op<>{x.e, y, geometry}, {x.id}, {pooled, y.storage()});
+    if (!flat) return made(s, codes, y);
+    return made(s, emit(flatten_op<>{1, -1}, {codes}, codes_like(s.outputs[0], y)), y);
+  }
+
+  const graph& from_;
+  graph to_;
+  std::vector<std::optional<coded_value>> coded_;
+  std::vector<value_id> floats_;
+  std::vector<index_t> uses_;
+  std::unordered_map<value_id, const graph_step*> quantizer_, weights_;
+};
+
+}  // namespace adze::quant::detail::inline ADZE_ISA

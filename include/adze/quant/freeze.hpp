@@ -1,0 +1,166 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// From a graph that observes to one that simulates: every scale and zero point a constant, batch
+// norms folded, biases in steps of their layer's sums. This is what integers will do, in floats.
+#include <adze/quant/batch_norm.hpp>
+#include <adze/quant/prepare.hpp>
+
+namespace adze::quant::detail::inline ADZE_ISA {
+
+// What each observer has found, as constants named after what it observed.
+template <class = void> void freeze_observers(graph& g) {
+  index_t unnamed = 0;
+  for (graph_step& s : g.steps) {
+    const auto* o = s.op.template as<observe_op<>>();
+    if (o == nullptr) continue;
+    const graph_value from = g.at(s.inputs[0]);
+    if (from.constant.defined() && o->on) o->state->observe(from.constant);
+    if (!o->state->observed()) {
+      raise<state_error>("quant::simulate: an observer has seen nothing; run the prepared graph on "
+                         "examples with set_observing(graph, true); its value is ",
+                         from.type, from.sizes, " ", from.name);
+    }
+    const parameters p = o->state->parameters();
+    const std::string name = from.name.empty() ? text("activation", unnamed++) : from.name;
+    const auto keep = [&](value_id id, const char* what, const tensor& x) {
+      if (id == no_value) return;
+      graph_value& v = g.at(id);
+      v.constant = x;
+      v.sizes = x.shape(), v.type = x.dtype(), v.name = name + what;
+    };
+    keep(s.outputs[0], "_scale", p.scale);
+    keep(s.outputs[1], "_zero_point", p.zero_point);
+  }
+  std::erase_if(g.steps,
+                [](const graph_step& s) { return s.op.template as<observe_op<>>() != nullptr; });
+  set_simulating(g, true);
+}
+
+// The constant operand of a step of two, as one number for each of n channels on axis 1; empty
+// where it is none.
+template <class = void>
+tensor by_channel_constant(const graph& g, value_id id, index_t rank, index_t n) {
+  const tensor c = g.constant(id);
+  if (!c.defined() || c.numel() != n || c.rank() > rank) return {};
+  const index_t axis = c.rank() - (rank - 1);  // the channels, right-aligned
+  if (axis < 0 || c.shape()[axis] != n) return {};
+  return adze::detail::dense_copy(reshape(c, {n}));
+}
+
+template <class = void> bool all_ones(const tensor& x) {
+  const tensor d = adze::detail::dense_as(x, f64);
+  for (index_t i = 0; i < d.numel(); ++i) {
+    if (d.data_as<double>()[i] != 1.0) return false;
+  }
+  return true;
+}
+
+// Multiplication by ones goes, an addition of constants after a layer becomes its bias: what is
+// left of a batch norm that trained in folded form.
+template <class = void> void absorb_constants(graph& g) {
+  const no_grad plain;
+  const std::vector<index_t> by = adze::detail::producers(g), uses = adze::detail::use_counts(g);
+  for (graph_step& s : g.steps) {
+    const bool adds = s.op.template as<binary<functors::add_f>>() != nullptr;
+    if (!adds && s.op.template as<binary<functors::mul_f>>() == nullptr) continue;
+    const std::size_t c = g.constant(s.inputs[1]).defined() ? 1 : 0;
+    const tensor constant = g.constant(s.inputs[c]);
+    const value_id x = s.inputs[1 - c];
+    if (!constant.defined() || g.constant(x).defined()) continue;
+    if (!adds) {
+      const bool same = broadcast(g.at(x).sizes, constant.shape(), "mul") == g.at(x).sizes;
+      if (same && all_ones(constant)) adze::detail::redirect(g, s.outputs[0], x);
+      continue;
+    }
+    graph_step* layer = adze::detail::sole_producer(g, x, by, uses);
+    if (layer == nullptr) continue;
+    const auto* linear = layer->op.template as<linear_op<>>();
+    const auto* conv = layer->op.template as<conv2d_op<>>();
+    const bool free = (linear != nullptr && linear->act == kernels::activation::none) ||
+                      (conv != nullptr && conv->act == kernels::activation::none);
+    const tensor old = free ? g.constant(layer->inputs[2]) : tensor();
+    if (!free || (layer->inputs[2] != no_value && !old.defined())) continue;
+    const shape& w = g.at(layer->inputs[1]).sizes;
+    tensor bias = conv != nullptr || g.at(x).sizes.rank() == 2
+                      ? by_channel_constant(g, s.inputs[c], g.at(x).sizes.rank(), w[0])
+                      : tensor();
+    if (!bias.defined()) continue;
+    if (old.defined()) bias = bias + old;
+    layer->inputs[2] =
+        g.add_constant(adze::detail::bias_name(g.at(layer->inputs[1]).name), bias, false);
+    adze::detail::redirect(g, s.outputs[0], x);
+  }
+  adze::detail::sweep(g);
+}
+
+// The fake quantizer whose codes a value is made of, through steps that only move them.
+template <class = void>
+const graph_step* quantizer_of(const graph& g, value_id id, const std::vector<index_t>& by) {
+  while (id != no_value && by[static_cast<std::size_t>(id)] >= 0) {
+    const graph_step& s = g.steps[static_cast<std::size_t>(by[static_cast<std::size_t>(id)])];
+    if (s.op.template as<fake_quantize_op<>>() != nullptr) return &s;
+    if (kind_of(g, s) != step_kind::same) return nullptr;
+    id = s.inputs[0];
+  }
+  return nullptr;
+}
+
+// Scales of the sums of a layer, [out]: those of x times those of the weight, in f32.
+inline tensor sum_scales(float x, const tensor& w, index_t outputs) {
+  tensor s = empty({outputs}, f32);
+  for (index_t i = 0; i < outputs; ++i) {
+    s.data_as<float>()[i] = x * w.data_as<float>()[w.numel() == 1 ? 0 : i];
+  }
+  return s;
+}
+
+// Biases in s32 steps of the sums they are added to.
+template <class = void> void quantize_biases(graph& g) {
+  const std::vector<index_t> by = adze::detail::producers(g);
+  std::vector<graph_step> steps;
+  const std::vector<graph_step> old = g.steps;
+  for (graph_step s : old) {
+    const bool layer =
+        s.op.template as<linear_op<>>() != nullptr || s.op.template as<conv2d_op<>>() != nullptr;
+    const tensor bias = layer ? g.constant(s.inputs[2]) : tensor();
+    const graph_step* x = bias.defined() ? quantizer_of(g, s.inputs[0], by) : nullptr;
+    const graph_step* w = x != nullptr ? quantizer_of(g, s.inputs[1], by) : nullptr;
+    if (w != nullptr && g.constant(x->inputs[1]).numel() == 1) {
+      const tensor scale =
+          sum_scales(g.constant(x->inputs[1]).template item<float>(),
+                     adze::detail::dense_as(g.constant(w->inputs[1]), f32), bias.numel());
+      const value_id scales = g.add_constant(g.at(s.inputs[2]).name + "_scale", scale, false);
+      const value_id out = g.add_value({bias.shape(), bias.dtype()});
+      steps.push_back({erased_op::of(fake_quantize_op<>{per_axis(0), bias_codes}),
+                       {s.inputs[2], scales, no_value},
+                       {out}});
+      s.inputs[2] = out;
+    }
+    steps.push_back(std::move(s));
+  }
+  g.steps = std::move(steps);
+}
+
+}  // namespace adze::quant::detail::inline ADZE_ISA
+
+namespace adze::quant::inline ADZE_ISA {
+
+// The prepared graph as its integer twin will run, in floats: quantizers with the scales found so
+// far, statistics of batch norms frozen and folded, biases rounded to steps of their sums. Throws
+// state_error where an observer has seen nothing. Weights are copied: training goes on without it.
+template <class = void> graph simulate(graph g) {
+  for (graph_step& s : g.steps) {
+    if (auto* o = s.op.template as<statistics_op<>>()) o->frozen = true;
+  }
+  g = for_inference(std::move(g));
+  detail::freeze_observers(g);
+  g = fold_constants(std::move(g), [](const graph_step& s) {
+    return s.op.template as<fake_quantize_op<>>() != nullptr;
+  });
+  detail::absorb_constants(g);
+  g = fuse(std::move(g));
+  detail::quantize_biases(g);
+  return clone(g);
+}
+
+}  // namespace adze::quant::inline ADZE_ISA

@@ -1,0 +1,162 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// prepare: a graph that simulates its integer twin. Quantizers stand on weights and on every value
+// that an integer step will read: an observe step, which keeps the statistics, and a fake_quantize
+// step, both switched on and off for the whole graph.
+#include <memory>
+
+#include <adze/graph/splice.hpp>
+#include <adze/quant/fake_quant.hpp>
+#include <adze/quant/placement.hpp>
+
+namespace adze::quant::inline ADZE_ISA {
+
+// The scale and the zero point of what the observer has seen, x included while it is on. Copies of
+// the step share the observer.
+template <class = void> struct observe_op {
+  std::shared_ptr<observer> state = std::make_shared<observer>();
+  bool on = true;
+  static constexpr std::string_view name = "observe";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  static constexpr value_set nondifferentiable = values::output(0) | values::output(1);
+
+  std::array<tensor, 2> forward(const tensor& x) const {
+    if (on && !adze::detail::state.recomputing) state->observe(x);
+    const parameters p = state->parameters();
+    return {p.scale, p.zero_point};
+  }
+  tensor backward(backward_context&, tensor_list) const { return {}; }
+};
+
+}  // namespace adze::quant::inline ADZE_ISA
+
+namespace adze::quant::detail::inline ADZE_ISA {
+
+// x through a new quantizer, as recorded ops.
+template <class = void>
+tensor quantizer(const tensor& x, const observer_options& o, bool simulate) {
+  const auto [scale, zero] = record(observe_op<>{std::make_shared<observer>(o)}, x);
+  return record(fake_quantize_op<>{o.format.grain, o.format.codes(), simulate}, x, scale, zero);
+}
+
+template <class = void>
+layer_description description_of(const graph& g, const graph_step& s, step_kind kind) {
+  if (kind != step_kind::layer) return {{}, s.op.name(), {}};
+  const graph_value& w = g.at(s.inputs[1]);
+  return {w.name, s.op.name(), w.sizes};
+}
+
+// How each step will run, a layer that the config keeps in floats as `other`.
+template <class = void> std::vector<step_kind> step_kinds(const graph& g, const config& c) {
+  std::vector<step_kind> kinds;
+  for (const graph_step& s : g.steps) {
+    const step_kind kind = kind_of(g, s);
+    const bool stays = (kind == step_kind::layer || kind == step_kind::own) &&
+                       !c.of(description_of(g, s, kind)).quantize;
+    kinds.push_back(stays ? step_kind::other : kind);
+  }
+  return kinds;
+}
+
+// Values that an integer step reads, through steps that only move them too.
+template <class = void>
+std::vector<char> needed_codes(const graph& g, const std::vector<step_kind>& kinds) {
+  std::vector<char> needed(g.values.size(), 0);
+  for (std::size_t i = g.steps.size(); i-- > 0;) {
+    const graph_step& s = g.steps[i];
+    const bool reads =
+        kinds[i] == step_kind::layer || kinds[i] == step_kind::own ||
+        (kinds[i] == step_kind::same && needed[static_cast<std::size_t>(s.outputs[0])] != 0);
+    for (std::size_t k = 0; reads && k < activation_count(s, kinds[i]); ++k) {
+      if (s.inputs[k] != no_value) needed[static_cast<std::size_t>(s.inputs[k])] = 1;
+    }
+  }
+  return needed;
+}
+
+class preparation {
+ public:
+  preparation(graph g, const config& c, bool simulate)
+      : g_(std::move(g)), config_(c), simulate_(simulate), kinds_(step_kinds(g_, c)),
+        needed_(needed_codes(g_, kinds_)), now_(g_.values.size()) {
+    for (std::size_t i = 0; i < now_.size(); ++i) now_[i] = static_cast<value_id>(i);
+  }
+
+  graph run() {
+    for (const value_id id : std::vector<value_id>(g_.inputs)) place(id, config_.all.activation);
+    const std::vector<graph_step> old = std::move(g_.steps);
+    for (std::size_t i = 0; i < old.size(); ++i) {
+      graph_step s = old[i];
+      const layer_config& c = config_.of(description_of(g_, s, kinds_[i]));
+      if (kinds_[i] == step_kind::layer) {
+        weight_ = c.weight;
+        now_weight_ = through(s.inputs[1], c.weight);
+      }
+      for (value_id& id : s.inputs) {
+        if (id != no_value) id = now_[at(id)];
+      }
+      if (kinds_[i] == step_kind::layer) s.inputs[1] = now_weight_;
+      steps_.push_back(s);
+      for (const value_id id : s.outputs) {
+        if (id != no_value && kinds_[i] != step_kind::same) place(id, activation_of(i, c));
+      }
+    }
+    for (value_id& id : g_.outputs) id = now_[at(id)];
+    g_.steps = std::move(steps_);
+    adze::detail::sweep(g_);
+    return std::move(g_);
+  }
+
+ private:
+  static std::size_t at(value_id id) { return static_cast<std::size_t>(id); }
+  observer_options activation_of(std::size_t i, const layer_config& c) const {
+    return kinds_[i] == step_kind::other ? config_.all.activation : c.activation;
+  }
+  value_id through(value_id id, const observer_options& o) {
+    return adze::detail::splice(g_, steps_, {id}, [&](const std::vector<tensor>& x) {
+      return std::vector<tensor>{quantizer(x[0], o, simulate_)};
+    })[0];
+  }
+  // From here on readers of the value see its simulation.
+  void place(value_id id, const observer_options& o) {
+    if (at(id) >= needed_.size() || needed_[at(id)] == 0) return;
+    if (!is_floating(g_.at(id).type)) return;
+    now_[at(id)] = through(id, o);
+  }
+
+  graph g_;
+  const config& config_;
+  bool simulate_;
+  std::vector<step_kind> kinds_;
+  std::vector<char> needed_;
+  std::vector<value_id> now_;
+  std::vector<graph_step> steps_{};
+  observer_options weight_{};
+  value_id now_weight_ = no_value;
+};
+
+}  // namespace adze::quant::detail::inline ADZE_ISA
+
+namespace adze::quant::inline ADZE_ISA {
+
+// For calibration (post-training quantization): the graph in evaluation, folded and fused, that
+// observes every batch it is run on and gives what the float graph gives; convert() or simulate()
+// follow. Run it under no_grad on a few hundred examples.
+template <class = void> graph prepare(graph g, const config& c = full8()) {
+  return detail::preparation(fuse(fold(std::move(g))), c, false).run();
+}
+
+// Switches the statistics of all quantizers, or the simulation of codes, on or off.
+template <class = void> void set_observing(graph& g, bool on) {
+  for (graph_step& s : g.steps) {
+    if (auto* o = s.op.template as<observe_op<>>()) o->on = on;
+  }
+}
+template <class = void> void set_simulating(graph& g, bool on) {
+  for (graph_step& s : g.steps) {
+    if (auto* f = s.op.template as<fake_quantize_op<>>()) f->on = on;
+  }
+}
+
+}  // namespace adze::quant::inline ADZE_ISA

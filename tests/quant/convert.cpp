@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Simulation is execution: converted graphs give the codes of the simulated ones.
+#include <doctest/doctest.h>
+
+#include <adze/graph/plan.hpp>
+#include <adze/nn/conv.hpp>
+#include <adze/nn/norm.hpp>
+#include <adze/nn/sequential.hpp>
+#include <adze/quant/convert.hpp>
+
+#include "../ops/checks.hpp"
+
+namespace adze::quant {
+namespace {
+
+using namespace test;
+
+struct block {
+  nn::conv2d one{{.in = 16, .out = 16, .kernel = 3, .padding = 1, .bias = false}};
+  nn::batch_norm2d norm{{.channels = 16}};
+  tensor operator()(const tensor& x) const { return relu(norm(one(x)) + x); }
+  void visit(auto&& f) {
+    f("one", one);
+    f("norm", norm);
+  }
+};
+
+auto small_net() {
+  manual_seed(4);
+  return nn::sequential(nn::conv2d{{.in = 3, .out = 16, .kernel = 3, .stride = 2, .padding = 1}}, block{},
+                        [](const tensor& x) { return max_pool2d(x, {.kernel = {2, 2}}); }, block{},
+                        [](const tensor& x) { return mean(x, {2, 3}); },
+                        nn::linear{{.in = 16, .out = 12}}, [](const tensor& x) { return relu(x); },
+                        nn::linear{{.in = 12, .out = 5}});
+}
+
+TEST_CASE("convert: a residual network, all integers") {
+  auto net = small_net();
+  for (int i = 0; i < 4; ++i) static_cast<void>(net(random({8, 3, 16, 16}, f32) + 0.3));
+  const no_grad plain;
+  const tensor x = random({8, 3, 16, 16}, f32) + 0.3;
+  for (const config& c : {x86(), full8(), qnnpack(), w4a8()}) {
+    const graph prepared = prepare(trace(net, x), c);
+    eval(net);
+    CHECK(distance(numbers(prepared(x)), numbers(net(x))) < 1e-4);
+    const conversion r = convert_with_reasons(prepared);
+    CHECK(r.left.empty());
+    CHECK(r.g.steps.front().op.name() == "quantize");
+    for (const graph_step& s : r.g.steps) {
+      const std::string_view n = s.op.name();
+      CHECK_MESSAGE((n.starts_with("integer") || n == "quantize" || n == "flatten"), n);
+    }
+    const tensor simulated = simulate(prepared)(x), integers = r.g(x);
+    CHECK(distance(numbers(simulated), numbers(integers)) < 0.02);
+    CHECK(distance(numbers(compile(r.g, x)(x)), numbers(integers)) == 0.0);
+  }
+}
+
+}  // namespace
+}  // namespace adze::quant
