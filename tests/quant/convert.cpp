@@ -6,6 +6,8 @@
 #include <adze/nn/conv.hpp>
 #include <adze/nn/norm.hpp>
 #include <adze/nn/sequential.hpp>
+#include <adze/ops/loss.hpp>
+#include <adze/optim/sgd.hpp>
 #include <adze/quant/convert.hpp>
 
 #include "../ops/checks.hpp"
@@ -27,11 +29,17 @@ struct block {
 
 auto small_net() {
   manual_seed(4);
-  return nn::sequential(nn::conv2d{{.in = 3, .out = 16, .kernel = 3, .stride = 2, .padding = 1}}, block{},
-                        [](const tensor& x) { return max_pool2d(x, {.kernel = {2, 2}}); }, block{},
-                        [](const tensor& x) { return mean(x, {2, 3}); },
-                        nn::linear{{.in = 16, .out = 12}}, [](const tensor& x) { return relu(x); },
-                        nn::linear{{.in = 12, .out = 5}});
+  return nn::sequential(
+      nn::conv2d{{.in = 3, .out = 16, .kernel = 3, .stride = 2, .padding = 1}}, block{},
+      [](const tensor& x) {
+        return max_pool2d(x, {.kernel = {2, 2}});
+      },
+      block{},
+      [](const tensor& x) {
+        return mean(x, {2, 3});
+      },
+      nn::linear{{.in = 16, .out = 12}}, [](const tensor& x) { return relu(x); },
+      nn::linear{{.in = 12, .out = 5}});
 }
 
 TEST_CASE("convert: a residual network, all integers") {
@@ -54,6 +62,39 @@ TEST_CASE("convert: a residual network, all integers") {
     CHECK(distance(numbers(simulated), numbers(integers)) < 0.02);
     CHECK(distance(numbers(compile(r.g, x)(x)), numbers(integers)) == 0.0);
   }
+}
+
+TEST_CASE("prepare_qat: batch norms train in folded form; frozen and converted they agree") {
+  auto net = small_net();
+  const tensor x = random({8, 3, 16, 16}, f32) + 0.3;
+  graph qat = prepare_qat(trace(net, x), full8());
+  set_simulating(qat, false);
+  // Without codes the folded form is the network itself, in value and in running statistics.
+  auto twin = clone(net);
+  CHECK(distance(numbers(qat(x)), numbers(twin(x))) < 1e-4);
+  CHECK(distance(numbers(named_buffers(qat)[0].second), numbers(named_buffers(twin)[0].second)) <
+        1e-5);
+  set_simulating(qat, true);
+  optim::sgd opt(adze::parameters(qat), {.lr = 0.05});
+  double first = 0, last = 0;
+  const tensor target = random({8, 5}, f32);
+  for (int i = 0; i < 30; ++i) {
+    zero_grad(qat);
+    const tensor loss = mse_loss(qat(x), target);
+    backward(loss);
+    opt.step();
+    (i == 0 ? first : last) = loss.item();
+  }
+  CHECK(last < 0.7 * first);
+  set_observing(qat, false);
+  set_statistics(qat, false);
+  const no_grad plain;
+  const graph simulated = simulate(qat);
+  const conversion r = convert_with_reasons(qat);
+  CHECK(r.left.empty());
+  CHECK(distance(numbers(qat(x)), numbers(simulated(x))) < 0.05);
+  CHECK(distance(numbers(r.g(x)), numbers(simulated(x))) < 0.02);
+  CHECK(r.g.steps.size() == 11);
 }
 
 }  // namespace

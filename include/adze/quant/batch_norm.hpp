@@ -6,6 +6,7 @@
 //   z = layer(x, q(w g / sqrt(V + eps))) sqrt((V + eps) / (v + eps)) + b - g m / sqrt(v + eps)
 // With m = M and v = V this is the folded layer exactly (Krishnamoorthi 2018, section 3.2.3).
 #include <adze/graph/fold.hpp>
+#include <adze/graph/fuse.hpp>
 #include <adze/graph/splice.hpp>
 #include <adze/ops/pointwise.hpp>
 #include <adze/ops/reduce.hpp>
@@ -48,7 +49,7 @@ template <class = void> struct statistics_op {
 
 struct folded_training {
   double eps = 1e-5, momentum = 0.1;
-  bool training = true;
+  bool frozen = false;  // the running statistics, and they stay
 };
 // Layer and norm as one: `layer(x, w, b)` is the product, `quantize(w)` what simulates its codes,
 // norm is weight, bias, running_mean and running_var.
@@ -69,7 +70,7 @@ tensor train_folded(const folded_training& o, const tensor& x, const tensor& w, 
   const index_list over = adze::detail::but_channels(plain.rank());
   const index_t count = plain.numel() / std::max<index_t>(1, plain.size(1));
   const auto [mean, var] =
-      record(statistics_op<>{o.momentum, count, !o.training}, adze::mean(plain, over),
+      record(statistics_op<>{o.momentum, count, o.frozen}, adze::mean(plain, over),
              adze::var(plain, over, 0.0), running_mean, running_var);
   const tensor then = sqrt(running_var + o.eps), now = sqrt(var + o.eps);
   const tensor folded = weight.defined() ? w * by_output(weight / then) : w / by_output(then);
@@ -80,4 +81,75 @@ tensor train_folded(const folded_training& o, const tensor& x, const tensor& w, 
   return z * by_channel(then / now) + by_channel(shift);
 }
 
+// A convolution or dense layer with its batch norm and ReLU, as one step of a graph that is being
+// prepared: inputs x, w, b and the norm's four. It runs only as what prepare_qat makes of it.
+template <class = void> struct normed_layer_op {
+  bool convolution = false;
+  conv_options o{};
+  folded_training norm{};
+  bool relu = false;
+  static constexpr std::string_view name = "normed_layer";
+  static constexpr numeric precision = numeric::any;
+  static constexpr value_set none = values::nothing;
+  static constexpr auto reads = gradient_reads(none, none, none, none, none, none, none);
+
+  tensor forward(const tensor& x, const tensor&, const tensor&, const tensor&, const tensor&,
+                 const tensor&, const tensor&) const {
+    raise<state_error>("normed_layer: is replaced by prepare_qat and never runs; got ", x);
+  }
+  std::array<tensor, 7> backward(backward_context&, const tensor&) const { return {}; }
+
+  // The layer with simulated weights; see train_folded.
+  template <class Quantize>
+  tensor run(const std::vector<tensor>& in, const Quantize& quantize) const {
+    const auto layer = [this](const tensor& x, const tensor& w, const tensor& b) {
+      return convolution ? conv2d(x, w, b, o) : linear(x, w, b);
+    };
+    const tensor y =
+        train_folded(norm, in[0], in[1], in[2], {in[3], in[4], in[5], in[6]}, layer, quantize);
+    return relu ? adze::relu(y) : y;
+  }
+};
+
 }  // namespace adze::quant::inline ADZE_ISA
+
+namespace adze::quant::detail::inline ADZE_ISA {
+
+// Layers whose only reader is a batch norm become one step with it, and with the ReLU after it.
+template <class = void> graph join_norms(graph g) {
+  const std::vector<index_t> by = adze::detail::producers(g), uses = adze::detail::use_counts(g);
+  for (graph_step& s : g.steps) {
+    if (s.op.template as<unary<functors::relu_f>>() != nullptr) {
+      graph_step* before = adze::detail::sole_producer(g, s.inputs[0], by, uses);
+      auto* normed = before == nullptr ? nullptr : before->op.template as<normed_layer_op<>>();
+      if (normed == nullptr || normed->relu) continue;
+      normed->relu = true;
+      adze::detail::redirect(g, s.outputs[0], s.inputs[0]);
+      continue;
+    }
+    const auto* train = s.op.template as<batch_norm_op<>>();
+    const auto* eval = s.op.template as<batch_norm_eval_op<>>();
+    if ((train == nullptr && eval == nullptr) || s.inputs[3] == no_value) continue;
+    graph_step* layer = adze::detail::sole_producer(g, s.inputs[0], by, uses);
+    if (layer == nullptr ||
+        !g.constant(layer->inputs.size() > 1 ? layer->inputs[1] : no_value).defined()) {
+      continue;
+    }
+    normed_layer_op<> op;
+    op.norm = {train != nullptr ? train->eps : eval->eps, train != nullptr ? train->momentum : 0.1,
+               train == nullptr};
+    if (const auto* conv = layer->op.template as<conv2d_op<>>()) {
+      op.convolution = true, op.o = conv->o;
+    } else if (layer->op.template as<linear_op<>>() == nullptr) {
+      continue;
+    }
+    const std::vector<value_id> norm(s.inputs.begin() + 1, s.inputs.end());
+    s.inputs = layer->inputs;
+    s.inputs.insert(s.inputs.end(), norm.begin(), norm.end());
+    s.op = erased_op::of(op);
+  }
+  adze::detail::sweep(g);
+  return g;
+}
+
+}  // namespace adze::quant::detail::inline ADZE_ISA

@@ -42,11 +42,12 @@ struct config {
     c.rules.insert(c.rules.begin(), {std::move(applies), {.quantize = false}});
     return c;
   }
-  // For training: activations by moving averages of their extremes.
+  // For training: activations by moving averages of their extremes, weights as they are now.
   config for_training() const {
     config c = *this;
     const auto change = [](layer_config& l) {
       if (l.activation.kind != statistic::fixed) l.activation.kind = statistic::moving_average;
+      l.weight.kind = statistic::moving_average, l.weight.rate = 1;
     };
     change(c.all);
     for (layer_rule& r : c.rules) change(r.use);

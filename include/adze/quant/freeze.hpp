@@ -150,13 +150,16 @@ namespace adze::quant::inline ADZE_ISA {
 // state_error where an observer has seen nothing. Weights are copied: training goes on without it.
 template <class = void> graph simulate(graph g) {
   for (graph_step& s : g.steps) {
-    if (auto* o = s.op.template as<statistics_op<>>()) o->frozen = true;
+    if (s.op.template as<statistics_op<>>() == nullptr) continue;
+    adze::detail::redirect(g, s.outputs[0], s.inputs[2]);
+    adze::detail::redirect(g, s.outputs[1], s.inputs[3]);
   }
-  g = for_inference(std::move(g));
-  detail::freeze_observers(g);
-  g = fold_constants(std::move(g), [](const graph_step& s) {
-    return s.op.template as<fake_quantize_op<>>() != nullptr;
+  adze::detail::sweep(g);
+  g = fold_constants(for_inference(std::move(g)), [](const graph_step& s) {
+    return s.op.template as<fake_quantize_op<>>() != nullptr ||
+           s.op.template as<observe_op<>>() != nullptr;
   });
+  detail::freeze_observers(g);
   detail::absorb_constants(g);
   g = fuse(std::move(g));
   detail::quantize_biases(g);

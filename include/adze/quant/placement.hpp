@@ -8,6 +8,7 @@
 #include <adze/ops/pool.hpp>
 #include <adze/ops/reduce.hpp>
 #include <adze/ops/slice.hpp>
+#include <adze/quant/batch_norm.hpp>
 #include <adze/quant/config.hpp>
 
 namespace adze::quant::detail::inline ADZE_ISA {
@@ -47,7 +48,8 @@ using table_functions =
           unary<functors::hardswish_f>>;
 
 template <class = void> step_kind kind_of(const graph& g, const graph_step& s) {
-  if (s.op.as<linear_op<>>() != nullptr || s.op.as<conv2d_op<>>() != nullptr) {
+  if (s.op.as<linear_op<>>() != nullptr || s.op.as<conv2d_op<>>() != nullptr ||
+      s.op.as<normed_layer_op<>>() != nullptr) {
     return has_constant_weight(g, s) ? step_kind::layer : step_kind::other;
   }
   const bool adds = s.op.as<binary<functors::add_f>>() != nullptr ||

@@ -24,7 +24,10 @@ template <class = void> struct observe_op {
   std::array<tensor, 2> forward(const tensor& x) const {
     if (on && !adze::detail::state.recomputing) state->observe(x);
     const parameters p = state->parameters();
-    return {p.scale, p.zero_point};
+    if (state->observed()) return {p.scale, p.zero_point};
+    const shape each =
+        parameter_shape(state->options().format.grain, x.shape(), name);  // a dry run: scale 1
+    return {adze::detail::filled(each, f32, 1.0), adze::detail::filled(each, i32, 0.0)};
   }
   tensor backward(backward_context&, tensor_list) const { return {}; }
 };
@@ -77,9 +80,9 @@ std::vector<char> needed_codes(const graph& g, const std::vector<step_kind>& kin
 
 class preparation {
  public:
-  preparation(graph g, const config& c, bool simulate)
-      : g_(std::move(g)), config_(c), simulate_(simulate), kinds_(step_kinds(g_, c)),
-        needed_(needed_codes(g_, kinds_)), now_(g_.values.size()) {
+  preparation(graph g, config c, bool simulate)
+      : g_(std::move(g)), config_(std::move(c)), simulate_(simulate),
+        kinds_(step_kinds(g_, config_)), needed_(needed_codes(g_, kinds_)), now_(g_.values.size()) {
     for (std::size_t i = 0; i < now_.size(); ++i) now_[i] = static_cast<value_id>(i);
   }
 
@@ -87,19 +90,12 @@ class preparation {
     for (const value_id id : std::vector<value_id>(g_.inputs)) place(id, config_.all.activation);
     const std::vector<graph_step> old = std::move(g_.steps);
     for (std::size_t i = 0; i < old.size(); ++i) {
-      graph_step s = old[i];
-      const layer_config& c = config_.of(description_of(g_, s, kinds_[i]));
-      if (kinds_[i] == step_kind::layer) {
-        weight_ = c.weight;
-        now_weight_ = through(s.inputs[1], c.weight);
-      }
-      for (value_id& id : s.inputs) {
-        if (id != no_value) id = now_[at(id)];
-      }
-      if (kinds_[i] == step_kind::layer) s.inputs[1] = now_weight_;
-      steps_.push_back(s);
-      for (const value_id id : s.outputs) {
-        if (id != no_value && kinds_[i] != step_kind::same) place(id, activation_of(i, c));
+      const layer_config& c = config_.of(description_of(g_, old[i], kinds_[i]));
+      add(old[i], kinds_[i], c);
+      for (const value_id id : old[i].outputs) {
+        if (id != no_value && kinds_[i] != step_kind::same) {
+          place(id, kinds_[i] == step_kind::other ? config_.all.activation : c.activation);
+        }
       }
     }
     for (value_id& id : g_.outputs) id = now_[at(id)];
@@ -110,8 +106,31 @@ class preparation {
 
  private:
   static std::size_t at(value_id id) { return static_cast<std::size_t>(id); }
-  observer_options activation_of(std::size_t i, const layer_config& c) const {
-    return kinds_[i] == step_kind::other ? config_.all.activation : c.activation;
+  // The step on simulated values, its weight through a quantizer of its own.
+  void add(graph_step s, step_kind kind, const layer_config& c) {
+    const bool layer = kind == step_kind::layer;
+    for (std::size_t k = 0; k < s.inputs.size(); ++k) {
+      if (s.inputs[k] != no_value && !(layer && k > 0)) s.inputs[k] = now_[at(s.inputs[k])];
+    }
+    const auto* normed = s.op.template as<normed_layer_op<>>();
+    if (normed == nullptr) {
+      if (layer) s.inputs[1] = through(s.inputs[1], c.weight);
+      steps_.push_back(std::move(s));
+      return;
+    }
+    std::vector<value_id> in;  // without those that are absent
+    for (const value_id id : s.inputs) {
+      if (id != no_value) in.push_back(id);
+    }
+    now_[at(s.outputs[0])] =
+        adze::detail::splice(g_, steps_, in, [&](const std::vector<tensor>& x) {
+          std::vector<tensor> all(s.inputs.size());
+          for (std::size_t k = 0, next = 0; k < all.size(); ++k) {
+            if (s.inputs[k] != no_value) all[k] = x[next++];
+          }
+          return std::vector<tensor>{normed->run(
+              all, [&](const tensor& w) { return layer ? quantizer(w, c.weight, simulate_) : w; })};
+        })[0];
   }
   value_id through(value_id id, const observer_options& o) {
     return adze::detail::splice(g_, steps_, {id}, [&](const std::vector<tensor>& x) {
@@ -122,18 +141,16 @@ class preparation {
   void place(value_id id, const observer_options& o) {
     if (at(id) >= needed_.size() || needed_[at(id)] == 0) return;
     if (!is_floating(g_.at(id).type)) return;
-    now_[at(id)] = through(id, o);
+    now_[at(id)] = through(now_[at(id)], o);
   }
 
   graph g_;
-  const config& config_;
+  config config_;
   bool simulate_;
   std::vector<step_kind> kinds_;
   std::vector<char> needed_;
   std::vector<value_id> now_;
   std::vector<graph_step> steps_{};
-  observer_options weight_{};
-  value_id now_weight_ = no_value;
 };
 
 }  // namespace adze::quant::detail::inline ADZE_ISA
@@ -145,6 +162,22 @@ namespace adze::quant::inline ADZE_ISA {
 // follow. Run it under no_grad on a few hundred examples.
 template <class = void> graph prepare(graph g, const config& c = full8()) {
   return detail::preparation(fuse(fold(std::move(g))), c, false).run();
+}
+
+// For quantization-aware training: the graph as it was traced in training mode, with all codes
+// simulated and statistics kept at every call; optimise parameters(graph). Batch norms train in
+// folded form (batch_norm.hpp). In the usual schedule observers stop (set_observing) after some
+// epochs, statistics (set_statistics) a little before.
+template <class = void> graph prepare_qat(graph g, const config& c = full8()) {
+  return detail::preparation(fuse(detail::join_norms(std::move(g))), c.for_training(), true).run();
+}
+
+// Whether batch norms go on using and moving the statistics of batches, or keep to the running
+// ones.
+template <class = void> void set_statistics(graph& g, bool of_batches) {
+  for (graph_step& s : g.steps) {
+    if (auto* o = s.op.template as<statistics_op<>>()) o->frozen = !of_batches;
+  }
 }
 
 // Switches the statistics of all quantizers, or the simulation of codes, on or off.
