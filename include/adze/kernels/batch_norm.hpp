@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: MIT
 // Batch norm over dense data [outer, channels, inner]: moments, result and gradient for each
 // channel. inner = 1 are columns, which is how channels-last images are seen; else segments. The
-// sums are those of moments.hpp: blocks of fixed size, added in double, in a fixed order.
+// sums are those of moments.hpp: blocks of fixed size, added in double, in a fixed order. Data in
+// 16 bits is widened to f32 as it is read, and rounded as it is written.
 #include <adze/kernels/moments.hpp>
+#include <adze/kernels/wide_tile.hpp>
 
 namespace adze::kernels {
 
@@ -23,6 +25,8 @@ struct batch_norm_slopes {
 inline namespace ADZE_ISA {
 
 inline constexpr index_t column_block = 128;  // rows summed in T before they go to double
+inline constexpr index_t column_strip = 64;   // columns of such a block that are read at a time
+static_assert(column_block * column_strip <= wide_tile<float>::capacity);
 
 // Rows of the column form are summed into this many partial results, by their sizes alone.
 inline index_t column_pieces(const batch_norm_sizes& s) {
@@ -43,6 +47,13 @@ void over_column_pieces(const batch_norm_sizes& s, double* workspace, Piece piec
     piece(begin, end - begin, workspace + begin / chunk * 3 * s.channels);
   });
   for (index_t p = 0; p < used; ++p) merge(workspace + p * 3 * s.channels);
+}
+
+// f(first row, rows, first column, columns) for blocks of rows, strip by strip.
+template <class F> void over_blocks(index_t rows, index_t channels, F f) {
+  for (index_t r = 0; r < rows; r += column_block)
+    for (index_t c = 0; c < channels; c += column_strip)
+      f(r, std::min(column_block, rows - r), c, std::min(column_strip, channels - c));
 }
 
 // The lanes of one pack of columns added over rows, four at a time to hide latency.
@@ -92,7 +103,7 @@ void merge_columns(const T* x, index_t rows, index_t step, Lanes lanes, index_t 
 }
 
 template <class T>
-void column_moments(const T* x, const batch_norm_sizes& s, double* mean, double* squares,
+void column_moments(const_elements x, const batch_norm_sizes& s, double* mean, double* squares,
                     double* workspace) {
   const index_t c = s.channels;
   std::fill_n(workspace, batch_norm_workspace(s), 0.0);
@@ -102,14 +113,14 @@ void column_moments(const T* x, const batch_norm_sizes& s, double* mean, double*
   over_column_pieces(
       s, workspace,
       [&](index_t begin, index_t rows, double* own) {
-        for (index_t r = 0; r < rows; r += column_block) {
-          const index_t block = std::min(column_block, rows - r);
-          const T* at = x + (begin + r) * c;
-          over_packs<T>(c, [&](index_t j, auto lanes) {
-            const index_t width = std::min<index_t>(simd::pack<T>::size, c - j);
-            merge_columns(at + j, block, c, lanes, width, own + j, c);
+        wide_tile<T> tile;
+        over_blocks(rows, c, [&](index_t r, index_t block, index_t j0, index_t width) {
+          const auto part = tile.load(x, (begin + r) * c + j0, block, width, c);
+          over_packs<T>(width, [&](index_t j, auto lanes) {
+            merge_columns(part.data + j, block, part.row_stride, lanes,
+                          std::min<index_t>(simd::pack<T>::size, width - j), own + j0 + j, c);
           });
-        }
+        });
       },
       [&](const double* own) {
         for (index_t j = 0; j < c; ++j) {
@@ -124,15 +135,19 @@ void column_moments(const T* x, const batch_norm_sizes& s, double* mean, double*
 
 // The mean of each channel, and the sum of squared deviations from it.
 template <class T>
-void batch_norm_moments(const T* x, const batch_norm_sizes& s, double* mean, double* squares,
+void batch_norm_moments(const_elements x, const batch_norm_sizes& s, double* mean, double* squares,
                         double* workspace) {
-  if (s.inner == 1) return column_moments(x, s, mean, squares, workspace);
+  if (s.inner == 1) return column_moments<T>(x, s, mean, squares, workspace);
   const index_t chunk = std::max<index_t>(1, norm_chunk / std::max<index_t>(1, s.count()));
   parallel_for(s.channels, chunk, [&](index_t begin, index_t end) {
+    wide_tile<T> tile;
     for (index_t c = begin; c < end; ++c) {
       moments all;
       for (index_t o = 0; o < s.outer; ++o) {
-        all = merged(all, row_moments(x + (o * s.channels + c) * s.inner, s.inner));
+        over_parts(s.inner, x.type != dtype_of<T>, [&](index_t i, index_t n) {
+          const auto part = tile.load(x, (o * s.channels + c) * s.inner + i, 1, n, n);
+          all = merged(all, row_moments(part.data, n));
+        });
       }
       mean[c] = all.mean;
       squares[c] = all.squares;
@@ -142,24 +157,29 @@ void batch_norm_moments(const T* x, const batch_norm_sizes& s, double* mean, dou
 
 // sum[c] of g and product[c] of g (x - mean).
 template <class T>
-void batch_norm_sums(const T* g, const T* x, const batch_norm_sizes& s, const double* mean,
-                     double* sum, double* product, double* workspace) {
+void batch_norm_sums(const_elements g, const_elements x, const batch_norm_sizes& s,
+                     const double* mean, double* sum, double* product, double* workspace) {
   using pack = simd::pack<T>;
   const index_t c = s.channels;
   if (s.inner > 1) {
     const index_t chunk = std::max<index_t>(1, norm_chunk / std::max<index_t>(1, s.count()));
     return parallel_for(c, chunk, [&](index_t begin, index_t end) {
+      wide_tile<T> g_tile, x_tile;
       for (index_t k = begin; k < end; ++k) {
         const split_mean<T> m(mean[k]);
         sum[k] = product[k] = 0;
         for (index_t o = 0; o < s.outer; ++o) {
-          const index_t at = (o * c + k) * s.inner;
-          const auto [a, b] = blocked_sums<T, 2>(s.inner, [&](index_t i, auto lanes) {
-            const pack v = lanes.load(g + at + i), d = lanes.load(x + at + i, mean[k]);
-            return std::array<pack, 2>{v, v * deviation<T>(d, m)};
+          over_parts(s.inner, x.type != dtype_of<T>, [&](index_t first, index_t n) {
+            const index_t at = (o * c + k) * s.inner + first;
+            const T* gs = g_tile.load(g, at, 1, n, n).data;
+            const T* xs = x_tile.load(x, at, 1, n, n).data;
+            const auto [a, b] = blocked_sums<T, 2>(n, [&](index_t i, auto lanes) {
+              const pack v = lanes.load(gs + i), d = lanes.load(xs + i, mean[k]);
+              return std::array<pack, 2>{v, v * deviation<T>(d, m)};
+            });
+            sum[k] += a;
+            product[k] += b;
           });
-          sum[k] += a;
-          product[k] += b;
         }
       }
     });
@@ -170,46 +190,54 @@ void batch_norm_sums(const T* g, const T* x, const batch_norm_sizes& s, const do
   over_column_pieces(
       s, workspace,
       [&](index_t begin, index_t rows, double* own) {
-        for (index_t r = 0; r < rows; r += column_block) {
-          const index_t block = std::min(column_block, rows - r), at = (begin + r) * c;
-          over_packs<T>(c, [&](index_t j, auto lanes) {
-            const index_t width = std::min<index_t>(pack::size, c - j);
+        wide_tile<T> g_tile, x_tile;
+        over_blocks(rows, c, [&](index_t r, index_t block, index_t j0, index_t strip) {
+          const auto gs = g_tile.load(g, (begin + r) * c + j0, block, strip, c);
+          const auto xs = x_tile.load(x, (begin + r) * c + j0, block, strip, c);
+          over_packs<T>(strip, [&](index_t j, auto lanes) {
+            const index_t width = std::min<index_t>(pack::size, strip - j);
             alignas(64) T high[16] = {}, low[16] = {}, a[16], b[16];
             for (index_t i = 0; i < width; ++i) {
-              const split_mean<T> m(mean[j + i]);
+              const split_mean<T> m(mean[j0 + j + i]);
               high[i] = m.high, low[i] = m.low;
             }
             const pack h = pack::load(high), l = pack::load(low);
-            const T *gj = g + at + j, *xj = x + at + j;
-            column_sum<T>(block, [&](index_t i) { return lanes.load(gj + i * c); }).store(a);
+            column_sum<T>(block, [&](index_t i) { return lanes.load(&gs(i, j)); }).store(a);
             column_sum<T>(block, [&](index_t i) {
-              return lanes.load(gj + i * c) * (lanes.load(xj + i * c) - h - l);
+              return lanes.load(&gs(i, j)) * (lanes.load(&xs(i, j)) - h - l);
             }).store(b);
             for (index_t i = 0; i < width; ++i) {
-              own[j + i] += static_cast<double>(a[i]);
-              own[c + j + i] += static_cast<double>(b[i]);
+              own[j0 + j + i] += static_cast<double>(a[i]);
+              own[c + j0 + j + i] += static_cast<double>(b[i]);
             }
           });
-        }
+        });
       },
       [&](const double* own) {
         for (index_t j = 0; j < c; ++j) sum[j] += own[j], product[j] += own[c + j];
       });
 }
 
-// Calls row(at, from) for column rows, and segment(at, channel) for segments of a channel.
-template <class Row, class Segment>
-void over_batch(const batch_norm_sizes& s, Row row, Segment segment) {
+// Calls rows(at, count, first column, columns) for parts of columns, rows of which are s.channels
+// apart, and segment(at, n, channel) for parts of a channel; all fit a tile where they are narrow.
+template <class Rows, class Segment>
+void over_batch(const batch_norm_sizes& s, bool narrow, Rows rows, Segment segment) {
   const index_t c = s.channels, length = s.inner == 1 ? c : s.inner;
   if (c * s.count() == 0) return;
   const index_t chunk = std::max<index_t>(1, norm_chunk / length);
   if (s.inner == 1) {
+    const index_t width = narrow ? std::min(c, wide_tile<float>::capacity) : c;
+    const index_t height = narrow ? wide_tile<float>::capacity / width : chunk;
     return parallel_for(s.outer, chunk, [&](index_t begin, index_t end) {
-      for (index_t r = begin; r < end; ++r) row(r * c);
+      for (index_t r = begin; r < end; r += height)
+        for (index_t j = 0; j < c; j += width)
+          rows(r * c + j, std::min(height, end - r), j, std::min(width, c - j));
     });
   }
   parallel_for(s.outer * c, chunk, [&](index_t begin, index_t end) {
-    for (index_t k = begin; k < end; ++k) segment(k * s.inner, k % c);
+    for (index_t k = begin; k < end; ++k)
+      over_parts(s.inner, narrow,
+                 [&](index_t i, index_t n) { segment(k * s.inner + i, n, k % c); });
   });
 }
 
@@ -227,57 +255,87 @@ void spread(index_t channels, const double* mean, const double* a, const double*
 
 // y = (x - mean) scale + shift by channels; `four` holds 4 * channels values (columns only).
 template <class T>
-void batch_norm_apply(const T* x, T* y, const batch_norm_sizes& s, const double* mean,
+void batch_norm_apply(const_elements x, elements y, const batch_norm_sizes& s, const double* mean,
                       const double* scale, const double* shift, T* four) {
   const index_t c = s.channels;
   if (s.inner == 1) spread(c, mean, scale, shift, four);
   over_batch(
-      s,
-      [&](index_t at) {
-        over_packs<T>(c, [&](index_t j, auto lanes) {
-          const auto d = lanes.load(x + at + j) - lanes.load(four + j) - lanes.load(four + c + j);
-          const auto a = lanes.load(four + 2 * c + j), b = lanes.load(four + 3 * c + j);
-          lanes.store(fma(d, a, b), y + at + j);
-        });
+      s, x.type != dtype_of<T>,
+      [&](index_t at, index_t rows, index_t first, index_t width) {
+        wide_tile<T> tile;
+        const auto in = tile.load(x, at, rows, width, c);
+        const auto out = tile.target(y, at, rows, width, c);
+        const T* own = four + first;
+        for (index_t r = 0; r < rows; ++r) {
+          over_packs<T>(width, [&](index_t j, auto lanes) {
+            const auto d = lanes.load(&in(r, j)) - lanes.load(own + j) - lanes.load(own + c + j);
+            const auto a = lanes.load(own + 2 * c + j), b = lanes.load(own + 3 * c + j);
+            lanes.store(fma(d, a, b), &out(r, j));
+          });
+        }
+        tile.store(y, at, rows, width, c);
       },
-      [&](index_t at, index_t k) {
-        scale_row(x + at, y + at, s.inner, split_mean<T>(mean[k]), scale[k], shift[k]);
+      [&](index_t at, index_t n, index_t k) {
+        wide_tile<T> tile;
+        scale_row(tile.load(x, at, 1, n, n).data, tile.target(y, at, 1, n, n).data, n,
+                  split_mean<T>(mean[k]), scale[k], shift[k]);
+        tile.store(y, at, 1, n, n);
       });
 }
 
+// What the gradient of x is made from; x has a value only where k.along is given.
+struct batch_norm_gradient_data {
+  const_elements g{}, x{};
+  elements dx{};
+};
+
 // The gradient of x; `five` holds 5 * channels values (columns only).
 template <class T>
-void batch_norm_input_gradient(const T* g, const T* x, T* dx, const batch_norm_sizes& s,
+void batch_norm_input_gradient(const batch_norm_gradient_data& data, const batch_norm_sizes& s,
                                const batch_norm_slopes& k, T* five) {
   using pack = simd::pack<T>;
   const index_t c = s.channels;
+  const const_elements g = data.g, x = data.x;
+  const elements dx = data.dx;
   if (s.inner == 1) {
     for (index_t j = 0; j < c; ++j) five[4 * c + j] = static_cast<T>(k.slope[j]);
     if (k.along != nullptr) spread(c, k.mean, k.along, k.shift, five);
   }
   over_batch(
-      s,
-      [&](index_t at) {
-        over_packs<T>(c, [&](index_t j, auto lanes) {
-          pack v = lanes.load(g + at + j) * lanes.load(five + 4 * c + j);
-          if (k.along != nullptr) {
-            const pack d = lanes.load(x + at + j) - lanes.load(five + j) - lanes.load(five + c + j);
-            v = fma(d, lanes.load(five + 2 * c + j), v + lanes.load(five + 3 * c + j));
-          }
-          lanes.store(v, dx + at + j);
-        });
+      s, g.type != dtype_of<T>,
+      [&](index_t at, index_t rows, index_t first, index_t width) {
+        wide_tile<T> g_tile, x_tile;
+        const auto in = g_tile.load(g, at, rows, width, c);
+        const auto out = g_tile.target(dx, at, rows, width, c);
+        const auto xs = k.along != nullptr ? x_tile.load(x, at, rows, width, c) : in;
+        const T* own = five + first;
+        for (index_t r = 0; r < rows; ++r) {
+          over_packs<T>(width, [&](index_t j, auto lanes) {
+            pack v = lanes.load(&in(r, j)) * lanes.load(own + 4 * c + j);
+            if (k.along != nullptr) {
+              const pack d = lanes.load(&xs(r, j)) - lanes.load(own + j) - lanes.load(own + c + j);
+              v = fma(d, lanes.load(own + 2 * c + j), v + lanes.load(own + 3 * c + j));
+            }
+            lanes.store(v, &out(r, j));
+          });
+        }
+        g_tile.store(dx, at, rows, width, c);
       },
-      [&](index_t at, index_t j) {
+      [&](index_t at, index_t n, index_t j) {
+        wide_tile<T> g_tile, x_tile;
+        const T* in = g_tile.load(g, at, 1, n, n).data;
+        T* out = g_tile.target(dx, at, 1, n, n).data;
+        const T* xs = k.along != nullptr ? x_tile.load(x, at, 1, n, n).data : in;
         const split_mean<T> mean(k.along == nullptr ? 0.0 : k.mean[j]);
         const pack slope(k.slope[j]);
         const pack along(k.along == nullptr ? 0.0 : k.along[j]);
         const pack shift(k.along == nullptr ? 0.0 : k.shift[j]);
-        over_packs<T>(s.inner, [&](index_t i, auto lanes) {
-          pack v = lanes.load(g + at + i) * slope;
-          if (k.along != nullptr)
-            v = fma(deviation<T>(lanes.load(x + at + i), mean), along, v + shift);
-          lanes.store(v, dx + at + i);
+        over_packs<T>(n, [&](index_t i, auto lanes) {
+          pack v = lanes.load(in + i) * slope;
+          if (k.along != nullptr) v = fma(deviation<T>(lanes.load(xs + i), mean), along, v + shift);
+          lanes.store(v, out + i);
         });
+        g_tile.store(dx, at, 1, n, n);
       });
 }
 

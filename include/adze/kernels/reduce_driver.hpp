@@ -171,11 +171,14 @@ class reduce_run {
                        slot* acc) const {
     const index_t step = folded_.inner().x, bytes = size_of(r_.x.type);
     if (direct_) return loops_.columns(r_.functor, x, step, rows, n, centers, acc);
-    constexpr index_t at_once = 8;
-    alignas(64) std::byte buffer[at_once * reduce_width * 8];
+    constexpr index_t capacity = 8 * reduce_width;
+    alignas(64) std::byte buffer[capacity * 8];
+    const index_t at_once = std::min(capacity / n, reduce_rows);
+    const bool dense = kept_.inner().x == 1 && step == n;
     for (index_t i = 0; i < rows; i += at_once) {
       const index_t m = std::min(at_once, rows - i);
-      for (index_t k = 0; k < m; ++k) {
+      if (dense) load(x + i * step * bytes, 1, m * n, buffer);
+      for (index_t k = 0; k < m && !dense; ++k) {
         load(x + (i + k) * step * bytes, kept_.inner().x, n, buffer + k * n * size_of(r_.compute));
       }
       loops_.columns(r_.functor, buffer, n, m, n, centers, acc);

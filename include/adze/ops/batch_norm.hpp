@@ -8,13 +8,11 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // Dense x as the kernels see it: columns where channels are innermost, else segments.
-template <class = void> tensor batch_norm_input(const tensor& x, dtype type) {
-  if (x.is_contiguous() || !is_channels_last(x)) return dense_as(x, type);
-  if (x.dtype() == type) return x;
-  tensor y = empty_channels_last(x.shape(), type);
-  kernels::copy(x.shape(), operand_of(y), operand_of(x));
-  return y;
+template <class = void> tensor batch_norm_input(const tensor& x) {
+  return x.is_contiguous() || is_channels_last(x) ? x : dense_as(x, x.dtype());
 }
+inline kernels::const_elements elements_of(const tensor& x) { return {x.data(), x.dtype()}; }
+inline kernels::elements result_elements_of(tensor& x) { return {x.data(), x.dtype()}; }
 inline kernels::batch_norm_sizes batch_norm_sizes_of(const tensor& x) {
   const index_t n = x.shape()[0], c = x.shape()[1];
   index_t pixels = 1;
@@ -44,19 +42,20 @@ struct batch_norm_saved {
 // y = (x - mean) rstd weight + bias, laid out like x, which is an input of the kernels.
 template <class = void>
 tensor batch_norm_apply(const tensor& in, const batch_norm_saved& saved, const tensor& weight,
-                        const tensor& bias, dtype result) {
-  const dtype type = in.dtype();
+                        const tensor& bias) {
   const kernels::batch_norm_sizes s = batch_norm_sizes_of(in);
   tensor scale = f64_copy(saved.rstd);
   const tensor w = channel_values(weight, s.channels, 1), b = channel_values(bias, s.channels, 0);
   for (index_t i = 0; i < s.channels; ++i) scale.data_as<double>()[i] *= w.data_as<double>()[i];
-  tensor y = empty_like(in, type), four = empty({4 * s.channels}, type);
+  const dtype type = compute_type(in.dtype());
+  tensor y = empty_like(in), four = empty({4 * s.channels}, type);
   const auto run = [&]<class T>() {
-    kernels::batch_norm_apply<T>(in.data_as<T>(), y.data_as<T>(), s, saved.mean.data_as<double>(),
-                                 scale.data_as<double>(), b.data_as<double>(), four.data_as<T>());
+    kernels::batch_norm_apply<T>(elements_of(in), result_elements_of(y), s,
+                                 saved.mean.data_as<double>(), scale.data_as<double>(),
+                                 b.data_as<double>(), four.data_as<T>());
   };
   dispatch(float_types{}, type, "batch_norm", run);
-  return dense_keeping(y, result);
+  return y;
 }
 
 // Sums of g and of g (x - mean) by channel: [2, c].
@@ -67,10 +66,10 @@ tensor batch_norm_sums(const tensor& g, const tensor& x, const batch_norm_saved&
   tensor workspace = empty({kernels::batch_norm_workspace(s)}, f64);
   const auto run = [&]<class T>() {
     double* sum = sums.data_as<double>();
-    kernels::batch_norm_sums<T>(g.data_as<T>(), x.data_as<T>(), s, saved.mean.data_as<double>(),
+    kernels::batch_norm_sums<T>(elements_of(g), elements_of(x), s, saved.mean.data_as<double>(),
                                 sum, sum + s.channels, workspace.data_as<double>());
   };
-  dispatch(float_types{}, x.dtype(), "batch_norm", run);
+  dispatch(float_types{}, compute_type(x.dtype()), "batch_norm", run);
   return sums;
 }
 
@@ -78,11 +77,11 @@ tensor batch_norm_sums(const tensor& g, const tensor& x, const batch_norm_saved&
 template <class = void>
 std::array<tensor, 5> batch_norm_backward(backward_context& c, const tensor& gradient,
                                           const batch_norm_saved& saved, bool training) {
-  const dtype type = gradient.dtype() == f64 ? f64 : f32;
+  const dtype type = compute_type(gradient.dtype());
   const bool sums_wanted = c.wants(1) || c.wants(2) || training;
   const bool reads_x = training || c.wants(1);
   const tensor original = reads_x ? c.in(0) : gradient;
-  const tensor x = batch_norm_input(original, type), g = dense_like(gradient, x, type);
+  const tensor x = batch_norm_input(original), g = dense_like(gradient, x, x.dtype());
   const kernels::batch_norm_sizes s = batch_norm_sizes_of(x);
   const index_t n = s.channels;
   const double* rstd = saved.rstd.data_as<double>();
@@ -97,7 +96,7 @@ std::array<tensor, 5> batch_norm_backward(backward_context& c, const tensor& gra
   if (c.wants(2)) d[2] = dense_as(alias(sums, {n}, {1}), c.in_type(2));
   if (!c.wants(0)) return d;
   const tensor w = channel_values(c.in(1), n, 1);
-  tensor table = empty({3, n}, f64), five = empty({5 * n}, type), dx = empty_like(x, type);
+  tensor table = empty({3, n}, f64), five = empty({5 * n}, type), dx = empty_like(x);
   double *slope = table.data_as<double>(), *along = slope + n, *shift = along + n;
   const double count = static_cast<double>(s.count());
   for (index_t i = 0; i < n; ++i) {
@@ -110,8 +109,8 @@ std::array<tensor, 5> batch_norm_backward(backward_context& c, const tensor& gra
   const kernels::batch_norm_slopes k{saved.mean.data_as<double>(), slope,
                                      training ? along : nullptr, shift};
   const auto run = [&]<class T>() {
-    kernels::batch_norm_input_gradient<T>(g.data_as<T>(), x.data_as<T>(), dx.data_as<T>(), s, k,
-                                          five.data_as<T>());
+    kernels::batch_norm_input_gradient<T>({elements_of(g), elements_of(x), result_elements_of(dx)},
+                                          s, k, five.data_as<T>());
   };
   dispatch(float_types{}, type, "batch_norm", run);
   d[0] = dense_keeping(dx, c.in_type(0));
@@ -169,8 +168,7 @@ template <class = void> struct batch_norm_op {
   tensor forward(const tensor& x, const tensor& w, const tensor& b, const tensor& running_mean,
                  const tensor& running_var) {
     detail::check_batch_norm(x, {&w, &b, &running_mean, &running_var});
-    const dtype type = x.dtype() == f64 ? f64 : f32;
-    const tensor in = detail::batch_norm_input(x, type);
+    const tensor in = detail::batch_norm_input(x);
     const kernels::batch_norm_sizes s = detail::batch_norm_sizes_of(in);
     if (s.count() == 1) {
       raise<shape_error>("batch_norm: training needs more than one value per channel; got ", x,
@@ -181,10 +179,10 @@ template <class = void> struct batch_norm_op {
     tensor var = empty({s.channels}, f64);
     tensor workspace = empty({kernels::batch_norm_workspace(s)}, f64);
     const auto run = [&]<class T>() {
-      kernels::batch_norm_moments<T>(in.data_as<T>(), s, saved.mean.data_as<double>(),
+      kernels::batch_norm_moments<T>(detail::elements_of(in), s, saved.mean.data_as<double>(),
                                      var.data_as<double>(), workspace.data_as<double>());
     };
-    dispatch(float_types{}, type, name, run);
+    dispatch(float_types{}, detail::compute_type(x.dtype()), name, run);
     const double count = static_cast<double>(s.count());
     for (index_t i = 0; i < s.channels; ++i) {
       double& squares = var.data_as<double>()[i];
@@ -195,7 +193,7 @@ template <class = void> struct batch_norm_op {
       detail::update_running(running_mean, saved.mean.data_as<double>(), momentum);
       detail::update_running(running_var, var.data_as<double>(), momentum);
     }
-    return detail::batch_norm_apply(in, saved, w, b, x.dtype());
+    return detail::batch_norm_apply(in, saved, w, b);
   }
   std::array<tensor, 5> backward(backward_context& c, const tensor& g) const {
     return detail::batch_norm_backward(c, g, saved, true);
@@ -228,8 +226,8 @@ template <class = void> struct batch_norm_eval_op {
     saved = {detail::f64_copy(running_mean), detail::f64_copy(running_var)};
     double* v = saved.rstd.data_as<double>();
     for (index_t i = 0; i < saved.rstd.numel(); ++i) v[i] = 1 / std::sqrt(v[i] + eps);
-    const tensor in = detail::batch_norm_input(x, x.dtype() == f64 ? f64 : f32);
-    return detail::batch_norm_apply(in, saved, w, b, x.dtype());
+    const tensor in = detail::batch_norm_input(x);
+    return detail::batch_norm_apply(in, saved, w, b);
   }
   std::array<tensor, 5> backward(backward_context& c, const tensor& g) const {
     if (!c.create()) return detail::batch_norm_backward(c, g, saved, false);
