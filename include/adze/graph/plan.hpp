@@ -205,6 +205,7 @@ class plan {
   }
   // The steps as they run, folded and fused, at the compiled sizes; its constants are gone.
   const graph& steps() const { return body_->g; }
+  const detail::plan_body& body() const { return *body_; }
 
  private:
   struct idle_contexts {

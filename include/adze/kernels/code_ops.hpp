@@ -88,32 +88,36 @@ inline void map_bytes(const std::uint8_t* x, std::uint8_t* out, index_t n,
   });
 }
 
+// f(c, lanes) for blocks of 32, 16, 8, 4 channels, one after the other, then single ones: loops
+// over a constant number of lanes become registers.
+template <class F> void over_channels(index_t c0, index_t c1, bool adjacent, F f) {
+  const auto blocks = [&](auto lanes) {
+    for (; adjacent && c0 + lanes <= c1; c0 += lanes) f(c0, lanes);
+  };
+  blocks(std::integral_constant<index_t, 32>{});
+  blocks(std::integral_constant<index_t, 16>{});
+  blocks(std::integral_constant<index_t, 8>{});
+  blocks(std::integral_constant<index_t, 4>{});
+  for (; c0 < c1; ++c0) f(c0, std::integral_constant<index_t, 1>{});
+}
+
 // The largest code of each window, `lowest` where it has no pixel: the zero point's neighbour of
 // minus infinity is the lowest code there is.
 template <class Code>
 void max_pool_codes(const pool_shape& s, std::type_identity_t<image<const Code>> x, image<Code> y,
                     Code lowest) {
-  constexpr index_t lanes = 32;  // of one register; the loop over them has a constant length
   const bool adjacent = x.c_stride == 1 && y.c_stride == 1;
   each_output(s, adjacent, [&](const pool_span& p, index_t c0, index_t c1) {
     const Code* from = x.at(p.n, 0, 0);
     Code* to = y.at(p.n, p.i, p.j);
-    index_t c = c0;
-    for (; adjacent && c + lanes <= c1; c += lanes) {
+    over_channels(c0, c1, adjacent, [&](index_t c, auto lanes) {
       Code best[lanes];
       for (index_t k = 0; k < lanes; ++k) best[k] = lowest;
-      each_pixel(p, x, from + c, [&](const Code* pixel, index_t, index_t) {
+      each_pixel(p, x, from + c * x.c_stride, [&](const Code* pixel, index_t, index_t) {
         for (index_t k = 0; k < lanes; ++k) best[k] = pixel[k] > best[k] ? pixel[k] : best[k];
       });
-      std::memcpy(to + c, best, sizeof(best));
-    }
-    for (; c < c1; ++c) {
-      Code best = lowest;
-      each_pixel(p, x, from + c * x.c_stride, [&](const Code* pixel, index_t, index_t) {
-        if (*pixel > best) best = *pixel;
-      });
-      to[c * y.c_stride] = best;
-    }
+      std::memcpy(to + c * y.c_stride, best, sizeof(best));
+    });
   });
 }
 
@@ -122,7 +126,6 @@ void max_pool_codes(const pool_shape& s, std::type_identity_t<image<const Code>>
 template <class Code>
 void avg_pool_codes(const pool_shape& s, std::type_identity_t<image<const Code>> x, affine in,
                     image<Code> y, const code_result& r) {
-  constexpr index_t lanes = 16;
   const bool adjacent = x.c_stride == 1 && y.c_stride == 1;
   const float inverse = 1.0f / r.a.scale;
   const auto low = static_cast<float>(r.lowest() - r.a.zero);
@@ -131,25 +134,17 @@ void avg_pool_codes(const pool_shape& s, std::type_identity_t<image<const Code>>
     const Code* from = x.at(p.n, 0, 0);
     Code* to = y.at(p.n, p.i, p.j);
     const auto divisor = static_cast<float>(s.divide_by(p.i, p.j));
-    const auto code_of = [&](std::int32_t sum) {
-      const float mean = static_cast<float>(sum) * in.scale / divisor;
-      const float step = std::nearbyint(std::clamp(mean * inverse, low, high));
-      return static_cast<Code>(static_cast<std::int32_t>(step) + r.a.zero);
-    };
-    index_t c = c0;
-    for (; adjacent && c + lanes <= c1; c += lanes) {
+    over_channels(c0, c1, adjacent, [&](index_t c, auto lanes) {
       std::int32_t sum[lanes] = {};
-      each_pixel(p, x, from + c, [&](const Code* pixel, index_t, index_t) {
+      each_pixel(p, x, from + c * x.c_stride, [&](const Code* pixel, index_t, index_t) {
         for (index_t k = 0; k < lanes; ++k) sum[k] += pixel[k] - in.zero;
       });
-      for (index_t k = 0; k < lanes; ++k) to[c + k] = code_of(sum[k]);
-    }
-    for (; c < c1; ++c) {
-      std::int32_t sum = 0;
-      each_pixel(p, x, from + c * x.c_stride,
-                 [&](const Code* pixel, index_t, index_t) { sum += *pixel - in.zero; });
-      to[c * y.c_stride] = code_of(sum);
-    }
+      for (index_t k = 0; k < lanes; ++k) {
+        const float mean = static_cast<float>(sum[k]) * in.scale / divisor;
+        const float step = std::nearbyint(std::clamp(mean * inverse, low, high));
+        to[c * y.c_stride + k] = static_cast<Code>(static_cast<std::int32_t>(step) + r.a.zero);
+      }
+    });
   });
 }
 

@@ -5,6 +5,7 @@
 // 1 x 1 convolutions read the image as it stands; depthwise ones sum taps channel by channel.
 // Padding is the zero point of the image, never 0.
 #include <adze/kernels/conv_plan.hpp>
+#include <adze/kernels/gemm.hpp>
 #include <adze/kernels/gemm_int8.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
@@ -14,11 +15,12 @@ inline bool is_depthwise_codes(const conv_shape& s) {
 }
 
 // The weight [o, c / groups, kh, kw] of s8 in the form that convolutions read: one packed product
-// for each group, its depth in the order y, x, channel; depthwise: taps by channels.
+// for each group, its depth in the order y, x, channel and up to whole steps with weights of 0;
+// depthwise: taps by channels.
 template <class A = simd::native> class conv_int8_weights {
  public:
   conv_int8_weights(const conv_shape& s, const std::int8_t* w, left_codes left)
-      : depth_(s.c / s.groups * s.kh * s.kw) {
+      : depth_((s.c / s.groups * s.kh * s.kw + 3) / 4 * 4) {
     const index_t taps = s.kh * s.kw, in = s.c / s.groups, out = s.o / s.groups;
     if (is_depthwise_codes(s)) {
       taps_.resize(static_cast<std::size_t>(taps * s.c));
@@ -41,6 +43,7 @@ template <class A = simd::native> class conv_int8_weights {
   }
   const integer_weights<A>& group(index_t g) const { return groups_[static_cast<std::size_t>(g)]; }
   const std::int16_t* taps() const { return taps_.data(); }
+  // Of a row of windows; what stands in the places beyond the taps does not matter.
   index_t depth() const { return depth_; }
 
  private:
@@ -49,16 +52,28 @@ template <class A = simd::native> class conv_int8_weights {
   std::vector<std::int16_t> taps_{};
 };
 
+// n codes; short runs as eight bytes at once where both sides have them.
+inline void copy_run(void* to, const void* from, index_t n, bool roomy) {
+  if (n <= 8 && roomy) {
+    std::memcpy(to, from, 8);
+  } else {
+    std::memcpy(to, from, static_cast<std::size_t>(n));
+  }
+}
+
 // The windows of output pixels [first, last), counted through images, rows and columns, as rows of
-// `depth` codes: for a group of `in` channels from `channel` on. x has adjacent channels.
+// `depth` codes: for a group of `in` channels from `channel` on. x has adjacent channels; `to` has
+// room for eight codes more.
 template <class Code>
 void fill_windows(const conv_shape& s, image<const Code> x, index_t channel, index_t in, Code zero,
-                  index_t first, index_t last, Code* to) {
+                  index_t first, index_t last, index_t depth, Code* row) {
   const index_t oh = s.out_h(), ow = s.out_w();
   const bool run = s.dil_w == 1 && in == s.c && x.w_stride == s.c;  // a row of taps is one run
-  for (index_t p = first; p < last; ++p) {
-    const index_t n = p / (oh * ow), i = p / ow % oh, j = p % ow;
+  const Code* const end = x.at(s.n - 1, s.h - 1, s.w - 1) + s.c - 8;
+  index_t n = first / (oh * ow), i = first / ow % oh, j = first % ow;
+  for (index_t p = first; p < last; ++p, row += depth) {
     const index_t x0 = j * s.stride_w - s.pad_w;
+    Code* to = row;
     for (index_t a = 0; a < s.kh; ++a) {
       const index_t y = i * s.stride_h - s.pad_h + a * s.dil_h;
       if (y < 0 || y >= s.h) {
@@ -67,18 +82,23 @@ void fill_windows(const conv_shape& s, image<const Code> x, index_t channel, ind
         continue;
       }
       if (run && x0 >= 0 && x0 + s.kw <= s.w) {
-        std::memcpy(to, x.at(n, y, x0), static_cast<std::size_t>(s.kw * in));
+        const Code* from = x.at(n, y, x0);
+        copy_run(to, from, s.kw * in, from <= end);
         to += s.kw * in;
         continue;
       }
       for (index_t b = 0; b < s.kw; ++b, to += in) {
         const index_t column = x0 + b * s.dil_w;
-        if (column < 0 || column >= s.w)
+        if (column < 0 || column >= s.w) {
           std::fill_n(to, in, zero);
-        else
-          std::memcpy(to, x.at(n, y, column) + channel, static_cast<std::size_t>(in));
+        } else {
+          const Code* from = x.at(n, y, column) + channel;
+          copy_run(to, from, in, from <= end);
+        }
       }
     }
+    if (++j == ow) j = 0, ++i;
+    if (i == oh) i = 0, ++n;
   }
 }
 
@@ -146,8 +166,8 @@ void conv_int8(const conv_shape& s, std::type_identity_t<image<const Code>> x,
   if (is_depthwise_codes(s)) return depthwise_codes<Code, Out, A>(s, x, left, w.taps(), y, finish);
   const index_t in = s.c / s.groups, out = s.o / s.groups, depth = w.depth();
   const index_t pixels = s.n * s.out_h() * s.out_w();
-  const bool plain = s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 &&
-                     s.pad_w == 0 && x.h_stride == s.w * x.w_stride &&
+  const bool plain = depth == in && s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 &&
+                     s.pad_h == 0 && s.pad_w == 0 && x.h_stride == s.w * x.w_stride &&
                      x.n_stride == s.h * x.h_stride;
   const auto group = [&](index_t g, matrix<const Code> rows, index_t first) {
     integer_finish f = finish;
@@ -166,9 +186,9 @@ void conv_int8(const conv_shape& s, std::type_identity_t<image<const Code>> x,
   const auto run = [&](index_t first, index_t last) {
     for (index_t p = first; p < last; p += chunk) {
       const index_t n = std::min(chunk, last - p);
-      Code* rows = scratch<Code, scratch_use::window>(n * depth);
+      Code* rows = scratch<Code, scratch_use::window>(n * depth + 8);
       for (index_t g = 0; g < s.groups; ++g) {
-        fill_windows<Code>(s, x, g * in, in, static_cast<Code>(zero), p, p + n, rows);
+        fill_windows<Code>(s, x, g * in, in, static_cast<Code>(zero), p, p + n, depth, rows);
         group(g, dense_matrix<const Code>(rows, n, depth), p);
       }
     }
