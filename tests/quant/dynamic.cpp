@@ -8,7 +8,7 @@
 #include <adze/graph/trace.hpp>
 #include <adze/nn/rnn.hpp>
 #include <adze/nn/sequential.hpp>
-#include <adze/quant/dynamic.hpp>
+#include <adze/quant/weight_only.hpp>
 
 #include "../ops/checks.hpp"
 
@@ -84,6 +84,29 @@ TEST_CASE("quantize_dynamic: LSTM and GRU, several layers, both directions") {
   };
   check(lstm);
   check(gru);
+}
+
+TEST_CASE("quantize_weights: four bits by group, odd sizes, plans") {
+  const no_grad guard;
+  manual_seed(8);
+  for (const index_t in : {8, 33, 64, 100}) {
+    const tensor x = random({5, in}, f32), w = random({9, in}, f32), b = random({9}, f32);
+    const graph g = trace([&](const tensor& v) { return relu(linear(v, w, b)); }, x);
+    const graph q = quantize_weights(g, {.group = 16});
+    REQUIRE(q.steps.size() == 1);
+    const parameters p = detail::group_parameters(w, weight_format(4, per_group(16, 1)));
+    const tensor simulated = relu(linear(x, dequantize(quant::quantize(w, p), p), b));
+    CHECK(relative(q(x), simulated) < 0.015);  // what is left: inputs in s8
+    CHECK(relative(q(x), g(x)) < 0.2);
+    CHECK(distance(numbers(compile(q, x)(x)), numbers(q(x))) == 0.0);
+    CHECK(distance(numbers(detail::unpack_nibbles(detail::pack_nibbles(quant::quantize(w, p)), in)),
+                   numbers(quant::quantize(w, p))) == 0.0);
+  }
+  nn::linear wide{{.in = 512, .out = 64}};
+  const graph g = trace(wide, zeros({1, 512}));
+  CHECK(constant_bytes(quantize_weights(g)) < 0.17 * static_cast<double>(constant_bytes(g)));
+  CHECK(quantize_weights(g, {.bits = 8}).steps[0].op.name() == "dynamic_linear");
+  CHECK_THROWS_AS(quantize_weights(g, {.bits = 5}), value_error);
 }
 
 }  // namespace
