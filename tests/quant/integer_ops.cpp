@@ -133,7 +133,8 @@ TEST_CASE("integer_linear: sums are exact, codes and floats; a plan's packed ste
       for (const index_t out : {1, 10, 37}) {
         const tensor q = codes({6, in}, x);
         const tensor w = codes({out, in}, {1, 0, {-127, 127}});
-        const tensor m = rand({out}) * 1e-3 + 1e-4, bias = codes({out}, {1, 0, {-100, 100}});
+        const tensor m = (rand({out}) * 1e-3 + 1e-4) * signed_edge.scale,
+                     bias = codes({out}, {1, 0, {-100, 100}});
         tensor whole = empty({out}, i32);
         for (index_t i = 0; i < out; ++i) {
           whole.data_as<std::int32_t>()[i] = bias.data_as<std::int8_t>()[i] * 1000;
@@ -156,7 +157,8 @@ TEST_CASE("integer_linear: sums are exact, codes and floats; a plan's packed ste
                 const std::int32_t code = x.is_signed() ? static_cast<std::int8_t>(byte) : byte;
                 t += (code - x.zero) * w.data_as<std::int8_t>()[o * in + k];
               }
-              const float scaled = static_cast<float>(t) * m.data_as<float>()[o];
+              const float scaled =
+                  static_cast<float>(t) * m.data_as<float>()[o] * (1.0f / signed_edge.scale);
               const index_t at = r * out + o;
               if (real) {
                 const double exact =

@@ -121,7 +121,7 @@ void max_pool_codes(const pool_shape& s, std::type_identity_t<image<const Code>>
   });
 }
 
-// The mean of each window: the exact sum of codes minus zero points, times the scale, over
+// The mean of each window: the exact sum of codes minus zero points, times the scale over
 // s.divide_by, as a code. Padding counts as zeros.
 template <class Code>
 void avg_pool_codes(const pool_shape& s, std::type_identity_t<image<const Code>> x, affine in,
@@ -133,14 +133,14 @@ void avg_pool_codes(const pool_shape& s, std::type_identity_t<image<const Code>>
   each_output(s, adjacent, [&](const pool_span& p, index_t c0, index_t c1) {
     const Code* from = x.at(p.n, 0, 0);
     Code* to = y.at(p.n, p.i, p.j);
-    const auto divisor = static_cast<float>(s.divide_by(p.i, p.j));
+    const float scale = in.scale / static_cast<float>(s.divide_by(p.i, p.j));
     over_channels(c0, c1, adjacent, [&](index_t c, auto lanes) {
       std::int32_t sum[lanes] = {};
       each_pixel(p, x, from + c * x.c_stride, [&](const Code* pixel, index_t, index_t) {
         for (index_t k = 0; k < lanes; ++k) sum[k] += pixel[k] - in.zero;
       });
       for (index_t k = 0; k < lanes; ++k) {
-        const float mean = static_cast<float>(sum[k]) * in.scale / divisor;
+        const float mean = static_cast<float>(sum[k]) * scale;
         const float step = std::nearbyint(std::clamp(mean * inverse, low, high));
         to[c * y.c_stride + k] = static_cast<Code>(static_cast<std::int32_t>(step) + r.a.zero);
       }

@@ -23,7 +23,7 @@ template <class T>
 int winograd_choice(const conv_shape& s, index_t out_h, index_t out_w, image<const T> x) {
   const bool fits = s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 &&
                     s.dil_w == 1 && s.groups == 1 && x.c_stride == 1 && s.c >= 16 && s.o >= 16;
-  if (!fits || !winograd_allowed.load(std::memory_order_relaxed)) return 0;
+  if (!fits || s.exact || !winograd_allowed.load(std::memory_order_relaxed)) return 0;
   const index_t tiles = s.n * ((out_h + 3) / 4) * ((out_w + 3) / 4);
   const index_t transform = 36 * s.c * s.o * index_t(sizeof(T)) > (index_t(1) << 20) ? 1300 : 200;
   return 9 * s.n * out_h * out_w > 40 * tiles + transform ? 4 : 0;

@@ -17,13 +17,15 @@ namespace adze::kernels {
 // left(i).scale * column_scales[j]; then, for results of
 //   s32     t
 //   f32     activate(fma(t, scale, real_bias[j]))
-//   codes   clamp(round(t * scale) + zero, low, high), low being at least zero after a relu
+//   codes   clamp(round((t * scale) * inverse) + zero, low, high), low being at least zero after a
+//           relu: with inverse = 1 / the scale of the codes this is dequantize, then quantize
 struct integer_finish {
   row_codes left{};
   const std::int32_t* bias = nullptr;
   const float* column_scales = nullptr;  // null: ones
   const float* real_bias = nullptr;
   activation activate = activation::none;
+  float inverse = 1;
   std::int32_t zero = 0;
   code_range codes{};
 };
@@ -124,13 +126,14 @@ requires(simd::code<Out>)
   using P = simd::pack<float, A>;
   const std::int32_t lowest =
       f.activate == activation::relu ? std::max(f.codes.low, f.zero) : f.codes.low;
+  const P inverse(f.inverse);
   const P low(static_cast<float>(lowest - f.zero));
   const P high(static_cast<float>(f.codes.high - f.zero));
   constexpr index_t block = 4 * P::size;
   for (index_t r = 0; r < x.rows; ++r, out += out_stride) {
     const auto real = [&](index_t j) {
       const auto [t, scale] = exact_terms<I, P>(x, terms, r, j);
-      return less_of(greater_of(to_float(t) * scale, low), high);
+      return less_of(greater_of(to_float(t) * scale * inverse, low), high);
     };
     index_t j = 0;
     for (; j + block <= x.cols; j += block) {

@@ -23,7 +23,8 @@ inline kernels::conv_shape conv_shape_of(const shape& x, const shape& w, const c
           .pad_w = o.padding[1],
           .dil_h = o.dilation[0],
           .dil_w = o.dilation[1],
-          .groups = o.groups};
+          .groups = o.groups,
+          .exact = o.exact};
 }
 
 inline void check_conv_options(std::string_view op, const conv_options& o) {
@@ -80,7 +81,8 @@ inline conv_options line_options(const conv_options& o) {
   return {.stride = {1, o.stride[1]},
           .padding = {0, o.padding[1]},
           .dilation = {1, o.dilation[1]},
-          .groups = o.groups};
+          .groups = o.groups,
+          .exact = o.exact};
 }
 
 }  // namespace adze::detail::inline ADZE_ISA

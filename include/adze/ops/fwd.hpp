@@ -192,6 +192,7 @@ struct conv_options {
   std::array<index_t, 2> dilation{1, 1};
   index_t groups = 1;
   std::array<index_t, 2> output_padding{0, 0};  // transposed convolution only
+  bool exact = false;  // only algorithms whose error is that of the sum: no Winograd filtering
 };
 template <class = void>
 tensor conv2d(const tensor& x, const tensor& w, const tensor& bias = {},

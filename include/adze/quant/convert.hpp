@@ -12,12 +12,12 @@ struct conversion {
   std::vector<float_step> left{};  // steps that could have been integers and are not
 };
 
-// A graph of integer steps that gives the codes that simulate(prepared) gives, or codes next to
-// them where a float sum was rounded (the share is measured in tests: at most 1e-4). Inputs and
-// outputs are floats. Throws state_error where an observer has seen nothing.
+// A graph of integer steps that gives the codes that simulate(prepared) gives; where a float sum of
+// the simulation is off by half a step, codes next to them. Inputs and outputs are floats. Throws
+// state_error where an observer has seen nothing.
 template <class = void> conversion convert_with_reasons(const graph& prepared) {
-  const graph simulated = simulate(prepared);
-  detail::converter c(simulated);
+  const graph frozen = detail::frozen(prepared);
+  detail::converter c(frozen);
   conversion r;
   r.g = c.run();
   r.left = std::move(c.left);

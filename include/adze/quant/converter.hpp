@@ -170,13 +170,12 @@ class converter {
     const coded_value x = *coded(s.inputs[0]);
     const std::optional<edge> y = edge_after(s.outputs[0]);
     const std::string& name = from_.at(weight->inputs[0]).name;
-    layer_constants c = constants_of(p, w, x.e, y);
-    c.bias = bias_of(s, c.sum_scale, !y);
+    const tensor sums = sum_scales(x.e.scale, adze::detail::dense_as(p.scale, f32), w.shape()[0]);
+    const tensor b = bias_of(s, sums, !y);
     layer_finish finish{x.e, y.value_or(edge{}), !y, kernels::activation::none};
-    const value_id wide = constant(name, c.weight);
-    const value_id by = constant(name + "_multiplier", c.multiplier);
-    const value_id bias =
-        c.bias.defined() ? constant(adze::detail::bias_name(name), c.bias) : no_value;
+    const value_id wide = constant(name, quantize(w, p));
+    const value_id by = constant(name + "_sum_scale", sums);
+    const value_id bias = b.defined() ? constant(adze::detail::bias_name(name), b) : no_value;
     const graph_value like =
         y ? codes_like(s.outputs[0], *y) : graph_value{from_.at(s.outputs[0]).sizes, f32};
     value_id out = no_value;
@@ -193,9 +192,6 @@ class converter {
     return true;
   }
 
-  struct layer_constants {
-    tensor weight, multiplier, sum_scale, bias;
-  };
   static std::string refusal(const parameters& p) {
     if (storage_of(p.codes) != i8) return "its weight codes do not fit s8";
     if (p.grain.of == granularity::kind::group) return "its weight is quantized in groups";
@@ -208,19 +204,6 @@ class converter {
       }
     }
     return {};
-  }
-  static layer_constants constants_of(const parameters& p, const tensor& w, const edge& x,
-                                      const std::optional<edge>& y) {
-    const index_t n = w.shape()[0], scales = p.scale.numel();
-    layer_constants c{quantize(w, p), empty({n}, f32), empty({n}, f32), {}};
-    const float* scale = p.scale.template data_as<float>();
-    for (index_t i = 0; i < n; ++i) {
-      const float sum = x.scale * scale[scales == 1 ? 0 : i];
-      c.sum_scale.template data_as<float>()[i] = sum;
-      c.multiplier.template data_as<float>()[i] =
-          y ? static_cast<float>(double(sum) / double(y->scale)) : sum;
-    }
-    return c;
   }
   // In steps of the sums' scale, as s32 or back as floats.
   tensor bias_of(const graph_step& s, const tensor& sum_scale, bool real) const {

@@ -61,6 +61,18 @@ template <class = void> struct fake_quantize_op {
   }
 };
 
+// x rounded to whole steps of a sum: what simulates an s32 accumulator. Not a quantizer: its
+// results are floats for whatever comes next.
+template <class = void> struct snap_op {
+  fake_quantize_op<> to{};
+  static constexpr std::string_view name = "whole_sums";
+  static constexpr numeric precision = numeric::any;
+  static constexpr value_set keeps = values::input(1);
+  static constexpr auto reads = gradient_reads(values::nothing, values::nothing);
+  tensor forward(const tensor& x, const tensor& scale) const { return to.forward(x, scale, {}); }
+  std::array<tensor, 2> backward(backward_context&, const tensor& g) const { return {g, {}}; }
+};
+
 // (clamp(round(x / scale) + zero_point) - zero_point) * scale. Gradient: g where the rounded code
 // is one of the codes, both ends included, before clamping, else 0; twice differentiable as such.
 // NaN stays NaN, infinities become the outermost values. x: any floating tensor; the parameters get

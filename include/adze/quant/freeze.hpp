@@ -105,15 +105,6 @@ const graph_step* quantizer_of(const graph& g, value_id id, const std::vector<in
   return nullptr;
 }
 
-// Scales of the sums of a layer, [out]: those of x times those of the weight, in f32.
-inline tensor sum_scales(float x, const tensor& w, index_t outputs) {
-  tensor s = empty({outputs}, f32);
-  for (index_t i = 0; i < outputs; ++i) {
-    s.data_as<float>()[i] = x * w.data_as<float>()[w.numel() == 1 ? 0 : i];
-  }
-  return s;
-}
-
 // Biases in s32 steps of the sums they are added to.
 template <class = void> void quantize_biases(graph& g) {
   const std::vector<index_t> by = adze::detail::producers(g);
@@ -141,14 +132,59 @@ template <class = void> void quantize_biases(graph& g) {
   g.steps = std::move(steps);
 }
 
-}  // namespace adze::quant::detail::inline ADZE_ISA
+// The scale of one step of an average's sum: that of its input over the elements of a window; 0
+// where windows differ.
+template <class = void> float mean_step(const graph& g, const graph_step& s, float x) {
+  const shape& in = g.at(s.inputs[0]).sizes;
+  if (is_image_mean(g, s)) return x / static_cast<float>(in[2] * in[3]);
+  const auto* pool = s.op.template as<avg_pool2d_op<>>();
+  if (pool == nullptr) return 0;
+  const kernels::pool_shape p = adze::detail::pool_shape_of(pool->geometry, in);
+  const index_t n = p.divide_by(0, 0);
+  for (index_t i = 0; i < p.h.out; ++i) {
+    for (index_t j = 0; j < p.w.out; ++j) {
+      if (p.divide_by(i, j) != n) return 0;
+    }
+  }
+  return x / static_cast<float>(n);
+}
 
-namespace adze::quant::inline ADZE_ISA {
+// Sums are whole steps: after each layer and each mean on codes, what the float kernel's rounding
+// has added is taken away again, so that the next quantizer sees what integers give.
+template <class = void> void snap_sums(graph& g) {
+  const std::vector<index_t> by = adze::detail::producers(g);
+  std::vector<graph_step> steps;
+  for (const graph_step& s : std::vector<graph_step>(g.steps)) {
+    steps.push_back(s);
+    const bool layer =
+        s.op.template as<linear_op<>>() != nullptr || s.op.template as<conv2d_op<>>() != nullptr;
+    const bool own = layer || is_image_mean(g, s) || s.op.template as<avg_pool2d_op<>>() != nullptr;
+    const graph_step* x = own ? quantizer_of(g, s.inputs[0], by) : nullptr;
+    const graph_step* w = x != nullptr && layer ? quantizer_of(g, s.inputs[1], by) : nullptr;
+    if (x == nullptr || (layer && w == nullptr) || g.constant(x->inputs[1]).numel() != 1) continue;
+    const float scale = g.constant(x->inputs[1]).template item<float>();
+    const index_t rank = g.at(s.outputs[0]).sizes.rank();
+    tensor step;
+    if (layer) {
+      const tensor ws = adze::detail::dense_as(g.constant(w->inputs[1]), f32);
+      step = sum_scales(scale, ws, g.at(s.inputs[1]).sizes[0]);
+    } else if (const float one = mean_step(g, s, scale); one > 0) {
+      step = adze::detail::filled({}, f32, one);
+    }
+    if (!step.defined()) continue;
+    const bool conv = s.op.template as<conv2d_op<>>() != nullptr;
+    const granularity grain = layer ? per_axis(conv ? 1 : rank - 1) : per_tensor();
+    const value_id scales = g.add_constant("sum_scale", step, false);
+    const graph_value like = g.at(s.outputs[0]);
+    const value_id raw = g.add_value({like.sizes, like.type});
+    steps.push_back({erased_op::of(snap_op<>{{grain, bias_codes}}), {raw, scales}, {s.outputs[0]}});
+    steps[steps.size() - 2].outputs[0] = raw;
+  }
+  g.steps = std::move(steps);
+}
 
-// The prepared graph as its integer twin will run, in floats: quantizers with the scales found so
-// far, statistics of batch norms frozen and folded, biases rounded to steps of their sums. Throws
-// state_error where an observer has seen nothing. Weights are copied: training goes on without it.
-template <class = void> graph simulate(graph g) {
+// Everything but the whole sums: what is converted.
+template <class = void> graph frozen(graph g) {
   for (graph_step& s : g.steps) {
     if (s.op.template as<statistics_op<>>() == nullptr) continue;
     adze::detail::redirect(g, s.outputs[0], s.inputs[2]);
@@ -159,10 +195,24 @@ template <class = void> graph simulate(graph g) {
     return s.op.template as<fake_quantize_op<>>() != nullptr ||
            s.op.template as<observe_op<>>() != nullptr;
   });
-  detail::freeze_observers(g);
-  detail::absorb_constants(g);
+  freeze_observers(g);
+  absorb_constants(g);
   g = fuse(std::move(g));
-  detail::quantize_biases(g);
+  quantize_biases(g);
+  return g;
+}
+
+}  // namespace adze::quant::detail::inline ADZE_ISA
+
+namespace adze::quant::inline ADZE_ISA {
+
+// The prepared graph as its integer twin will run, in floats: quantizers with the scales found so
+// far, statistics of batch norms frozen and folded, biases and sums in whole steps. What convert()
+// makes gives the same codes. Throws state_error where an observer has seen nothing. Weights are
+// copied: training goes on without it.
+template <class = void> graph simulate(graph g) {
+  g = detail::frozen(std::move(g));
+  detail::snap_sums(g);
   return clone(g);
 }
 

@@ -32,7 +32,8 @@ inline void check_layer_inputs(std::string_view op, const tensor& w, const tenso
   }
 }
 
-// How the sums of a layer become its results. Multipliers hold the scale of x already.
+// How the sums of a layer become its results: t m as a float, m being the scale of x times that of
+// the weight, and for codes what quantize() makes of it.
 struct layer_finish {
   edge x{}, y{};  // y: unless the results are floats
   bool real = false;
@@ -44,6 +45,7 @@ struct layer_finish {
     kernels::integer_finish f{.left = {&left, false},
                               .column_scales = multiplier.data_as<float>(),
                               .activate = act,
+                              .inverse = 1.0f / y.scale,
                               .zero = y.zero,
                               .codes = y.codes};
     if (bias.defined() && real) f.real_bias = bias.data_as<float>();
@@ -85,9 +87,9 @@ tensor run_linear(const layer_finish& f, const tensor& x, const kernels::integer
 
 namespace adze::quant::inline ADZE_ISA {
 
-// t = sum over k of (x - x.zero) w + bias in s32; codes clamp(round(t m) + y.zero), or floats
-// t m + bias with a real bias. x u8 or i8 [..., in], w i8 [out, in], m f32 [out], bias i32 (codes)
-// or f32 (floats) [out] or undefined.
+// t = sum over k of (x - x.zero) w + bias in s32; codes clamp(round(t m / y.scale) + y.zero), or
+// floats t m + bias with a real bias. x u8 or i8 [..., in], w i8 [out, in], m f32 [out], bias i32
+// (codes) or f32 (floats) [out] or undefined.
 template <class = void> struct integer_linear_op {
   detail::layer_finish finish{};
   static constexpr std::string_view name = "integer_linear";

@@ -68,6 +68,15 @@ template <class = void> step_kind kind_of(const graph& g, const graph_step& s) {
   return same && is_floating(g.at(s.inputs[0]).type) ? step_kind::same : step_kind::other;
 }
 
+// Scales of the sums of a layer, [out]: those of x times those of the weight, in f32.
+inline tensor sum_scales(float x, const tensor& w, index_t outputs) {
+  tensor s = empty({outputs}, f32);
+  for (index_t i = 0; i < outputs; ++i) {
+    s.data_as<float>()[i] = x * w.data_as<float>()[w.numel() == 1 ? 0 : i];
+  }
+  return s;
+}
+
 // Inputs of a step that are values of the run, not weights and the like.
 inline std::size_t activation_count(const graph_step& s, step_kind kind) {
   return kind == step_kind::layer ? 1 : s.inputs.size();

@@ -112,7 +112,11 @@ class preparation {
     for (std::size_t k = 0; k < s.inputs.size(); ++k) {
       if (s.inputs[k] != no_value && !(layer && k > 0)) s.inputs[k] = now_[at(s.inputs[k])];
     }
-    const auto* normed = s.op.template as<normed_layer_op<>>();
+    // Integer sums are exact: what simulates them must not err by more than a rounded sum does.
+    if (auto* conv = s.op.template as<conv2d_op<>>(); conv != nullptr && layer)
+      conv->o.exact = true;
+    auto* normed = s.op.template as<normed_layer_op<>>();
+    if (normed != nullptr) normed->o.exact = layer;
     if (normed == nullptr) {
       if (layer) s.inputs[1] = through(s.inputs[1], c.weight);
       steps_.push_back(std::move(s));
