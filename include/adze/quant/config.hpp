@@ -47,6 +47,7 @@ struct config {
     config c = *this;
     const auto change = [](layer_config& l) {
       if (l.activation.kind != statistic::fixed) l.activation.kind = statistic::moving_average;
+      if (l.weight.kind == statistic::learned) return;
       l.weight.kind = statistic::moving_average, l.weight.rate = 1;
     };
     change(c.all);
@@ -67,6 +68,10 @@ inline config full8() { return {}; }
 inline config qnnpack() {
   return {
       .all = {.weight = {.kind = statistic::min_max, .format = weight_format(8, per_tensor())}}};
+}
+// Weights of few bits with learned steps (LSQ), activations in eight: for prepare_qat.
+inline config learned_weights(int bits) {
+  return {.all = {.weight = {.kind = statistic::learned, .format = weight_format(bits)}}};
 }
 // Weights in four bits by output, activations in eight.
 inline config w4a8() {

@@ -183,8 +183,21 @@ template <class = void> void snap_sums(graph& g) {
   g.steps = std::move(steps);
 }
 
+// Learned steps as scales that stay.
+template <class = void> void freeze_steps(graph& g) {
+  const no_grad plain;
+  for (graph_step& s : g.steps) {
+    const auto* learned = s.op.template as<lsq_op<>>();
+    if (learned == nullptr) continue;
+    const tensor scale = maximum(g.constant(s.inputs[1]), double(default_least_scale));
+    s.inputs = {s.inputs[0], g.add_constant("learned_scale", scale, false), no_value};
+    s.op = erased_op::of(fake_quantize_op<>{learned->grain, learned->codes});
+  }
+}
+
 // Everything but the whole sums: what is converted.
 template <class = void> graph frozen(graph g) {
+  freeze_steps(g);
   for (graph_step& s : g.steps) {
     if (s.op.template as<statistics_op<>>() == nullptr) continue;
     adze::detail::redirect(g, s.outputs[0], s.inputs[2]);

@@ -16,7 +16,8 @@ enum class statistic : std::uint8_t {
   percentile,      // the values below which 1 - share and share of all lie
   squared_error,   // a shrunken min-max range, by the least squared error of 100
   entropy,         // the range with the least divergence (eight bits)
-  fixed            // known beforehand
+  fixed,           // known beforehand
+  learned          // weights in training: a step that is a parameter itself (lsq.hpp)
 };
 
 struct observer_options {

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include <adze/graph/splice.hpp>
-#include <adze/quant/fake_quant.hpp>
+#include <adze/quant/lsq.hpp>
 #include <adze/quant/placement.hpp>
 
 namespace adze::quant::inline ADZE_ISA {
@@ -36,9 +36,21 @@ template <class = void> struct observe_op {
 
 namespace adze::quant::detail::inline ADZE_ISA {
 
+// The same with a step of its own among the parameters, which begins where LSQ does.
+template <class = void> tensor learned_quantizer(const tensor& x, const format& f) {
+  if (f.scheme != scheme::symmetric || !f.is_signed || amax(abs(x)).item() == 0) {
+    raise<value_error>("quant::prepare: learned steps are for weights, in a symmetric format");
+  }
+  const code_range codes = f.codes();
+  const tensor step = lsq_start(x, {.bits = f.bits, .grain = f.grain});
+  const double count = double(x.numel()) / double(step.numel());
+  return record(lsq_op<>{f.grain, codes, 1 / std::sqrt(count * codes.high)}, x, step);
+}
+
 // x through a new quantizer, as recorded ops.
 template <class = void>
 tensor quantizer(const tensor& x, const observer_options& o, bool simulate) {
+  if (o.kind == statistic::learned) return learned_quantizer(x, o.format);
   const auto [scale, zero] = record(observe_op<>{std::make_shared<observer>(o)}, x);
   return record(fake_quantize_op<>{o.format.grain, o.format.codes(), simulate}, x, scale, zero);
 }

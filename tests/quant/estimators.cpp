@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+// Estimators against their stated formulas: values, gradients of inputs and of parameters, in f64.
+#include <doctest/doctest.h>
+
+#include <adze/autograd/gradients.hpp>
+#include <adze/quant/dorefa.hpp>
+#include <adze/quant/pact.hpp>
+#include <adze/quant/tqt.hpp>
+
+#include <adze/ops/slice.hpp>
+
+#include "../ops/checks.hpp"
+
+namespace adze::quant {
+namespace {
+
+using namespace test;
+
+list gradients(const tensor& y, const tensor& g, const list& x) {
+  return grad(list{sum(y * g)}, x);
+}
+std::vector<double> of(const tensor& x) { return numbers(x); }
+
+TEST_CASE("lsq: the published start and gradient scale") {
+  const tensor w = tensor_f64{-1.0, -0.5, 0.25, 0.75};
+  const tensor s = lsq_start(w, {.bits = 4});
+  CHECK(s.item() == doctest::Approx(0.472456).epsilon(1e-6));
+  CHECK(s.requires_grad());
+  tensor step = full({}, 0.3, f64);
+  step.set_requires_grad();
+  const double with = grad(list{sum(lsq(w, step, {.bits = 4}))}, list{step})[0].item();
+  const double without =
+      grad(list{sum(lsq(w, step, {.bits = 4, .scale_gradient = false}))}, list{step})[0].item();
+  CHECK(with / without == doctest::Approx(0.188982).epsilon(1e-6));
+}
+
+TEST_CASE("lsq: values and gradients of inputs and steps, per tensor and per axis") {
+  for (const bool is_signed : {false, true}) {
+    const lsq_options o{.bits = 3, .is_signed = is_signed, .scale_gradient = false};
+    const double low = is_signed ? -4 : 0, high = is_signed ? 3 : 7;
+    tensor x = tensor_f64{-5.0, -0.3, 0.3, 0.7, 1.4, 9.0}, s = full({}, 0.5, f64);
+    x.set_requires_grad();
+    s.set_requires_grad();
+    const tensor g = random({6});
+    const tensor y = lsq(x, s, o);
+    const list d = gradients(y, g, {x, s});
+    double ds = 0;
+    for (std::size_t i = 0; i < 6; ++i) {
+      const double v = of(x)[i] / 0.5, r = std::nearbyint(v), q = std::clamp(r, low, high);
+      CHECK(of(y)[i] == doctest::Approx(q * 0.5));
+      const bool inside = r >= low && r <= high;
+      CHECK(of(d[0])[i] == doctest::Approx(inside ? of(g)[i] : 0.0));
+      ds += of(g)[i] * (r < low ? low : r > high ? high : r - v);
+    }
+    CHECK(d[1].item() == doctest::Approx(ds));
+  }
+  const tensor w = random_leaf({3, 5});
+  const lsq_options o{.bits = 4, .grain = per_axis(0)};
+  const tensor steps = lsq_start(w, o);
+  const tensor y = lsq(w, steps, o), g = random({3, 5});
+  const list d = gradients(y, g, {w, steps});
+  for (index_t r = 0; r < 3; ++r) {
+    tensor row = clone(detach(select(w, 0, r))), one = clone(detach(select(steps, 0, r)));
+    row.set_requires_grad();
+    one.set_requires_grad();
+    const tensor part = lsq(row, one, {.bits = 4});
+    const list e = gradients(part, select(g, 0, r), {row, one});
+    CHECK(distance(of(select(y, 0, r)), of(part)) < 1e-12);
+    CHECK(distance(of(select(d[0], 0, r)), of(e[0])) < 1e-12);
+    CHECK(of(d[1])[static_cast<std::size_t>(r)] == doctest::Approx(e[1].item()));
+  }
+}
+
+TEST_CASE("lsq_plus: the offset moves only what is clipped") {
+  tensor x = tensor_f64{-3.0, 0.1, 0.9, 5.0}, s = full({}, 0.5, f64), b = full({}, 0.25, f64);
+  for (tensor* t : {&x, &s, &b}) t->set_requires_grad();
+  const tensor y = lsq_plus(x, s, b, {.bits = 2, .is_signed = false});
+  const tensor g = tensor_f64{1.0, 10.0, 100.0, 1000.0};
+  const list d = gradients(y, g, {x, b});
+  CHECK(of(y) == std::vector<double>{0.25, 0.25, 0.75, 1.75});
+  CHECK(of(d[0]) == std::vector<double>{0, 10, 100, 0});
+  CHECK(d[1].item() == 1001.0);
+}
+
+TEST_CASE("pact: clipped at alpha, whose gradient is what lies beyond it") {
+  tensor x = tensor_f64{-1.0, 0.0, 0.4, 2.0, 3.0}, alpha = full({}, 2.0, f64);
+  x.set_requires_grad();
+  alpha.set_requires_grad();
+  const tensor y = pact(x, alpha, 2);
+  const double step = static_cast<double>(static_cast<float>(2.0 / 3));
+  CHECK(distance(of(y), {0, 0, step, 3 * step, 3 * step}) < 1e-12);
+  const list d = gradients(y, tensor_f64{1.0, 10.0, 100.0, 1000.0, 10000.0}, {x, alpha});
+  CHECK(of(d[0]) == std::vector<double>{0, 10, 100, 0, 0});
+  CHECK(d[1].item() == 11000.0);
+  CHECK(message_of([&] { pact(x, full({}, -1.0)); }).starts_with("pact: alpha is one positive"));
+}
+
+TEST_CASE("dorefa: weights, activations and gradients") {
+  const tensor w = random_leaf({50});
+  const tensor y = dorefa_weight(w, 2), g = random({50});
+  double most = 0;
+  for (const double v : of(w)) most = std::max(most, std::abs(std::tanh(v)));
+  const auto d = of(gradients(y, g, {w})[0]);
+  for (std::size_t i = 0; i < 50; ++i) {
+    const double t = std::tanh(of(w)[i]);
+    const double q = std::nearbyint((t / (2 * most) + 0.5) * 3) / 3;
+    CHECK(of(y)[i] == doctest::Approx(2 * q - 1).epsilon(1e-6));
+    CHECK(d[i] == doctest::Approx(of(g)[i] * (1 - t * t) / most).epsilon(1e-9));
+  }
+  const tensor one = dorefa_weight(w, 1);
+  const double size = mean(abs(w)).item();
+  for (const double v : of(one)) CHECK(std::abs(v) == doctest::Approx(size));
+  CHECK(distance(of(gradients(one, g, {w})[0]), of(g)) < 1e-12);
+
+  tensor x = tensor_f64{-0.5, 0.0, 0.3, 1.0, 1.5};
+  x.set_requires_grad();
+  const tensor a = dorefa_activation(x, 2);
+  CHECK(distance(of(a), {0, 0, 1.0 / 3, 1, 1}) < 1e-6);
+  CHECK(of(gradients(a, ones({5}, f64), {x})[0]) == std::vector<double>{0, 1, 1, 1, 0});
+
+  const tensor z = random_leaf({4, 1000});
+  const tensor big = random({4, 1000});
+  const tensor noisy = gradients(dorefa_gradient(z, 6), big, {z})[0];
+  const double span = 2 * amax(abs(big)).item() / 63;
+  CHECK(distance(of(noisy), of(big)) <= span * 1.01);
+  CHECK(std::abs(mean(noisy - big).item()) < 0.1 * span);
+}
+
+TEST_CASE("tqt: scales are powers of two, gradients those of the logarithm") {
+  tensor x = random_leaf({20}), t = full({}, 0.3, f64);
+  t.set_requires_grad();
+  const tensor y = tqt(x, t, {.bits = 4});
+  const double s = 2.0 / 8;
+  const tensor g = random({20});
+  const list d = gradients(y, g, {x, t});
+  double slope = 0;
+  for (std::size_t i = 0; i < 20; ++i) {
+    const double v = of(x)[i] / s, r = std::nearbyint(v);
+    CHECK(of(y)[i] == doctest::Approx(std::clamp(r, -8.0, 7.0) * s));
+    slope += of(g)[i] * (r < -8 ? -8 : r > 7 ? 7 : r - v);
+  }
+  CHECK(d[1].item() == doctest::Approx(slope * s * std::log(2.0)));
+}
+
+}  // namespace
+}  // namespace adze::quant
