@@ -5,8 +5,10 @@
 #include <adze/graph/plan.hpp>
 #include <adze/nn/conv.hpp>
 #include <adze/nn/norm.hpp>
+#include <adze/nn/rnn.hpp>
 #include <adze/nn/sequential.hpp>
 #include <adze/ops/loss.hpp>
+#include <adze/optim/adam.hpp>
 #include <adze/optim/sgd.hpp>
 #include <adze/quant/convert.hpp>
 
@@ -25,6 +27,13 @@ struct block {
     f("one", one);
     f("norm", norm);
   }
+};
+
+struct reader {
+  nn::lstm lstm{{.in = 12, .hidden = 20, .layers = 2}};
+  nn::linear head{{.in = 20, .out = 12}};
+  tensor operator()(const tensor& x) const { return head(lstm(x).output); }
+  void visit(auto&& f) { f("lstm", lstm), f("head", head); }
 };
 
 auto small_net() {
@@ -62,6 +71,31 @@ TEST_CASE("convert: a residual network, all integers") {
     CHECK(distance(numbers(simulated), numbers(integers)) < 0.02);
     CHECK(distance(numbers(compile(r.g, x)(x)), numbers(integers)) == 0.0);
   }
+}
+
+TEST_CASE("prepare_qat: an LSTM with its head trains in simulated codes and runs on integers") {
+  manual_seed(9);
+  reader net;
+  const tensor x = random({6, 4, 12}, f32), target = random({6, 4, 12}, f32);
+  graph qat = prepare_qat(trace(net, x), full8());
+  optim::adam opt(adze::parameters(qat), {.lr = 0.02});
+  double first = 0, last = 0;
+  for (int i = 0; i < 25; ++i) {
+    opt.zero_grad();
+    const tensor loss = mse_loss(qat(x), target);
+    backward(loss);
+    opt.step();
+    (i == 0 ? first : last) = loss.item();
+  }
+  CHECK(last < 0.8 * first);
+  const no_grad plain;
+  const conversion r = convert_with_reasons(qat);
+  CHECK(r.left.empty());
+  index_t lstms = 0;
+  for (const graph_step& s : r.g.steps) lstms += s.op.name() == "dynamic_lstm";
+  CHECK(lstms == 2);
+  CHECK(distance(numbers(r.g(x)), numbers(qat(x))) < 0.1);
+  CHECK(mse_loss(r.g(x), target).item() < 1.05 * last);
 }
 
 TEST_CASE("prepare_qat: batch norms train in folded form; frozen and converted they agree") {

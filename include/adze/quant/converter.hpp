@@ -5,6 +5,7 @@
 #include <optional>
 
 #include <adze/graph/edit.hpp>
+#include <adze/quant/dynamic_recurrent.hpp>
 #include <adze/quant/fake_quant.hpp>
 #include <adze/quant/integer_conv.hpp>
 #include <adze/quant/integer_linear.hpp>
@@ -133,7 +134,34 @@ class converter {
     return true;
   }
 
+  // Weights in codes, activations by their range in each call; what simulated them had no codes.
+  bool recurrent(const graph_step& s) {
+    const bool lstm = s.op.template as<lstm_op<>>() != nullptr;
+    if (!lstm && s.op.template as<gru_op<>>() == nullptr) return false;
+    const std::size_t first = lstm ? 3 : 2;
+    std::vector<value_id> in;
+    for (std::size_t k = 0; k < first; ++k) in.push_back(float_of(s.inputs[k]));
+    for (const std::size_t k : {first, first + 1}) {
+      const graph_step* w = weight_quantizer(s.inputs[k]);
+      if (w == nullptr || !refusal(parameters_of(*w)).empty()) return false;
+      const parameters p = parameters_of(*w);
+      const graph_value& from = from_.at(w->inputs[0]);
+      in.push_back(constant(from.name, quantize(from.constant, p)));
+      in.push_back(constant(from.name + "_scale",
+                            sum_scales(1, adze::detail::dense_as(p.scale, f32), from.sizes[0])));
+    }
+    for (const std::size_t k : {first + 2, first + 3}) in.push_back(float_of(s.inputs[k]));
+    to_.steps.push_back(
+        {lstm ? erased_op::of(dynamic_lstm_op<>{}) : erased_op::of(dynamic_gru_op<>{}),
+         std::move(in), s.outputs});
+    for (const value_id id : s.outputs) {
+      if (id != no_value) floats_[at(id)] = id;
+    }
+    return true;
+  }
+
   bool integer(const graph_step& s) {
+    if (recurrent(s)) return true;
     const bool layer_op =
         s.op.template as<linear_op<>>() != nullptr || s.op.template as<conv2d_op<>>() != nullptr;
     const step_kind kind = layer_op ? step_kind::layer : kind_of(from_, s);

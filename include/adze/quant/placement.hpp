@@ -4,7 +4,9 @@
 // need codes of their own. prepare puts quantizers there, convert reads the same answers.
 #include <adze/graph/fuse.hpp>
 #include <adze/ops/concat.hpp>
+#include <adze/ops/gru.hpp>
 #include <adze/ops/layout.hpp>
+#include <adze/ops/lstm.hpp>
 #include <adze/ops/pool.hpp>
 #include <adze/ops/reduce.hpp>
 #include <adze/ops/slice.hpp>
@@ -75,6 +77,17 @@ inline tensor sum_scales(float x, const tensor& w, index_t outputs) {
     s.data_as<float>()[i] = x * w.data_as<float>()[w.numel() == 1 ? 0 : i];
   }
   return s;
+}
+
+// The first weight of a recurrent layer that stands on constants, among its inputs; 0 for others.
+template <class = void> std::size_t recurrent_weights_at(const graph& g, const graph_step& s) {
+  const std::size_t first = s.op.as<lstm_op<>>() != nullptr  ? 3
+                            : s.op.as<gru_op<>>() != nullptr ? 2
+                                                             : 0;
+  if (first == 0) return 0;
+  const bool constant =
+      g.constant(s.inputs[first]).defined() && g.constant(s.inputs[first + 1]).defined();
+  return constant ? first : 0;
 }
 
 // Inputs of a step that are values of the run, not weights and the like.

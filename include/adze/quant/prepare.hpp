@@ -124,6 +124,13 @@ class preparation {
     for (std::size_t k = 0; k < s.inputs.size(); ++k) {
       if (s.inputs[k] != no_value && !(layer && k > 0)) s.inputs[k] = now_[at(s.inputs[k])];
     }
+    if (const std::size_t first = recurrent_weights_at(g_, s); first > 0) {
+      const layer_config& own =
+          config_.of({g_.at(s.inputs[first]).name, s.op.name(), g_.at(s.inputs[first]).sizes});
+      for (const std::size_t k : {first, first + 1}) {
+        if (own.quantize) s.inputs[k] = through(s.inputs[k], own.weight);
+      }
+    }
     // Integer sums are exact: what simulates them must not err by more than a rounded sum does.
     if (auto* conv = s.op.template as<conv2d_op<>>(); conv != nullptr && layer)
       conv->o.exact = true;
