@@ -25,7 +25,7 @@ struct batch_norm_slopes {
 inline namespace ADZE_ISA {
 
 inline constexpr index_t column_block = 128;  // rows summed in T before they go to double
-inline constexpr index_t column_strip = 64;   // columns of such a block that are read at a time
+inline constexpr index_t column_strip = 32;   // columns of such a block that are read at a time
 static_assert(column_block * column_strip <= wide_tile<float>::capacity);
 
 // Rows of the column form are summed into this many partial results, by their sizes alone.

@@ -59,6 +59,29 @@ template <class T>
   });
 }
 
+// A block of rows of contiguous elements, which are `step` apart on the other side of the copy.
+struct row_block {
+  index_t rows = 0, cols = 0, step = 0;
+};
+
+// Rows of f16 or bf16 to rows of floats `out_step` apart, and back.
+template <class = void>
+[[gnu::noinline]] void widen_rows(dtype type, const void* in, const row_block& b, float* out,
+                                  index_t out_step) {
+  dispatch(types<float16, bfloat16>{}, type, "load", [&]<class E>() {
+    const E* x = static_cast<const E*>(in);
+    for (index_t i = 0; i < b.rows; ++i) simd::convert(x + i * b.step, out + i * out_step, b.cols);
+  });
+}
+template <class = void>
+[[gnu::noinline]] void narrow_rows(dtype type, void* out, const row_block& b, const float* in,
+                                   index_t in_step) {
+  dispatch(types<float16, bfloat16>{}, type, "store", [&]<class E>() {
+    E* y = static_cast<E*>(out);
+    for (index_t i = 0; i < b.rows; ++i) simd::convert(in + i * in_step, y + i * b.step, b.cols);
+  });
+}
+
 // The type in which a cast from a to b is carried out: exact for every value that b can hold.
 constexpr dtype cast_type(dtype a, dtype b) {
   if (a == f64 || b == f64) return f64;

@@ -21,17 +21,17 @@ inline namespace ADZE_ISA {
 // A part of at most `capacity` elements. T is the type of what is read, or float for 16 bits.
 template <class T> class wide_tile {
  public:
-  static constexpr index_t capacity = 8192;
+  static constexpr index_t capacity = 4096;
 
   // rows x cols elements from `at` on, rows `step` apart.
   matrix<const T> load(const const_elements& x, index_t at, index_t rows, index_t cols,
                        index_t step) {
     if (x.type == dtype_of<T>) return {static_cast<const T*>(x.data) + at, rows, cols, step, 1};
     const std::byte* from = static_cast<const std::byte*>(x.data) + at * size_of(x.type);
-    const bool dense = step == cols;
-    for (index_t r = 0; r < (dense ? 1 : rows); ++r) {
-      load_row(x.type, from + r * step * size_of(x.type), 1, dense ? rows * cols : cols,
-               buffer_ + r * cols);
+    if constexpr (std::is_same_v<T, float>) {
+      const bool dense = step == cols;
+      const row_block block{dense ? 1 : rows, dense ? rows * cols : cols, step};
+      widen_rows(x.type, from, block, buffer_, cols);
     }
     return dense_matrix<const T>(buffer_, rows, cols);
   }
@@ -44,10 +44,10 @@ template <class T> class wide_tile {
   void store(const elements& y, index_t at, index_t rows, index_t cols, index_t step) {
     if (y.type == dtype_of<T>) return;
     std::byte* to = static_cast<std::byte*>(y.data) + at * size_of(y.type);
-    const bool dense = step == cols;
-    for (index_t r = 0; r < (dense ? 1 : rows); ++r) {
-      store_row(y.type, to + r * step * size_of(y.type), 1, dense ? rows * cols : cols,
-                buffer_ + r * cols);
+    if constexpr (std::is_same_v<T, float>) {
+      const bool dense = step == cols;
+      const row_block block{dense ? 1 : rows, dense ? rows * cols : cols, step};
+      narrow_rows(y.type, to, block, buffer_, cols);
     }
   }
 

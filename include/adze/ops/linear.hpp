@@ -17,25 +17,6 @@ template <class = void> tensor feature_rows(const tensor& x, dtype type) {
   return alias(dense_copy(wide), rows, dense_strides(rows));
 }
 
-// f(first, rows) for the rows of a product in 16 bits, some at a time: what is widened to f32 for
-// it stays in the cache, and no wide copy of all of them is ever held.
-template <class F> void over_row_slices(index_t rows, index_t width, const F& f) {
-  const index_t step = std::max<index_t>(96, (index_t{1} << 18) / std::max<index_t>(1, width));
-  for (index_t first = 0; first < rows; first += step) f(first, std::min(step, rows - first));
-}
-// Rows first .. first + n of a matrix, as a view.
-inline tensor rows_at(const tensor& x, index_t first, index_t n) {
-  return alias(x, {n, x.shape()[1]}, x.strides(), first * x.strides()[0]);
-}
-// The same in f32.
-template <class = void> tensor wide_rows(const tensor& x, index_t first, index_t n) {
-  return as_computed(rows_at(x, first, n), f32);
-}
-inline void store_rows(const tensor& y, index_t first, const tensor& part) {
-  const tensor to = rows_at(y, first, part.shape()[0]);
-  kernels::copy(to.shape(), operand_of(to), operand_of(part));
-}
-
 // Sums over the rows of a matrix. The small ones of small steps skip the driver of reductions.
 template <class T> tensor column_sums(const tensor& x) {
   const shape to{x.shape()[1]};
@@ -113,15 +94,13 @@ template <class = void> struct linear_op {
   }
 
   tensor narrow_product(const tensor& x, const tensor& w, const tensor& b, const shape& to) const {
-    const tensor rows = detail::feature_rows(x, x.dtype()), weight = detail::as_computed(w, f32);
+    const tensor rows = detail::feature_rows(x, x.dtype());
     const tensor bias = b.defined() ? detail::dense_as(b, f32) : b;
     const index_t n = rows.shape()[0], out = w.shape()[0];
-    const tensor y = empty(to, x.dtype()), y_rows = alias(y, {n, out}, {out, 1});
-    detail::over_row_slices(n, rows.shape()[1] + out, [&](index_t first, index_t count) {
-      tensor part = empty({count, out}, f32);
-      product<float>(detail::wide_rows(rows, first, count), weight, bias, part);
-      detail::store_rows(y_rows, first, part);
-    });
+    tensor y = empty(to, x.dtype());
+    kernels::gemm_narrow(detail::stored_matrix_of(rows), detail::stored_matrix_of(w).transposed(),
+                         detail::stored_matrix_of(alias(y, {n, out}, {out, 1})),
+                         b.defined() ? bias.data_as<float>() : nullptr, act);
     return y;
   }
 
@@ -129,34 +108,22 @@ template <class = void> struct linear_op {
   static std::array<tensor, 3> narrow(backward_context& c, const tensor& g) {
     const dtype type = g.dtype();
     const tensor d = detail::feature_rows(g, type);
-    const index_t n = d.shape()[0], out = d.shape()[1];
-    const tensor w = c.wants(0) ? detail::as_computed(c.in(1), f32) : tensor();
-    const tensor x = c.wants(1) ? detail::feature_rows(c.in(0), type) : tensor();
-    const index_t in = c.wants(0) ? w.shape()[1] : c.wants(1) ? x.shape()[1] : 0;
+    const kernels::stored_matrix rows = detail::stored_matrix_of(d);
     std::array<tensor, 3> r;
-    tensor dx;
-    if (c.wants(0)) r[0] = empty(c.in_shape(0), type), dx = alias(r[0], {n, in}, {in, 1});
-    if (c.wants(1)) r[1] = detail::zeros_of({out, in}, f32);
-    if (c.wants(2)) r[2] = detail::zeros_of({out}, f32);
-    detail::over_row_slices(n, in + out, [&](index_t first, index_t count) {
-      const tensor part = detail::wide_rows(d, first, count);
-      const matrix<const float> rows = detail::matrix_of<float>(part);
-      if (c.wants(0)) {
-        tensor y = empty({count, in}, f32);
-        kernels::gemm<float>(rows, detail::matrix_of<float>(w), detail::result_matrix<float>(y));
-        detail::store_rows(dx, first, y);
-      }
-      if (c.wants(1)) {
-        const tensor wide = detail::wide_rows(x, first, count);
-        kernels::gemm<float>(rows.transposed(), detail::matrix_of<float>(wide),
-                             detail::result_matrix<float>(r[1]),
-                             {.beta = first == 0 ? 0.0f : 1.0f});
-      }
-      if (c.wants(2)) detail::add_into(r[2], detail::column_sums<float>(part));
-    });
-    for (const std::size_t k : {1u, 2u}) {
-      if (r[k].defined()) r[k] = detail::as_result(std::move(r[k]), type);
+    if (c.wants(0)) {
+      const tensor w = detail::as_computed(c.in(1), type);
+      const index_t in = w.shape()[1];
+      r[0] = empty(c.in_shape(0), type);
+      kernels::gemm_narrow(rows, detail::stored_matrix_of(w),
+                           detail::stored_matrix_of(alias(r[0], {rows.rows, in}, {in, 1})));
     }
+    if (c.wants(1)) {
+      const tensor x = detail::feature_rows(c.in(0), type);
+      r[1] = empty(c.in_shape(1), type);
+      kernels::gemm_narrow(rows.transposed(), detail::stored_matrix_of(x),
+                           detail::stored_matrix_of(r[1]));
+    }
+    if (c.wants(2)) r[2] = detail::fold(d, 1, {rows.cols}, {.result = type});
     return r;
   }
 

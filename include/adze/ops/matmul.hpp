@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 // Matrix products of tensors: vectors, matrices and batches of them, broadcast like PyTorch's.
 // Transposes and other strides go to the kernel as they are; 16-bit floats are multiplied in f32.
-#include <adze/kernels/gemm.hpp>
+#include <adze/kernels/gemm_narrow.hpp>
 #include <adze/ops/dense.hpp>
 #include <adze/ops/fwd.hpp>
 #include <adze/tensor/index.hpp>
@@ -28,6 +28,11 @@ template <class T> matrix<const T> matrix_of(const tensor& x) {
 template <class T> matrix<T> result_matrix(tensor& y) {
   const index_t r = y.rank(), n = y.shape()[r - 1];
   return dense_matrix(y.data_as<T>(), y.shape()[r - 2], n);
+}
+
+// A matrix, whatever floating dtype it is kept in.
+inline kernels::stored_matrix stored_matrix_of(const tensor& x) {
+  return {x.impl().data, x.dtype(), x.shape()[0], x.shape()[1], x.strides()[0], x.strides()[1]};
 }
 
 // c = a b for the last two axes, over the broadcast batch axes of c.
@@ -102,6 +107,11 @@ template <class = void> struct matmul_op {
     const shape to = result(a.shape(), b.shape());
     const dtype type = detail::result_type(a, b);
     const dtype compute = detail::floating_compute_type(name, is_floating(a.dtype()) ? b : a);
+    if (size_of(type) == 2 && b.rank() == 2 && a.rank() > 1) {
+      if (const auto strides = detail::view_strides(a, detail::rows_shape(a.shape()))) {
+        return narrow(alias(a, detail::rows_shape(a.shape()), *strides), b, to, type);
+      }
+    }
     const tensor left = detail::as_rows(detail::as_computed(a, compute));
     const tensor right = detail::as_columns(detail::as_computed(b, compute));
     tensor y = empty(to, compute);
@@ -138,6 +148,14 @@ template <class = void> struct matmul_op {
   }
 
  private:
+  // One product of all rows in 16 bits.
+  static tensor narrow(const tensor& a, const tensor& b, const shape& to, dtype type) {
+    tensor y = empty(to, type);
+    const index_t rows = a.shape()[0], cols = b.shape()[1];
+    kernels::gemm_narrow(detail::stored_matrix_of(a), detail::stored_matrix_of(b),
+                         detail::stored_matrix_of(alias(y, {rows, cols}, {cols, 1})));
+    return y;
+  }
   static void multiply(dtype compute, const tensor& a, const tensor& b, tensor& c) {
     if (compute == f64) return detail::multiply<double>(a, b, c);
     detail::multiply<float>(a, b, c);

@@ -53,17 +53,19 @@ template <class Code> void widen(const Code* from, float* to) { *to = static_cas
 template <class Code> void narrow(const float* from, Code* to) { *to = Code(*from); }
 #endif
 
-// f(in, out) for groups of code_lanes elements; the last group by way of a copy.
+// f(in, out) for groups of code_lanes elements. The last group overlaps the one before, which is
+// then done twice; fewer elements than a group go by way of a copy.
 template <class From, class To, class F> void by_groups(const From* in, To* out, index_t n, F f) {
   index_t i = 0;
   for (; i + code_lanes <= n; i += code_lanes) f(in + i, out + i);
   if (i == n) return;
+  if (i > 0) return f(in + n - code_lanes, out + n - code_lanes);
   constexpr auto lanes = static_cast<std::size_t>(code_lanes);
   From from[lanes] = {};
   To to[lanes];
-  for (index_t j = 0; i + j < n; ++j) from[j] = in[i + j];
+  for (index_t j = 0; j < n; ++j) from[j] = in[j];
   f(from, to);
-  for (index_t j = 0; i + j < n; ++j) out[i + j] = to[j];
+  for (index_t j = 0; j < n; ++j) out[j] = to[j];
 }
 
 }  // namespace detail
