@@ -38,12 +38,14 @@ struct block {
 
 TEST_CASE("plan: the bits of the folded and fused graph") {
   manual_seed(1);
-  nn::sequential net(
-      nn::conv2d{{.in = 3, .out = 8, .kernel = 3, .padding = 1}}, block{}, block{},
-      [](const tensor& x) {
-        return max_pool2d(x, {.kernel = {2, 2}});
-      },
-      [](const tensor& x) { return flatten(x, 1); }, nn::linear{{.in = 8 * 4 * 4, .out = 5}});
+  nn::sequential net{nn::conv2d{{.in = 3, .out = 8, .kernel = 3, .padding = 1}},
+                     block{},
+                     block{},
+                     [](const tensor& x) {
+                       return max_pool2d(x, {.kernel = {2, 2}});
+                     },
+                     [](const tensor& x) { return flatten(x, 1); },
+                     nn::linear{{.in = 8 * 4 * 4, .out = 5}}};
   static_cast<void>(net(random({16, 3, 8, 8}, f32)));
   const tensor x = random({2, 3, 8, 8}, f32);
   const graph g = trace(net, x);
@@ -64,7 +66,7 @@ TEST_CASE("plan: the bits of the folded and fused graph") {
 }
 
 TEST_CASE("plan: compiled for another batch size than the trace's") {
-  nn::sequential net(nn::linear{{.in = 6, .out = 4}}, nn::linear{{.in = 4, .out = 3}});
+  nn::sequential net{nn::linear{{.in = 6, .out = 4}}, nn::linear{{.in = 4, .out = 3}}};
   const graph g = trace(net, random({2, 6}, f32));
   const tensor x = random({7, 6}, f32);
   const no_grad guard;
@@ -84,7 +86,7 @@ TEST_CASE("plan: a snapshot of the model") {
 }
 
 TEST_CASE("plan: steady state asks the system for no memory, arenas are given back") {
-  nn::sequential net(nn::linear{{.in = 64, .out = 128}}, nn::linear{{.in = 128, .out = 10}});
+  nn::sequential net{nn::linear{{.in = 64, .out = 128}}, nn::linear{{.in = 128, .out = 10}}};
   const tensor x = random({32, 64}, f32);
   const plan p = compile(trace(net, x), x);
   for (int i = 0; i < 4; ++i) static_cast<void>(p(x));
@@ -96,7 +98,7 @@ TEST_CASE("plan: steady state asks the system for no memory, arenas are given ba
 }
 
 TEST_CASE("plan: results outlive it, and calls from several threads agree") {
-  nn::sequential net(nn::linear{{.in = 16, .out = 32}}, nn::linear{{.in = 32, .out = 4}});
+  nn::sequential net{nn::linear{{.in = 16, .out = 32}}, nn::linear{{.in = 32, .out = 4}}};
   tensor y;
   const tensor x = random({8, 16}, f32);
   const no_grad guard;

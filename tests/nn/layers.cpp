@@ -167,10 +167,19 @@ TEST_CASE("dropout is active in training only") {
   CHECK(distance(d(x), x) == 0.0);
 }
 
+TEST_CASE("sequential: in braces, layers draw their weights from left to right") {
+  manual_seed(3);
+  const nn::linear first{{.in = 4, .out = 8}}, second{{.in = 8, .out = 2}};
+  manual_seed(3);
+  const nn::sequential net{nn::linear{{.in = 4, .out = 8}}, nn::linear{{.in = 8, .out = 2}}};
+  CHECK(numbers(net.get<0>().weight) == numbers(first.weight));
+  CHECK(numbers(net.get<1>().weight) == numbers(second.weight));
+}
+
 TEST_CASE("sequential: names are positions, lambdas are layers, parts can be changed") {
-  nn::sequential net(nn::linear{{.in = 4, .out = 8, .type = f64}}, nn::tanh{},
-                     nn::sequential(nn::linear{{.in = 8, .out = 2, .type = f64}}, nn::dropout{}),
-                     [](const tensor& x) { return x * 2.0; });
+  nn::sequential net{nn::linear{{.in = 4, .out = 8, .type = f64}}, nn::tanh{},
+                     nn::sequential{nn::linear{{.in = 8, .out = 2, .type = f64}}, nn::dropout{}},
+                     [](const tensor& x) { return x * 2.0; }};
   CHECK(listing(net) == "0.weight f64[8,4]\n0.bias f64[8]\n2.0.weight f64[2,8]\n2.0.bias f64[2]\n");
   eval(net);
   CHECK_FALSE(net.get<2>().get<1>().training);

@@ -38,17 +38,18 @@ struct reader {
 
 auto small_net() {
   manual_seed(4);
-  return nn::sequential(
-      nn::conv2d{{.in = 3, .out = 16, .kernel = 3, .stride = 2, .padding = 1}}, block{},
-      [](const tensor& x) {
-        return max_pool2d(x, {.kernel = {2, 2}});
-      },
-      block{},
-      [](const tensor& x) {
-        return mean(x, {2, 3});
-      },
-      nn::linear{{.in = 16, .out = 12}}, [](const tensor& x) { return relu(x); },
-      nn::linear{{.in = 12, .out = 5}});
+  return nn::sequential{nn::conv2d{{.in = 3, .out = 16, .kernel = 3, .stride = 2, .padding = 1}},
+                        block{},
+                        [](const tensor& x) {
+                          return max_pool2d(x, {.kernel = {2, 2}});
+                        },
+                        block{},
+                        [](const tensor& x) {
+                          return mean(x, {2, 3});
+                        },
+                        nn::linear{{.in = 16, .out = 12}},
+                        [](const tensor& x) { return relu(x); },
+                        nn::linear{{.in = 12, .out = 5}}};
 }
 
 TEST_CASE("convert: a residual network, all integers") {

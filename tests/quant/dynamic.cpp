@@ -29,9 +29,8 @@ double relative(const tensor& a, const tensor& b) {
 
 TEST_CASE("quantize_dynamic: a dense network") {
   manual_seed(2);
-  nn::sequential net(
-      nn::linear{{.in = 40, .out = 64}}, [](const tensor& x) { return relu(x); },
-      nn::linear{{.in = 64, .out = 10, .bias = false}});
+  nn::sequential net{nn::linear{{.in = 40, .out = 64}}, [](const tensor& x) { return relu(x); },
+                     nn::linear{{.in = 64, .out = 10, .bias = false}}};
   const no_grad guard;
   const tensor x = random({9, 40}, f32);
   const graph g = trace(net, x);
@@ -39,7 +38,7 @@ TEST_CASE("quantize_dynamic: a dense network") {
     for (const bool reduced : {false, true}) {
       const graph q = quantize_dynamic(g, {.per_row = per_row, .reduced = reduced});
       CHECK(q.steps.size() == 2);
-      CHECK(relative(q(x), net(x)) < (reduced ? 0.02 : 0.012));
+      CHECK(relative(q(x), net(x)) < (reduced ? 2 : 1) * 0.012);  // half the codes, twice the error
       CHECK(constant_bytes(q) < 0.3 * static_cast<double>(constant_bytes(g)));
       const plan p = compile(q, x);
       CHECK(distance(numbers(p(x)), numbers(q(x))) == 0.0);

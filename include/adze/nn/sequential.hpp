@@ -1,7 +1,9 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Layers one after the other: nn::sequential net(nn::linear{{.in = 4, .out = 8}}, nn::relu{}, f);
+// Layers one after the other: nn::sequential net{nn::linear{{.in = 4, .out = 8}}, nn::relu{}, f};
 // where f may be any function from tensor to tensor, lambdas too. Names are "0", "1", ...
+// Braces, not parentheses: only in braces does the language make layers, and so draw their weights,
+// from left to right; in parentheses g++ goes the other way.
 #include <tuple>
 
 #include <adze/nn/module.hpp>
