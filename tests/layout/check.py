@@ -23,7 +23,8 @@ ONLY_IN = [  # what matches on the left is included only by headers that match o
     (r"(iostream|sstream|fstream|iomanip|ostream|istream)$", r"report/.*|tensor/print\.hpp"),
     (r"(regex|filesystem|random|format|ranges|source_location)$", r"nowhere"),
 ]
-CONDITIONS_IN = r"simd/.*|bench/probe\.hpp"  # #if and the like; the probe asks what the machine is
+# #if and the like: the probe asks what the machine is, poison whether there is a sanitizer.
+CONDITIONS_IN = r"simd/.*|bench/probe\.hpp|core/poison\.hpp"
 breaches = []
 
 

@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 
 #include <adze/tensor/tensor.hpp>
+#include <adze/tensor/typed.hpp>
 
 namespace adze {
 
@@ -89,5 +90,17 @@ TEST_CASE("without caching every release reaches the system") {
   CHECK(memory().cached_bytes == 0);
   set_caching(true);
 }
+
+#ifdef ASAN_POISON_MEMORY_REGION
+TEST_CASE("under the address sanitizer only the bytes of live tensors may be touched") {
+  const unsigned char* first = nullptr;
+  {
+    const tensor x = empty({3}, u8);
+    first = &x.as<std::uint8_t>()(0);
+    for (int i = 0; i < 64; ++i) CHECK(__asan_address_is_poisoned(first + i) == (i >= 3));
+  }
+  for (int i = 8; i < 64; ++i) CHECK(__asan_address_is_poisoned(first + i) == 1);
+}
+#endif
 
 }  // namespace adze

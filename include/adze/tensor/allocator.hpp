@@ -3,7 +3,8 @@
 // The caching allocator of buffers, tensor records and graph nodes: size classes, a free list per
 // thread and class, and a locked central list behind it. Blocks are 64-byte aligned, may be freed
 // by any thread, and carry no header: the caller gives the size back. After the first pass a
-// training loop asks the system for nothing.
+// training loop asks the system for nothing. Under the address sanitizer what is cached, and what a
+// size class rounds up, is out of bounds.
 #include <array>
 #include <atomic>
 #include <bit>
@@ -12,6 +13,7 @@
 #include <new>
 
 #include <adze/core/error.hpp>
+#include <adze/core/poison.hpp>
 #include <adze/fwd.hpp>
 
 namespace adze {
@@ -143,7 +145,10 @@ inline void trim() {
   for (std::size_t c = 0; c < detail::class_count; ++c) {
     detail::spill(c, 0);
     const std::lock_guard guard(pool.lock);
-    while (void* p = pool.lists[c].pop()) ::operator delete (p, std::align_val_t{64});
+    while (void* p = pool.lists[c].pop()) {
+      detail::unpoison(p, detail::class_bytes(c));
+      ::operator delete (p, std::align_val_t{64});
+    }
   }
 }
 
@@ -163,7 +168,10 @@ inline void* pool_get(std::size_t bytes) {
     }
     if (p == nullptr) raise<value_error>("allocate: out of memory; ", bytes, " bytes asked for");
   }
-  count_live(static_cast<index_t>(class_bytes(c)));
+  const std::size_t size = class_bytes(c);
+  count_live(static_cast<index_t>(size));
+  unpoison(p, size);
+  poison(static_cast<std::byte*>(p) + bytes, size - bytes);
   return p;
 }
 
@@ -171,6 +179,7 @@ inline void pool_put(void* p, std::size_t bytes) noexcept {
   const std::size_t c = class_of(bytes);
   const std::size_t size = class_bytes(c);
   count_live(-static_cast<index_t>(size));
+  unpoison(p, size);
   if (!caching_on.load(std::memory_order_relaxed)) {
     ::operator delete (p, std::align_val_t{64});
     return;
@@ -178,14 +187,14 @@ inline void pool_put(void* p, std::size_t bytes) noexcept {
   if (!local_cache.registered) register_thread();
   free_list& mine = local_cache.lists[c];
   mine.push(p);
+  poison(static_cast<std::byte*>(p) + sizeof(free_block), size - sizeof(free_block));
   const index_t limit = thread_limit(size);
   if (mine.count > limit) spill(c, limit / 2);
 }
 
 }  // namespace detail
 
-// With caching off each release goes to the system at once, so that address sanitizers see every
-// use after free. Results never depend on it.
+// With caching off each release goes to the system at once. Results never depend on it.
 inline void set_caching(bool on) {
   detail::caching_on.store(on, std::memory_order_relaxed);
   if (!on) trim();
