@@ -213,6 +213,21 @@ TEST_CASE("integers and bool sum to i64 and wrap; extremes keep their dtype") {
   CHECK_THROWS_AS(norm(x), dtype_error);
 }
 
+TEST_CASE("integers of every length, in rows and in columns") {
+  for (index_t n = 1; n <= 300; ++n) {
+    const double sum_of_n = static_cast<double>(n * (n - 1) / 2);
+    CHECK(numbers(sum(arange(n))) == values_of{sum_of_n});
+    CHECK(numbers(sum(cast(ones({n}), bool8))) == values_of{static_cast<double>(n)});
+    for (const index_t m : {2, 4, 8, 9}) {
+      const tensor columns = expand(reshape(arange(n), {n, 1}), {n, m});
+      const values_of want(static_cast<std::size_t>(m), sum_of_n);
+      CHECK(numbers(sum(contiguous(columns), {0})) == want);
+      CHECK(numbers(amax(contiguous(columns), {0})) ==
+            values_of(static_cast<std::size_t>(m), static_cast<double>(n - 1)));
+    }
+  }
+}
+
 TEST_CASE("nothing, one, and axes of size zero") {
   const tensor none = zeros({0});
   CHECK(sum(none).item() == 0.0);

@@ -156,6 +156,27 @@ void column_fold(const void* functor, const void* data, index_t step, index_t ro
   for (; i < n; ++i) column_group<F, T, false, 1>(f, x + i, step, rows, center(i), to + i);
 }
 
+// Integers one by one, as compilers widen best: of several sums side by side in 64-byte registers
+// g++ 12 loses some (-O3 for Zen 4).
+template <class F>
+void whole_row_fold(const void* functor, const void* data, index_t n, const void*, void* acc) {
+  const F& f = *static_cast<const F*>(functor);
+  const auto* x = static_cast<const std::int64_t*>(data);
+  std::int64_t total = *static_cast<std::int64_t*>(acc);
+  for (index_t i = 0; i < n; ++i) total = f.join(total, f.take(x[i], std::int64_t{0}));
+  *static_cast<std::int64_t*>(acc) = total;
+}
+template <class F>
+void whole_column_fold(const void* functor, const void* data, index_t step, index_t rows, index_t n,
+                       const void*, void* acc) {
+  const F& f = *static_cast<const F*>(functor);
+  const auto* x = static_cast<const std::int64_t*>(data);
+  auto* to = static_cast<std::int64_t*>(acc);
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t i = 0; i < n; ++i) to[i] = f.join(to[i], f.take(x[r * step + i], std::int64_t{0}));
+  }
+}
+
 template <class F, class S> void start_slots(void* acc, index_t n) {
   std::fill_n(static_cast<S*>(acc), n, static_cast<S>(F::template start<S>()));
 }
@@ -187,7 +208,7 @@ template <class F> struct loops_of {
   }
   static constexpr reduce_loops make() {
     reduce_loops l{of<float>(), of<double>(), {}, start, join};
-    if constexpr (F::whole) l.i64 = of<std::int64_t>();
+    if constexpr (F::whole) l.i64 = {detail::whole_row_fold<F>, detail::whole_column_fold<F>};
     return l;
   }
 };
