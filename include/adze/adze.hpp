@@ -11,6 +11,7 @@
 #include <adze/amp/unscale.hpp>
 #include <adze/autograd/accumulate.hpp>
 #include <adze/autograd/anomaly.hpp>
+#include <adze/autograd/axes.hpp>
 #include <adze/autograd/backward.hpp>
 #include <adze/autograd/checkpoint.hpp>
 #include <adze/autograd/engine.hpp>
@@ -51,10 +52,15 @@
 #include <adze/data/transforms.hpp>
 #include <adze/graph/arena.hpp>
 #include <adze/graph/cost.hpp>
+#include <adze/graph/couple.hpp>
+#include <adze/graph/couple_layers.hpp>
+#include <adze/graph/couple_layout.hpp>
+#include <adze/graph/drop.hpp>
 #include <adze/graph/edit.hpp>
 #include <adze/graph/fold.hpp>
 #include <adze/graph/fuse.hpp>
 #include <adze/graph/graph.hpp>
+#include <adze/graph/index_sets.hpp>
 #include <adze/graph/plan.hpp>
 #include <adze/graph/plan_steps.hpp>
 #include <adze/graph/show.hpp>

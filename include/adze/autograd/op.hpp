@@ -16,6 +16,8 @@
 
 namespace adze {
 
+class axis_ties;  // autograd/axes.hpp
+
 // How an op wants its floating inputs: `low` runs in the low precision of a rule, `wide` in f32,
 // `promote` in the widest type of its inputs, `any` as they come.
 enum class numeric : std::uint8_t { low, wide, promote, any };
@@ -120,6 +122,7 @@ namespace detail {
 class prepared_step {
  public:
   std::uint32_t taken = 0;  // inputs that it holds itself: they arrive as undefined tensors
+  index_t held_bytes = 0;   // of those, in the form that its kernel reads
   virtual ~prepared_step() = default;
   virtual void run(const tensor* const* in, results& out) const = 0;
 };
@@ -147,6 +150,9 @@ struct op_info {
   void (*destroy)(void* op) noexcept = nullptr;
   // For a plan: `constants` are the inputs known for good, the others are undefined. May be null.
   std::unique_ptr<prepared_step> (*prepare)(const void* op, tensor_list constants) = nullptr;
+  // Which axes belong together: einsum letters, or what the op says itself. Read by couple alone.
+  std::string_view axes{};
+  void (*couple)(const void* op, axis_ties& t) = nullptr;
 };
 
 inline void move_op(const op_info& info, void* to, void* from) {
@@ -309,6 +315,7 @@ template <class Op> struct thunks {
   static std::unique_ptr<prepared_step> prepare(const void* p, tensor_list constants) {
     return static_cast<const Op*>(p)->prepare(constants);
   }
+  static void couple(const void* p, axis_ties& t) { static_cast<const Op*>(p)->couple(t); }
   static void move(void* to, void* from) { ::new (to) Op(std::move(*static_cast<Op*>(from))); }
   static void copy(void* to, const void* from) { ::new (to) Op(*static_cast<const Op*>(from)); }
   static void destroy(void* p) noexcept { static_cast<Op*>(p)->~Op(); }
@@ -336,6 +343,8 @@ template <class Op> constexpr op_info make_info() {
   i.backward = thunks<Op>::backward;
   if constexpr (requires { &Op::composed; }) i.composed = thunks<Op>::composed;
   if constexpr (requires { &Op::prepare; }) i.prepare = thunks<Op>::prepare;
+  if constexpr (requires { Op::axes; }) i.axes = Op::axes;
+  if constexpr (requires { &Op::couple; }) i.couple = thunks<Op>::couple;
   if constexpr (!std::is_trivially_copyable_v<Op>) {
     i.move = thunks<Op>::move;
     i.copy = thunks<Op>::copy;

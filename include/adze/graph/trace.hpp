@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include <adze/core/random.hpp>
-#include <adze/graph/graph.hpp>
+#include <adze/graph/edit.hpp>
 
 namespace adze::inline ADZE_ISA {
 
@@ -154,6 +154,7 @@ inline bool same_values(const tensor& a, const tensor& b) {
   t.name(o.buffers, false);
   run_traced(t, f, examples);
   if (!o.second.empty()) check_second(t.g, f, o.second);
+  sweep(t.g);
   return std::move(t.g);
 }
 
@@ -195,7 +196,8 @@ namespace adze::inline ADZE_ISA {
 
 // The graph of f(examples...). f is a model or any function of one to three tensors, or of a
 // vector of them, that returns a tensor, a list of tensors or the result of a recurrent layer; it
-// runs once, without gradients, and without touching running statistics or the random generator.
+// runs once, without gradients, and without touching running statistics or the random generator;
+// steps whose results it does not use are left out.
 // With `second`, the same number of other examples, the graph is compared with f step by step:
 // state_error names the first op on which they part (control flow on data, values read by item()).
 template <class F> graph trace(F&& f, const std::vector<tensor>& examples, trace_options o = {}) {

@@ -67,6 +67,7 @@ template <class F> struct comparison {
   static constexpr numeric precision = numeric::promote;
   static constexpr auto reads = gradient_reads(values::nothing, values::nothing);
   static constexpr value_set nondifferentiable = values::output(0);
+  static constexpr std::string_view axes = "...,...->...";
   static constexpr kernels::map_loops loops{detail::compare_rows<F, float>,
                                             detail::compare_rows<F, double>,
                                             detail::compare_rows<F, std::int64_t>};
@@ -84,6 +85,7 @@ template <class = void> struct where_op {
   static constexpr numeric precision = numeric::promote;
   static constexpr bool broadcasts = true;
   static constexpr auto reads = gradient_reads(values::nothing, values::input(0), values::input(0));
+  static constexpr std::string_view axes = "...,...,...->...";
   static constexpr kernels::map_loops loops{detail::where_rows<float>, detail::where_rows<double>,
                                             detail::where_rows<std::int64_t>};
 

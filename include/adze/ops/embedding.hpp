@@ -13,6 +13,7 @@ template <class = void> struct embedding_op {
   static constexpr numeric precision = numeric::any;
   static constexpr value_set keeps = values::input(0);
   static constexpr auto reads = gradient_reads(values::nothing, values::input(0));
+  static constexpr std::string_view axes = "...,rw->...w";
 
   shape result(const shape& index, const shape& weight) const {
     return index.inserted(index.rank(), weight[1]);

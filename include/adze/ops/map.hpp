@@ -208,6 +208,7 @@ template <class F> struct binary {
   static constexpr numeric precision = numeric::promote;
   static constexpr bool broadcasts = true;
   static constexpr auto reads = F::reads;
+  static constexpr std::string_view axes = "...,...->...";
   static constexpr kernels::map_loops loops{
       detail::binary_rows<F, float>, detail::binary_rows<F, double>, detail::whole_loop<F>()};
 

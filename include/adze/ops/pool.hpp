@@ -72,6 +72,7 @@ template <class = void> struct max_pool2d_op {
   static constexpr std::string_view name = "max_pool2d";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
+  static constexpr std::string_view axes = "nchw->ncyx";
 
   shape result(const shape& x) const {
     return detail::pooled_shape(geometry.is_adaptive() ? "adaptive_max_pool2d" : name, x, geometry);
@@ -100,6 +101,7 @@ template <class = void> struct avg_pool2d_op {
   static constexpr std::string_view name = "avg_pool2d";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
+  static constexpr std::string_view axes = "nchw->ncyx";
 
   shape result(const shape& x) const {
     return detail::pooled_shape(geometry.is_adaptive() ? "adaptive_avg_pool2d" : name, x, geometry);
