@@ -154,6 +154,7 @@
 #include <adze/quant/observer.hpp>
 #include <adze/quant/placement.hpp>
 #include <adze/quant/prepare.hpp>
+#include <adze/quant/requantize.hpp>
 #include <adze/quant/weight_only.hpp>
 #include <adze/report/progress.hpp>
 #include <adze/report/smooth.hpp>
