@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 // Recurrent layers, stacked and in one or both directions: nn::lstm net{{.in = 16, .hidden = 64,
 // .layers = 2}}; auto [y, h, c] = net(x); Names and first values are PyTorch's.
+#include <adze/autograd/axes.hpp>
 #include <adze/nn/linear.hpp>
 #include <adze/ops/dropout.hpp>
 #include <adze/ops/gru.hpp>
@@ -35,6 +36,23 @@ struct lstm_state {
 }  // namespace adze::nn
 
 namespace adze::nn::inline ADZE_ISA {
+
+// Zeros [b, h] for x [t, b, c] and hidden weights [gates h, h]: a step, not a constant, so that a
+// graph takes batches of other sizes than its trace's.
+template <class = void> struct zero_state_op {
+  static constexpr std::string_view name = "zero_state";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing, values::nothing);
+  static constexpr value_set nondifferentiable = values::output(0);
+  tensor forward(const tensor& x, const tensor& hidden) const {
+    return zeros({x.size(1), hidden.size(1)}, x.dtype());
+  }
+  std::array<tensor, 2> backward(backward_context&, const tensor&) const { return {}; }
+  void couple(axis_ties& t) const {
+    t.same(t.output(0, 0), t.input(0, 1));
+    t.same(t.output(0, 1), t.input(1, 1));
+  }
+};
 
 // What the three layers share: weights by layer and direction, and the walk over them.
 class recurrent_layer {
@@ -84,7 +102,6 @@ class recurrent_layer {
                                 Cell cell) const {
     check(x, first);
     tensor y = options.batch_first ? transpose(x, 0, 1) : x;
-    const shape state{y.size(1), options.hidden};
     std::array<std::vector<tensor>, N> last;
     for (std::size_t i = 0; i < weights.size(); i += directions()) {
       std::vector<tensor> outputs;
@@ -92,7 +109,7 @@ class recurrent_layer {
         std::array<tensor, N> states;
         for (std::size_t s = 0; s < N; ++s) {
           states[s] = first[s].defined() ? select(first[s], 0, static_cast<index_t>(k))
-                                         : zeros(state, x.dtype());
+                                         : record(zero_state_op<>{}, y, weights[k].hidden);
         }
         const std::array<tensor, N + 1> r =
             cell(reversed(k) ? flip(y, {0}) : y, states, weights[k]);
