@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <adze/graph/cost.hpp>
 #include <adze/graph/plan.hpp>
 #include <adze/graph/trace.hpp>
 #include <adze/nn/attention.hpp>
@@ -129,6 +130,19 @@ TEST_CASE("plan: recurrent networks, transformers, several inputs and outputs") 
     CHECK(same_bits(z[0], y.output));
     CHECK(same_bits(z[2], y.c));
   }
+  nn::gpt gpt({.vocabulary = 9, .context = 7, .embed = 12, .heads = 3, .layers = 2, .tied = true});
+  eval(gpt);
+  const tensor tokens = randint(0, 9, {2, 7});
+  const graph traced = trace(gpt, tokens);
+  const plan language = compile(traced, tokens);
+  for (int i = 0; i < 2; ++i) {
+    const tensor now = randint(0, 9, {2, 7});
+    CHECK(same_bits(language(now), gpt(now)));
+  }
+  CHECK(language.constant_bytes() >= 4 * count_parameters(gpt));
+  CHECK(cost(traced).parameters == count_parameters(gpt));
+  nn::gru gru{{.in = 5, .hidden = 7, .bidirectional = true}};
+  CHECK(same_bits(compile(trace(gru, x), x).run(list{x})[0], gru(x).output));
   const auto two = [](const tensor& a, const tensor& b) {
     return std::array<tensor, 3>{a + b, a, transpose(b)};
   };

@@ -203,6 +203,15 @@ class plan {
     for (const auto& e : body_->script.entries) n += static_cast<index_t>(e.bytes);
     return n;
   }
+  // Bytes of all constants in the form that the steps read, shared by all runs.
+  index_t constant_bytes() const {
+    index_t n = 0;
+    for (const auto& s : body_->prepared) n += s != nullptr ? s->held_bytes : 0;
+    for (const tensor& c : body_->constants) {
+      n += c.defined() ? c.numel() * size_of(c.dtype()) : 0;
+    }
+    return n;
+  }
   // The steps as they run, folded and fused, at the compiled sizes; its constants are gone.
   const graph& steps() const { return body_->g; }
   const detail::plan_body& body() const { return *body_; }

@@ -9,18 +9,22 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // A step from a function f(in) that returns the result or an array of them; `holds` names the
-// inputs that it keeps in its own form.
+// inputs that it keeps in its own form, of so many bytes.
 template <class F> class made_step final : public prepared_step {
  public:
-  made_step(F f, value_set holds) : f_(std::move(f)) { taken = holds.bits; }
+  made_step(F f, value_set holds, index_t bytes) : f_(std::move(f)) {
+    taken = holds.bits;
+    held_bytes = bytes;
+  }
   void run(const tensor* const* in, results& out) const override { out.take(f_(in)); }
 
  private:
   F f_;
 };
 template <class F>
-std::unique_ptr<prepared_step> make_step(F f, value_set holds = values::nothing) {
-  return std::make_unique<made_step<F>>(std::move(f), holds);
+std::unique_ptr<prepared_step> make_step(F f, value_set holds = values::nothing,
+                                         index_t bytes = 0) {
+  return std::make_unique<made_step<F>>(std::move(f), holds, bytes);
 }
 
 // Without the positions that a gradient would need.

@@ -43,6 +43,11 @@ template <class A = simd::native> class conv_int8_weights {
   }
   const integer_weights<A>& group(index_t g) const { return groups_[static_cast<std::size_t>(g)]; }
   const std::int16_t* taps() const { return taps_.data(); }
+  index_t bytes() const {
+    index_t n = static_cast<index_t>(2 * taps_.size());
+    for (const integer_weights<A>& g : groups_) n += g.bytes();
+    return n;
+  }
   // Of a row of windows; what stands in the places beyond the taps does not matter.
   index_t depth() const { return depth_; }
 

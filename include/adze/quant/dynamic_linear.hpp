@@ -83,7 +83,7 @@ template <class = void> struct dynamic_linear_op {
         [packed, b, *this](const tensor* const* in) {
           return detail::dynamic_forward(*in[0], *packed, b, act, per_row);
         },
-        values::input(1) | values::input(2) | values::input(3));
+        values::input(1) | values::input(2) | values::input(3), packed->codes.bytes());
   }
 };
 

@@ -11,6 +11,7 @@ namespace adze::quant::detail::inline ADZE_ISA {
 struct recurrent_weights {
   std::shared_ptr<const detail::packed_codes> input{}, hidden{};
   tensor input_bias{}, hidden_bias{};
+  index_t bytes() const { return input->codes.bytes() + hidden->codes.bytes(); }
 };
 
 template <class = void> recurrent_weights pack_recurrent(tensor_list c, bool reduced) {
@@ -118,11 +119,10 @@ template <class = void> struct dynamic_lstm_op {
     for (std::size_t i = 3; i < 7; ++i) {
       if (!constants[i].defined()) return nullptr;
     }
+    const detail::recurrent_weights w = detail::pack_recurrent(constants.subspan(3), reduced);
     return adze::detail::make_step(
-        [w = detail::pack_recurrent(constants.subspan(3), reduced)](const tensor* const* in) {
-          return detail::dynamic_lstm(*in[0], *in[1], *in[2], w);
-        },
-        {0x3fu << 3});
+        [w](const tensor* const* in) { return detail::dynamic_lstm(*in[0], *in[1], *in[2], w); },
+        {0x3fu << 3}, w.bytes());
   }
 };
 
@@ -148,11 +148,10 @@ template <class = void> struct dynamic_gru_op {
     for (std::size_t i = 2; i < 6; ++i) {
       if (!constants[i].defined()) return nullptr;
     }
+    const detail::recurrent_weights w = detail::pack_recurrent(constants.subspan(2), reduced);
     return adze::detail::make_step(
-        [w = detail::pack_recurrent(constants.subspan(2), reduced)](const tensor* const* in) {
-          return detail::dynamic_gru(*in[0], *in[1], w);
-        },
-        {0x3fu << 2});
+        [w](const tensor* const* in) { return detail::dynamic_gru(*in[0], *in[1], w); },
+        {0x3fu << 2}, w.bytes());
   }
 };
 

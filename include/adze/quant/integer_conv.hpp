@@ -97,7 +97,7 @@ template <class = void> struct integer_conv2d_op {
          bias](const tensor* const* in) {
           return detail::run_conv(f, options, *in[0], sizes, *packed, multiplier, bias);
         },
-        values::input(1) | values::input(2) | values::input(3));
+        values::input(1) | values::input(2) | values::input(3), packed->bytes());
   }
 };
 
