@@ -21,16 +21,25 @@ struct page_release {
 };
 using page_memory = std::unique_ptr<std::byte, page_release>;
 
+// How memory of so many bytes should be aligned: for huge pages where it fills one.
+constexpr std::align_val_t page_alignment(std::size_t bytes) {
+  constexpr std::size_t huge = std::size_t(1) << 21;
+  return std::align_val_t{bytes < huge ? 64 : huge};
+}
+// A wish: may be refused. For memory aligned so.
+inline void prefer_huge_pages([[maybe_unused]] void* p, [[maybe_unused]] std::size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  if (page_alignment(bytes) != std::align_val_t{64}) ::madvise(p, bytes, MADV_HUGEPAGE);
+#endif
+}
+
 // At least `bytes`, not cleared. std::bad_alloc: there are none.
 inline page_memory allocate_pages(std::size_t bytes) {
-  constexpr std::size_t huge = std::size_t(1) << 21;
-  const std::size_t alignment = bytes < huge ? 64 : huge;
-  const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-  const auto wanted = std::align_val_t{alignment};
+  const std::align_val_t wanted = page_alignment(bytes);
+  const auto unit = static_cast<std::size_t>(wanted);
+  const std::size_t rounded = (bytes + unit - 1) / unit * unit;
   page_memory made(static_cast<std::byte*>(::operator new(rounded, wanted)), {wanted});
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  if (alignment == huge) ::madvise(made.get(), rounded, MADV_HUGEPAGE);  // a wish: may be refused
-#endif
+  prefer_huge_pages(made.get(), rounded);
   return made;
 }
 

@@ -1,10 +1,10 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // The caching allocator of buffers, tensor records and graph nodes: size classes, a free list per
-// thread and class, and a locked central list behind it. Blocks are 64-byte aligned, may be freed
-// by any thread, and carry no header: the caller gives the size back. After the first pass a
-// training loop asks the system for nothing. Under the address sanitizer what is cached, and what a
-// size class rounds up, is out of bounds.
+// thread and class, and a locked central list behind it. Blocks are 64-byte aligned, large ones on
+// huge pages, may be freed by any thread, and carry no header: the caller gives the size back.
+// After the first pass a training loop asks the system for nothing. Under the address sanitizer
+// what is cached, and what a size class rounds up, is out of bounds.
 #include <array>
 #include <atomic>
 #include <bit>
@@ -15,6 +15,7 @@
 #include <adze/core/error.hpp>
 #include <adze/core/poison.hpp>
 #include <adze/fwd.hpp>
+#include <adze/simd/pages.hpp>
 
 namespace adze {
 
@@ -134,7 +135,13 @@ inline void count_live(index_t bytes) {
     if (void* p = pool.lists[c].pop()) return p;
   }
   pool.system.fetch_add(1, std::memory_order_relaxed);
-  return ::operator new (bytes, std::align_val_t{64}, std::nothrow);
+  void* const made = ::operator new(bytes, simd::page_alignment(bytes), std::nothrow);
+  if (made != nullptr) simd::prefer_huge_pages(made, bytes);
+  return made;
+}
+inline void system_put(void* p, std::size_t bytes) noexcept {
+  unpoison(p, bytes);
+  ::operator delete(p, simd::page_alignment(bytes));
 }
 
 }  // namespace detail
@@ -145,10 +152,7 @@ inline void trim() {
   for (std::size_t c = 0; c < detail::class_count; ++c) {
     detail::spill(c, 0);
     const std::lock_guard guard(pool.lock);
-    while (void* p = pool.lists[c].pop()) {
-      detail::unpoison(p, detail::class_bytes(c));
-      ::operator delete (p, std::align_val_t{64});
-    }
+    while (void* p = pool.lists[c].pop()) detail::system_put(p, detail::class_bytes(c));
   }
 }
 
@@ -179,13 +183,13 @@ inline void pool_put(void* p, std::size_t bytes) noexcept {
   const std::size_t c = class_of(bytes);
   const std::size_t size = class_bytes(c);
   count_live(-static_cast<index_t>(size));
-  unpoison(p, size);
   if (!caching_on.load(std::memory_order_relaxed)) {
-    ::operator delete (p, std::align_val_t{64});
+    system_put(p, size);
     return;
   }
   if (!local_cache.registered) register_thread();
   free_list& mine = local_cache.lists[c];
+  unpoison(p, sizeof(free_block));
   mine.push(p);
   poison(static_cast<std::byte*>(p) + sizeof(free_block), size - sizeof(free_block));
   const index_t limit = thread_limit(size);
