@@ -145,6 +145,7 @@ TEST_CASE_TEMPLATE("a lane does not depend on its neighbours", V, native_f32, ss
   check([](V x) { return log1p(x); });
   check([](V x) { return tanh(x); });
   check([](V x) { return erf(x); });
+  check([](V x) { return normal_cdf(x); });
   check([](V x) { return sin(x); });
   check([](V x) { return cos(x); });
 }
@@ -175,6 +176,32 @@ TEST_CASE("plain numbers have the same functions") {
   CHECK(simd::pow(3.0f, 2.0) == 9.0f);
   CHECK(simd::sigmoid(0.0f) == 0.5f);
   CHECK(simd::rsqrt(4.0) == 0.5);
+}
+
+TEST_CASE_TEMPLATE("the normal distribution function is within 2^-23 everywhere", V, native_f32,
+                   scalar_f32) {
+  float x[V::width];
+  std::fill_n(x, V::width, 0.0f);
+  const auto value = [&](float at) {
+    x[0] = at;
+    float y[V::width];
+    V(normal_cdf(V::load(x))).store(y);
+    return static_cast<double>(y[0]);
+  };
+  double worst = 0;
+  for (double at = -7; at <= 7; at += 1.0 / 8192) {
+    const auto v = static_cast<float>(at);
+    const double exact = 0.5 * std::erfc(static_cast<double>(-v) * std::sqrt(0.5));
+    worst = std::max(worst, std::fabs(value(v) - exact));
+  }
+  CHECK(worst < 0x1p-23);
+  CHECK(value(0.0f) == 0.5);
+  CHECK(value(-0.0f) == 0.5);
+  CHECK(value(6.0f) == 1.0);
+  CHECK(value(-6.0f) == 0.0);
+  CHECK(value(infinity) == 1.0);
+  CHECK(value(-infinity) == 0.0);
+  CHECK(std::isnan(value(nan)));
 }
 
 }  // namespace adze

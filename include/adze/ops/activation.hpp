@@ -58,15 +58,14 @@ struct tanh_f {
   template <class V> V f(const V& x) const { return tanh(x); }
   template <class V> V df(const V&, const V& y) const { return 1.0 - y * y; }
 };
+inline tensor normal_cdf(const tensor& x) { return (erf(x * 0.70710678118654752) + 1.0) * 0.5; }
 struct gelu_f {  // x Phi(x)
   static constexpr std::string_view name = "gelu";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = values::input(0);
-  template <class V> V f(const V& x) const {
-    return x * 0.5 * (erf(x * 0.70710678118654752) + 1.0);
-  }
+  template <class V> V f(const V& x) const { return x * normal_cdf(x); }
   template <class V> V df(const V& x, const V&) const {
-    return (erf(x * 0.70710678118654752) + 1.0) * 0.5 + x * exp(x * x * -0.5) * 0.39894228040143268;
+    return normal_cdf(x) + x * exp(x * x * -0.5) * 0.39894228040143268;
   }
 };
 struct gelu_tanh_f {  // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
@@ -76,7 +75,7 @@ struct gelu_tanh_f {  // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
   template <class V> V inner(const V& x) const {
     return (x + x * x * x * 0.044715) * 0.79788456080286536;
   }
-  template <class V> V f(const V& x) const { return x * 0.5 * (tanh(inner(x)) + 1.0); }
+  template <class V> V f(const V& x) const { return x * sigmoid(inner(x) * 2.0); }  // the same
   template <class V> V df(const V& x, const V&) const {
     const V t = tanh(inner(x));
     return (t + 1.0) * 0.5 +

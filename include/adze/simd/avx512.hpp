@@ -14,6 +14,12 @@
 
 namespace adze::simd::inline ADZE_ISA {
 
+// y 2^n for whole n, rounded once, in one instruction.
+#  if defined(__AVX512VL__)
+inline __m256 scale_lanes(__m256 y, __m256 n) { return _mm256_scalef_ps(y, n); }
+#  endif
+inline __m512 scale_lanes(__m512 y, __m512 n) { return _mm512_scalef_ps(y, n); }
+
 // Ones for the first n lanes, n <= 16.
 inline unsigned first_bits(index_t n) { return (1u << n) - 1u; }
 

@@ -41,6 +41,9 @@ template <class A> pack<double, A> sigmoid(pack<double, A> x) {
 template <class A> pack<double, A> erf(pack<double, A> x) {
   return detail::each_lane(x, [](double v) { return std::erf(v); });
 }
+template <class A> pack<double, A> normal_cdf(pack<double, A> x) {
+  return (erf(x * 0.70710678118654752) + 1.0) * 0.5;
+}
 template <class A> pack<double, A> sin(pack<double, A> x) {
   return detail::each_lane(x, [](double v) { return std::sin(v); });
 }
@@ -75,6 +78,7 @@ template <std::floating_point T> T log1p(T x) { return log1p(pack<T, scalar>(x))
 template <std::floating_point T> T tanh(T x) { return tanh(pack<T, scalar>(x)).v; }
 template <std::floating_point T> T sigmoid(T x) { return sigmoid(pack<T, scalar>(x)).v; }
 template <std::floating_point T> T erf(T x) { return erf(pack<T, scalar>(x)).v; }
+template <std::floating_point T> T normal_cdf(T x) { return normal_cdf(pack<T, scalar>(x)).v; }
 template <std::floating_point T> T sin(T x) { return sin(pack<T, scalar>(x)).v; }
 template <std::floating_point T> T cos(T x) { return cos(pack<T, scalar>(x)).v; }
 template <std::floating_point T> T pow(T x, double p) { return pow(pack<T, scalar>(x), p).v; }

@@ -71,6 +71,16 @@ template <class V> V power_of_two(typename V::word whole, std::uint32_t shift) {
   return V::from_bits((whole + word(127 + shift)) << 23);
 }
 
+// y 2^n rounded once, for y near 1 and n = whole - to_whole from -151 to 129.
+template <class V> V scaled(V y, V whole) {
+  if constexpr (requires { scale_lanes(y.v, y.v); }) {
+    return V(typename V::lane_type(scale_lanes(y.v, V(whole - to_whole).v)));
+  } else {  // in two factors: the ends of the range would not fit in one
+    const typename V::word n = bits(whole), half = n >> 1;
+    return y * power_of_two<V>(half, 0) * power_of_two<V>(n - half, 0);
+  }
+}
+
 // x = m 2^k with m in [sqrt(1/2), sqrt(2)), for normal x.
 template <class V> struct mantissa_split { V m, k; };
 template <class V> mantissa_split<V> split_mantissa(V x) {
@@ -105,10 +115,7 @@ template <class A> [[gnu::always_inline]] inline pack<float, A> exp(pack<float, 
   using V = pack<float, A>;
   // Beyond these ends the result is infinity or zero anyway; NaN passes.
   const auto [whole, r] = detail::split_exponent(less_of(V(88.8), greater_of(V(-104), x)));
-  // 2^n in two factors: the ends of the range would not fit in one.
-  const typename V::word n = bits(whole), half = n >> 1;
-  return detail::exp_of_rest(r) * detail::power_of_two<V>(half, 0) *
-         detail::power_of_two<V>(n - half, 0);
+  return detail::scaled(detail::exp_of_rest(r), whole);
 }
 
 // e^x - 1.
@@ -197,6 +204,20 @@ template <class A> [[gnu::always_inline]] inline pack<float, A> erf(pack<float, 
   const auto [whole, r] = detail::split_exponent(V(g * t));  // -17.5 to 0
   const V high = 1.0 - detail::exp_of_rest(r) * detail::power_of_two<V>(bits(whole), 0);
   return where(size < 0.93, fma(x, low, x), copysign(high, x));
+}
+
+// (1 + erf(x / sqrt(2))) / 2, the normal distribution function, within 2^-23: exactly 0 and 1
+// beyond 5.6. The upper tail is half of 2^(t g(t)); 1.6e-8 of it is the error of g.
+template <class A> [[gnu::always_inline]] inline pack<float, A> normal_cdf(pack<float, A> x) {
+  using V = pack<float, A>;
+  const V t = less_of(V(5.586), abs(x));
+  const V g = detail::polynomial(t, {-0x1.26aed4p+0f, -0x1.d63aacp-2f, -0x1.ae0c7p-5f,
+                                     0x1.cee81ap-8f, -0x1.1f209ep-13f, -0x1.8678e6p-13f,
+                                     0x1.4a58f6p-15f, -0x1.7c8812p-19f});
+  const V power = g * t, whole = power + detail::to_whole;  // -25.4 to 0
+  const V r = (power - (whole - detail::to_whole)) * 0x1.62e43p-1f;
+  const V half = detail::power_of_two<V>(bits(whole), std::uint32_t(-1));
+  return copysign(fma(-half, detail::exp_of_rest(r), V(0.5)), x) + 0.5;
 }
 
 namespace detail {
