@@ -3,8 +3,15 @@
 // The networks that programs here time, with PyTorch's shapes.
 #include <adze/nn/conv.hpp>
 #include <adze/nn/norm.hpp>
+#include <adze/nn/rnn.hpp>
+#include <adze/nn/transformer.hpp>
 #include <adze/ops/pool.hpp>
 #include <adze/ops/reduce.hpp>
+
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <vector>
 
 namespace adze::models {
 
@@ -24,6 +31,20 @@ struct lenet_5 {
     return fc2(relu(fc1(flatten(h, 1))));
   }
   void visit(auto&& f) { f("conv1", conv1), f("conv2", conv2), f("fc1", fc1), f("fc2", fc2); }
+};
+
+// LeCun, Bottou, Bengio, Haffner 1998, with ReLU and max pooling.
+struct lenet_1998 {
+  nn::conv2d conv1{{.in = 1, .out = 6, .kernel = 5, .padding = 2}};
+  nn::conv2d conv2{{.in = 6, .out = 16, .kernel = 5}};
+  nn::linear fc1{{.in = 400, .out = 120}}, fc2{{.in = 120, .out = 84}}, fc3{{.in = 84, .out = 10}};
+  tensor operator()(const tensor& x) const {
+    const tensor h = max_pool2d(relu(conv2(max_pool2d(relu(conv1(x))))));
+    return fc3(relu(fc2(relu(fc1(flatten(h, 1))))));
+  }
+  void visit(auto&& f) {
+    f("conv1", conv1), f("conv2", conv2), f("fc1", fc1), f("fc2", fc2), f("fc3", fc3);
+  }
 };
 
 struct conv_norm {
@@ -91,5 +112,35 @@ struct mobile_net {
         f("deep3", deep3), f("wide3", wide3), f("head", head);
   }
 };
+
+// Four blocks of 128 with four heads, over 65 characters.
+struct char_gpt {
+  nn::gpt net{{.vocabulary = 65, .context = 128, .embed = 128, .heads = 4, .layers = 4}};
+  tensor operator()(const tensor& tokens) const { return flatten(net(tokens), 0, 1); }
+  void visit(auto&& f) { net.visit(f); }
+};
+
+// [t, b, 64] to a class of each sequence, by the last state of 128.
+struct lstm {
+  nn::lstm cells{{.in = 64, .hidden = 128}};
+  nn::linear head{{.in = 128, .out = 10}};
+  tensor operator()(const tensor& x) const { return head(select(cells(x).output, 0, -1)); }
+  void visit(auto&& f) { f("cells", cells), f("head", head); }
+};
+
+// run(std::type_identity<Model>{}, input) for the network of that name, with the sizes of one
+// input; false where there is none.
+template <class F> bool with_network(const std::string& name, F run) {
+  const auto call = [&]<class Model>(std::type_identity<Model> type, const shape& one) {
+    run(type, one);
+    return true;
+  };
+  if (name == "mlp") return call(std::type_identity<mlp>{}, {1, 784});
+  if (name == "lenet_5") return call(std::type_identity<lenet_5>{}, {1, 1, 28, 28});
+  if (name == "lenet_1998") return call(std::type_identity<lenet_1998>{}, {1, 1, 28, 28});
+  if (name == "resnet_20") return call(std::type_identity<resnet_20>{}, {1, 3, 32, 32});
+  if (name == "mobile_net") return call(std::type_identity<mobile_net>{}, {1, 3, 32, 32});
+  return false;
+}
 
 }  // namespace adze::models
