@@ -149,6 +149,33 @@ TEST_CASE("gemm: shapes around the edges of tiles, blocks and paths") {
   CHECK(positive <= 1);
 }
 
+TEST_CASE("gemm: results with few columns or few rows, any transposes and options") {
+  std::mt19937 draw(29);
+  double worst = 0;
+  for (index_t m : {31, 32, 48, 49, 257, 300})
+    for (index_t n : {1, 2, 5, 6, 9, 10, 11, 12, 13})
+      for (index_t k : {1, 63, 64, 65, 263})
+        for (const bool turned : {false, true}) {
+          const auto bits = draw();
+          const problem p{.m = turned ? n : m,
+                          .n = turned ? m : n,
+                          .k = k,
+                          .a_transposed = (bits & 1) != 0,
+                          .b_transposed = (bits & 2) != 0,
+                          .sparse = (bits & 28) == 0,
+                          .alpha = (bits & 32) ? 1.0 : 0.7,
+                          .beta = (bits & 64)    ? 0.0
+                                  : (bits & 128) ? 1.0
+                                                 : 1.3,
+                          .bias = (bits & 256) != 0,
+                          .row_bias = (bits & 512) != 0,
+                          .relu = (bits & 1024) != 0};
+          worst = std::max(worst, error_of<float>(p, draw));
+          if ((bits & 6144) == 0) worst = std::max(worst, error_of<double>(p, draw));
+        }
+  CHECK(worst <= 6);
+}
+
 TEST_CASE("gemm: long sums stay accurate on every path") {
   std::mt19937 draw(13);
   for (index_t m : {1, 3, 9, 20})
@@ -188,13 +215,14 @@ TEST_CASE("gemm: the same bits for any number of threads") {
   std::mt19937 draw(19);
   struct size {
     index_t m, n, k;
-    bool transposed;
+    bool transposed, left_transposed = false;
   };
   for (const size s :
        {size{150, 170, 333, false}, size{150, 170, 333, true}, size{9, 900, 700, true},
         size{1, 3000, 1100, false}, size{3, 1500, 800, false}, size{300, 64, 300, true},
-        size{2500, 1, 1500, false}}) {
-    guarded<float> a(s.m, s.k, false, 0), b(s.k, s.n, s.transposed, 0);
+        size{2500, 1, 1500, false}, size{3000, 10, 200, false}, size{3000, 11, 200, true},
+        size{3000, 10, 200, false, true}, size{3000, 9, 300, true, true}}) {
+    guarded<float> a(s.m, s.k, s.left_transposed, 0), b(s.k, s.n, s.transposed, 0);
     const auto next = [&] { return static_cast<float>(draw() % 1000) * 0.01f - 5; };
     a.fill(next), b.fill(next);
     std::vector<float> one(static_cast<std::size_t>(s.m * s.n)), many(one.size());

@@ -134,21 +134,35 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
     });
   };
   if (b.col_stride != 1 && b.row_stride == 1 && a.col_stride == 1 &&
-      c.rows <= (depth < 128 ? 4 : 16))
+      c.rows <= (depth < 128 ? 4 : dot_shape<T, A>::most_rows))
     return by_columns(dot_product<T, A>);
-  if (b.row_stride == 1 && a.col_stride == 1 && c.cols <= 12 && b.col_stride != 1 && depth >= 64) {
-    constexpr index_t block = 48;  // rows that stay in the L2 cache for all columns
-    return split_work((c.rows + block - 1) / block, work, [&](index_t i0, index_t i1) {
+  const auto by_rows = [&](index_t block, auto product) {
+    split_work((c.rows + block - 1) / block, work, [&](index_t i0, index_t i1) {
       for (index_t i = i0 * block; i < std::min(i1 * block, c.rows); i += block) {
-        const index_t rows = std::min(block, c.rows - i);
-        const matrix<const T> left{a.data + i * a.row_stride, rows, depth, a.row_stride, 1};
-        const matrix<T> out{c.data + i * c.row_stride, rows, c.cols, c.row_stride, 1};
-        dot_product<T, A>(left, b, out, o.alpha, accumulate, 0, c.cols);
-        for (index_t r = 0; r < rows && !finish.empty(); ++r)
-          apply<T, A>(finish, out.data + r * c.row_stride, i + r, 0, c.cols);
+        const index_t last = std::min(i + block, c.rows);
+        product(i, last);
+        for (index_t r = i; r < last && !finish.empty(); ++r)
+          apply<T, A>(finish, c.data + r * c.row_stride, r, 0, c.cols);
       }
     });
+  };
+  if (c.cols <= thin_columns && depth >= 64 && a.col_stride == 1 && c.rows > 1) {
+    if (b.row_stride != 1) {  // the columns of b, one after the other
+      T* columns = scratch<T, scratch_use::panels>(depth * c.cols);
+      for (index_t k = 0; k < depth; ++k)
+        for (index_t j = 0; j < c.cols; ++j) columns[j * depth + k] = b(k, j);
+      b = {columns, depth, c.cols, 1, depth};
+    }
+    return by_rows(48, [&](index_t i0, index_t i1) {  // rows that stay in the L2 cache
+      const matrix<const T> left{a.data + i0 * a.row_stride, i1 - i0, depth, a.row_stride, 1};
+      const matrix<T> out{c.data + i0 * c.row_stride, i1 - i0, c.cols, c.row_stride, 1};
+      dot_product<T, A>(left, b, out, o.alpha, accumulate, 0, c.cols);
+    });
   }
+  if (c.cols <= thin_columns && a.row_stride == 1 && a.col_stride != 1 && c.rows >= 32)
+    return by_rows(256, [&](index_t i0, index_t i1) {
+      thin_product<T, simd::tile_tag<A>>(a, b, c, o.alpha, accumulate, i0, i1);
+    });
   const bool rows_adjacent = b.col_stride == 1;
   if (rows_adjacent && (c.rows == 1 || (c.rows <= 4 && right_bytes > (index_t(1) << 20))))
     return by_columns(sweep_product<T, A>);

@@ -4,11 +4,32 @@
 // `dot_product` for weights stored [out, in], `sweep_product` for few rows times a row-major
 // matrix. Both read the right operand once, front to back.
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include <adze/core/view.hpp>
 #include <adze/kernels/gemm_tile.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
+
+// Results with at most this many columns have paths of their own: they would fill few lanes.
+inline constexpr index_t thin_columns = 12;
+
+// Rows and columns of a tile of dot products, the rows up to which they beat packed panels, and
+// their packs. With 32 registers four rows share a
+// pass over the right operand; with packs as long as a cache line, rows that are a power of two
+// apart do not evict each other's lines half read.
+template <class T, class A> struct dot_shape {
+  static constexpr int rows = 3, cols = 4;
+  static constexpr index_t most_rows = 16;
+  using tag = A;
+};
+template <class A>
+requires(simd::tile_tag<A>::bytes == 64) struct dot_shape<float, A> {
+  static constexpr int rows = 4, cols = 5;
+  static constexpr index_t most_rows = 48;
+  using tag = simd::tile_tag<A>;
+};
 
 // Dot products of `depth` contiguous elements: out[r * cols + j] = a[r] . b[j]; out has room for a
 // multiple of pack::size.
@@ -52,68 +73,105 @@ template <class T, class A, int rows, int cols>
       for (int r = 0; r < rows; ++r) sum[r][j] = fma(left[r], right, sum[r][j]);
     }
   }
-  constexpr int lanes_now = int(lanes), all = (rows * cols + lanes_now - 1) / lanes_now * lanes_now;
-  registers<P, all> flat;
-#pragma GCC unroll 16
+  using F = decltype(simd::folded(sum[0][0]));
+  constexpr int step = int(F::size), all = (rows * cols + step - 1) / step * step;
+  registers<F, all> flat;
+#pragma GCC unroll 32
   for (int i = 0; i < all; ++i)
-    flat[i] = i < rows * cols ? sum[i / cols % rows][i % cols] : P(T(0));
+    flat[i] = i < rows * cols ? simd::folded(sum[i / cols % rows][i % cols]) : F(T(0));
 #pragma GCC unroll 16
-  for (int i = 0; i < all; i += lanes_now) lane_sums(flat + i, out + i);
+  for (int i = 0; i < all; i += step) lane_sums(flat + i, out + i);
 }
 
-// `width` <= cols columns of c = alpha a b (+ c), tiles of rows x cols. Missing rows and columns
-// repeat an existing one, and are not stored.
+// `width` <= cols columns of c = alpha a b (+ c), a tile of rows x cols. Missing columns repeat an
+// existing one, and are not stored.
 template <class T, class A, int rows, int cols>
 void dot_columns(const matrix<const T>& a, const T* b, index_t b_step, T* c, index_t c_step,
                  index_t width, T alpha, bool accumulate) {
   registers<const T*, cols> right;
   for (index_t j = 0; j < cols; ++j) right[j] = b + std::min(j, width - 1) * b_step;
-  for (index_t i = 0; i < a.rows; i += rows, c += rows * c_step) {
-    const index_t height = std::min<index_t>(rows, a.rows - i);
-    registers<const T*, rows> left;
-    for (index_t r = 0; r < rows; ++r)
-      left[r] = a.data + (i + std::min(r, height - 1)) * a.row_stride;
-    registers<T, 16> out;
-    dot_tile<T, A, rows, cols>(left, right, a.cols, out);
-    for (index_t r = 0; r < height; ++r) {
-      T* to = c + r * c_step;
-      if (width == cols && !accumulate) {
+  registers<const T*, rows> left;
+  for (index_t r = 0; r < rows; ++r) left[r] = a.data + r * a.row_stride;
+  registers<T, (rows * cols + 7) / 8 * 8> out;
+  dot_tile<T, A, rows, cols>(left, right, a.cols, out);
+  for (index_t r = 0; r < rows; ++r) {
+    T* to = c + r * c_step;
+    if (width == cols && !accumulate) {
 #pragma GCC unroll 8
-        for (int j = 0; j < cols; ++j) to[j] = alpha * out[r * cols + j];
-      } else {
-        for (index_t j = 0; j < width; ++j)
-          to[j] = alpha * out[r * cols + j] + (accumulate ? to[j] : T(0));
+      for (int j = 0; j < cols; ++j) to[j] = alpha * out[r * cols + j];
+    } else {
+      for (index_t j = 0; j < width; ++j)
+        to[j] = alpha * out[r * cols + j] + (accumulate ? to[j] : T(0));
+    }
+  }
+}
+
+template <class T, class A, int cols, int... rows>
+constexpr auto dot_table(std::integer_sequence<int, rows...>) {
+  using function =
+      void (*)(const matrix<const T>&, const T*, index_t, T*, index_t, index_t, T, bool);
+  return std::array<function, sizeof...(rows)>{dot_columns<T, A, rows + 2, cols>...};
+}
+
+// Columns [first, last) of c = alpha a b (+ c); a rows contiguous, b columns contiguous. Sums of
+// at most 256 terms per lane bound the error. Tiles differ by one row at most.
+template <class T, class A>
+void dot_product(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, bool accumulate,
+                 index_t first, index_t last) {
+  using shape = dot_shape<T, A>;
+  using tag = typename shape::tag;
+  static constexpr auto table =
+      dot_table<T, tag, shape::cols>(std::make_integer_sequence<int, shape::rows - 1>{});
+  constexpr index_t most = 256 * simd::pack<T, tag>::size;
+  const bool one = a.rows == 1;
+  const index_t step = one ? 8 : shape::cols;
+  const index_t tiles = (a.rows + shape::rows - 1) / shape::rows;
+  const index_t size = a.rows / tiles, longer = a.rows % tiles;
+  for (index_t k = 0; k < b.rows; k += most) {
+    const bool add = accumulate || k > 0;
+    for (index_t j = first; j < last; j += step) {
+      const T* right = b.data + k + j * b.col_stride;
+      matrix<const T> left{a.data + k, a.rows, std::min(most, b.rows - k), a.row_stride, 1};
+      T* to = c.data + j;
+      const index_t width = std::min(step, last - j);
+      if (one) {
+        dot_columns<T, tag, 1, 8>(left, right, b.col_stride, to, c.row_stride, width, alpha, add);
+        continue;
+      }
+      for (index_t i = 0; i < tiles; ++i) {
+        left.rows = size + (i < longer);
+        table[static_cast<std::size_t>(left.rows - 2)](left, right, b.col_stride, to, c.row_stride,
+                                                       width, alpha, add);
+        left.data += left.rows * a.row_stride;
+        to += left.rows * c.row_stride;
       }
     }
   }
 }
 
-// Columns [first, last) of c = alpha a b (+ c); a rows contiguous, b columns contiguous. Sums of
-// at most 256 terms per lane bound the error.
+// Rows [first, last) of c = alpha a b (+ c) with few columns, where the columns of a are
+// contiguous: vectors run along them, so that no lane is idle, and the sums are transposed into c.
 template <class T, class A>
-void dot_product(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, bool accumulate,
-                 index_t first, index_t last) {
-  constexpr index_t most = 256 * simd::pack<T, A>::size;
-  const bool one = a.rows == 1;
-  const index_t step = one ? 8 : 4;
-  // Tiles of three rows, and of two where one row would be left.
-  const index_t threes = (a.rows % 3 == 1 ? a.rows / 3 - 1 : a.rows / 3) * 3;
-  for (index_t k = 0; k < b.rows; k += most) {
-    const matrix<const T> left{a.data + k, a.rows, std::min(most, b.rows - k), a.row_stride, 1};
-    const auto columns = [&](auto product, index_t row, index_t rows, index_t j) {
-      auto part = left;
-      part.data += row * a.row_stride;
-      part.rows = rows;
-      product(part, b.data + k + j * b.col_stride, b.col_stride, c.data + row * c.row_stride + j,
-              c.row_stride, std::min(step, last - j), alpha, accumulate || k > 0);
-    };
-    for (index_t j = first; j < last; j += step) {
-      if (one) {
-        columns(dot_columns<T, A, 1, 8>, 0, 1, j);
-        continue;
-      }
-      if (threes > 0) columns(dot_columns<T, A, 3, 4>, 0, threes, j);
-      if (threes < a.rows) columns(dot_columns<T, A, 2, 4>, threes, a.rows - threes, j);
+void thin_product(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, bool accumulate,
+                  index_t first, index_t last) {
+  constexpr index_t width = 256, block = tile_shape<T, A>::depth_block;
+  T sums[static_cast<std::size_t>(thin_columns * width)];
+  strips<T> s{.rows = c.cols, .a_row_step = b.col_stride, .a_col_step = b.row_stride};
+  s.b_step = a.col_stride, s.b_panel = tile_shape<T, A>::panel;
+  s.c = sums, s.c_row_step = width, s.alpha = alpha;
+  for (index_t i = first; i < last; i += width) {
+    s.cols = std::min(width, last - i);
+    for (index_t k = 0; k < b.rows; k += block) {
+      s.depth = std::min(block, b.rows - k);
+      s.a = b.data + k * b.row_stride;
+      s.b = a.data + i + k * a.col_stride;
+      s.accumulate = k > 0;
+      run_strips<T, A, false>(s, 0, strip_count<T, A>(s.rows));
+    }
+    for (index_t r = 0; r < s.cols; ++r) {
+      T* out = c.data + (i + r) * c.row_stride;
+      for (index_t j = 0; j < c.cols; ++j)
+        out[j] = sums[j * width + r] + (accumulate ? out[j] : T(0));
     }
   }
 }

@@ -31,6 +31,11 @@ template <int n, class F> [[gnu::always_inline]] inline void unroll(F f) {
   (std::make_integer_sequence<int, n>{});
 }
 
+// A pack whose lanes have the same sum, of a width that lane_sums is fast for.
+template <class T, class A> [[gnu::always_inline]] inline pack<T, A> folded(pack<T, A> x) {
+  return x;
+}
+
 // out[i] = sum of the lanes of v[i], for i in [0, pack::size).
 template <class T, class A>
 [[gnu::always_inline]] inline void lane_sums(const pack<T, A>* v, T* out) {
@@ -103,6 +108,16 @@ template <class T, class A> [[gnu::always_inline]] inline void transpose(pack<T,
   v[3].v = _mm256_permute2f128_pd(b, d, 0x31);
 }
 
+#endif
+
+#if defined(XSIMD_VERSION_MAJOR) && XSIMD_WITH_AVX512F
+[[gnu::always_inline]] inline pack<float, avx2> folded(pack<float, avx512> x) {
+  const __m512 v = x.v.data;  // g++ 12 warns of what the intrinsics for halves leave undefined
+  pack<float, avx2> sum;
+  sum.v = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+          __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  return sum;
+}
 #endif
 
 }  // namespace adze::simd::inline ADZE_ISA
