@@ -160,7 +160,7 @@ class grad_scaler {
     return records_.emplace_back(record{.key = key});
   }
 
-  void unscale_all(record& r, tensor_list parameters) {
+  template <class = void> void unscale_all(record& r, tensor_list parameters) {
     for (const tensor& p : parameters) {
       const tensor g = p.grad();
       if (g.defined() && g.dtype() == f16) {

@@ -49,7 +49,7 @@ std::array<double, 3> unscale_range(tensor& g, index_t begin, index_t end, doubl
 }
 
 // The gradient of p times factor, in place.
-inline unscaled unscale_gradient(tensor p, double factor) {
+template <class = void> unscaled unscale_gradient(tensor p, double factor) {
   if (!is_dense(p.grad())) p.set_grad(adze::detail::dense_copy(p.grad()));
   tensor g = p.grad();
   const auto sums = kernels::ordered_sums<3>(g.numel(), [&](index_t begin, index_t end) {

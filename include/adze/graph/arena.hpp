@@ -33,7 +33,7 @@ struct arena_script {
   }
 
   // Largest first, each at the lowest place that is free for as long as it lives.
-  void lay_out() {
+  template <class = void> void lay_out() {
     std::vector<std::size_t> order(entries.size()), placed;
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
     std::stable_sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
@@ -69,7 +69,7 @@ struct arena_script {
 // Writes the script while the first run takes its memory from the pool.
 class arena_writer : public storage_source {
  public:
-  arena_script finish() {
+  template <class = void> arena_script finish() {
     script_->lay_out();
     return *script_;
   }

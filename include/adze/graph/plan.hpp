@@ -107,7 +107,8 @@ inline std::vector<tensor> run_plan(const plan_body& body, plan_context& c, stor
   return y;
 }
 
-inline std::unique_ptr<prepared_step> prepare_step(const graph& g, const graph_step& s) {
+template <class = void>
+std::unique_ptr<prepared_step> prepare_step(const graph& g, const graph_step& s) {
   std::vector<tensor> constants;
   for (const value_id id : s.inputs) constants.push_back(g.constant(id));
   if (s.op.info().prepare != nullptr) return s.op.info().prepare(s.op.data(), constants);
@@ -115,7 +116,7 @@ inline std::unique_ptr<prepared_step> prepare_step(const graph& g, const graph_s
 }
 
 // Sizes of all values at these inputs: one run of the graph.
-inline void resize_values(graph& g, const std::vector<tensor>& example) {
+template <class = void> void resize_values(graph& g, const std::vector<tensor>& example) {
   tracer t;
   run_traced(
       t, [&g](const std::vector<tensor>& x) { return g.run(x); }, example);
@@ -133,8 +134,8 @@ inline void resize_values(graph& g, const std::vector<tensor>& example) {
   }
 }
 
-[[gnu::noinline]] inline std::shared_ptr<plan_body> make_plan(graph g,
-                                                              const std::vector<tensor>& example) {
+template <class = void>
+std::shared_ptr<plan_body> make_plan(graph g, const std::vector<tensor>& example) {
   check_graph_inputs(g, example);
   auto body = std::make_shared<plan_body>();
   resize_values(g, example);

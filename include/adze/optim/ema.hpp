@@ -51,7 +51,7 @@ class ema {
   }
 
   // Moves the averages towards the present values; call it after each step().
-  void update() {
+  template <class = void> void update() {
     refuse_swapped("update");
     ++updates_;
     const auto n = static_cast<double>(updates_);

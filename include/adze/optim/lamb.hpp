@@ -65,7 +65,7 @@ std::array<double, 2> lamb_row(const lamb_rule& rule, const T* p, const T* g, T*
 }
 
 // |p| / |direction| after the moments have been advanced; 1 where either is zero.
-inline double trust_ratio(const kernels::update_item<lamb_rule>& x) {
+template <class = void> double trust_ratio(const kernels::update_item<lamb_rule>& x) {
   const auto sums = kernels::ordered_sums<2>(x.count, [&](index_t begin, index_t end) {
     std::array<double, 2> all{};
     const auto run = [&]<class T>(T) {
@@ -118,7 +118,7 @@ struct lamb_method {
             .rate = o.lr};
   }
   // Two passes: the norms must be known before the first element of p changes.
-  static void run(std::span<kernels::update_item<rule>> items) {
+  template <class = void> static void run(std::span<kernels::update_item<rule>> items) {
     for (kernels::update_item<rule>& x : items) x.rule.rate *= trust_ratio(x);
     kernels::update(items);
   }

@@ -17,7 +17,7 @@ struct conversion {
 // state_error where an observer has seen nothing.
 template <class = void> conversion convert_with_reasons(const graph& prepared) {
   const graph frozen = detail::frozen(prepared);
-  detail::converter c(frozen);
+  detail::converter<> c(frozen);
   conversion r;
   r.g = c.run();
   r.left = std::move(c.left);

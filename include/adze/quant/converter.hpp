@@ -27,7 +27,7 @@ struct coded_value {
   edge e{};
 };
 
-class converter {
+template <class = void> class converter {
  public:
   explicit converter(const graph& from)
       : from_(from), to_{{}, from.values, from.inputs, {}}, coded_(from.values.size()),

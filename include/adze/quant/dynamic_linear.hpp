@@ -26,8 +26,9 @@ inline void check_dynamic_weight(std::string_view op, const tensor& w, const ten
 }
 
 // y = x w^T + bias for rows of floats.
-inline void dynamic_rows(matrix<const float> x, const packed_codes& w, const tensor& bias,
-                         matrix<float> y, kernels::activation act, bool per_row) {
+template <class = void>
+void dynamic_rows(matrix<const float> x, const packed_codes& w, const tensor& bias, matrix<float> y,
+                  kernels::activation act, bool per_row) {
   kernels::dynamic_linear(x, w.codes, w.scales.data_as<float>(), y,
                           {.bias = bias.defined() ? bias.data_as<float>() : nullptr,
                            .activate = act,

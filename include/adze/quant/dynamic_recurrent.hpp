@@ -24,7 +24,7 @@ template <class = void> recurrent_weights pack_recurrent(tensor_list c, bool red
 }
 
 // Sums over the inputs of all steps at once, then each step's state by itself.
-class dynamic_recurrence {
+template <class = void> class dynamic_recurrence {
  public:
   dynamic_recurrence(const tensor& x, const tensor& h, const recurrent_weights& w)
       : w_(w), x_(adze::detail::dense_as(x, f32)), h_(adze::detail::dense_as(h, f32)) {
@@ -61,7 +61,7 @@ class dynamic_recurrence {
 template <class = void>
 std::array<tensor, 3> dynamic_lstm(const tensor& x, const tensor& h, const tensor& c,
                                    const recurrent_weights& w) {
-  dynamic_recurrence r(x, h, w);
+  dynamic_recurrence<> r(x, h, w);
   tensor sums = empty({r.batch, r.width}, f32);
   tensor before = adze::detail::dense_copy(adze::detail::dense_as(c, f32)), cell = empty(c.shape());
   for (index_t t = 0; t < r.steps; ++t) {
@@ -79,7 +79,7 @@ std::array<tensor, 3> dynamic_lstm(const tensor& x, const tensor& h, const tenso
 
 template <class = void>
 std::array<tensor, 2> dynamic_gru(const tensor& x, const tensor& h, const recurrent_weights& w) {
-  dynamic_recurrence r(x, h, w);
+  dynamic_recurrence<> r(x, h, w);
   tensor sums = empty({r.batch, r.width}, f32);
   for (index_t t = 0; t < r.steps; ++t) {
     r.state_sums(t, sums);

@@ -131,11 +131,11 @@ class observer {
   }
   bool whole() const { return options_.format.grain.of == granularity::kind::tensor; }
   // amin and amax let NaN win, as the check wants.
-  tensor smallest(const tensor& x) const {
+  template <class = void> tensor smallest(const tensor& x) const {
     if (whole()) return amin(x);
     return x.rank() == 1 ? adze::detail::dense_copy(x) : amin(x, others(x));
   }
-  tensor largest(const tensor& x) const {
+  template <class = void> tensor largest(const tensor& x) const {
     if (whole()) return amax(x);
     return x.rank() == 1 ? adze::detail::dense_copy(x) : amax(x, others(x));
   }

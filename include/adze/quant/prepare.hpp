@@ -90,7 +90,7 @@ std::vector<char> needed_codes(const graph& g, const std::vector<step_kind>& kin
   return needed;
 }
 
-class preparation {
+template <class = void> class preparation {
  public:
   preparation(graph g, config c, bool simulate)
       : g_(std::move(g)), config_(std::move(c)), simulate_(simulate),
@@ -184,7 +184,7 @@ namespace adze::quant::inline ADZE_ISA {
 // observes every batch it is run on and gives what the float graph gives; convert() or simulate()
 // follow. Run it under no_grad on a few hundred examples.
 template <class = void> graph prepare(graph g, const config& c = full8()) {
-  return detail::preparation(fuse(fold(std::move(g))), c, false).run();
+  return detail::preparation<>(fuse(fold(std::move(g))), c, false).run();
 }
 
 // For quantization-aware training: the graph as it was traced in training mode, with all codes
@@ -192,7 +192,8 @@ template <class = void> graph prepare(graph g, const config& c = full8()) {
 // folded form (batch_norm.hpp). In the usual schedule observers stop (set_observing) after some
 // epochs, statistics (set_statistics) a little before.
 template <class = void> graph prepare_qat(graph g, const config& c = full8()) {
-  return detail::preparation(fuse(detail::join_norms(std::move(g))), c.for_training(), true).run();
+  return detail::preparation<>(fuse(detail::join_norms(std::move(g))), c.for_training(), true)
+      .run();
 }
 
 // Whether batch norms go on using and moving the statistics of batches, or keep to the running
