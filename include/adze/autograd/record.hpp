@@ -193,15 +193,27 @@ template <has_forward Op> struct op_result<Op> {
 };
 template <class Op> using result_of = typename op_result<Op>::type;
 
-template <class R> R unpack(results& out) {
+// The call of an op with one result, without its type: one function for nearly all ops.
+[[gnu::noinline]] inline tensor record_one(const op_info& info, void* op, const tensor* const* in,
+                                           std::size_t n) {
+  results out;
+  record_call(info, op, in, n, out);
+  return std::move(out.few[0]);
+}
+template <class R>
+R record_as(const op_info& info, void* op, const tensor* const* in, std::size_t n) {
   if constexpr (std::is_same_v<R, tensor>) {
-    return std::move(out.few[0]);
-  } else if constexpr (std::is_same_v<R, std::vector<tensor>>) {
-    return {std::make_move_iterator(out.data()), std::make_move_iterator(out.data() + out.count)};
+    return record_one(info, op, in, n);
   } else {
-    R r;
-    for (std::size_t k = 0; k < r.size(); ++k) r[k] = std::move(out.few[k]);
-    return r;
+    results out;
+    record_call(info, op, in, n, out);
+    if constexpr (std::is_same_v<R, std::vector<tensor>>) {
+      return {std::make_move_iterator(out.data()), std::make_move_iterator(out.data() + out.count)};
+    } else {
+      R r;
+      for (std::size_t k = 0; k < r.size(); ++k) r[k] = std::move(out.few[k]);
+      return r;
+    }
   }
 }
 
@@ -216,9 +228,7 @@ requires(std::is_convertible_v<const X&, const tensor&>&&...) auto record(Op op,
     -> detail::result_of<Op> {
   detail::check_protocol<Op, sizeof...(X)>();
   const tensor* const in[] = {&static_cast<const tensor&>(x)...};
-  detail::results out;
-  detail::record_call(detail::info_of<Op>, &op, in, sizeof...(X), out);
-  return detail::unpack<detail::result_of<Op>>(out);
+  return detail::record_as<detail::result_of<Op>>(detail::info_of<Op>, &op, in, sizeof...(X));
 }
 
 // The same for ops that take a list.
@@ -227,9 +237,7 @@ template <class Op> auto record(Op op, tensor_list x) -> detail::result_of<Op> {
   std::vector<const tensor*> in;
   in.reserve(x.size());
   for (const tensor& t : x) in.push_back(&t);
-  detail::results out;
-  detail::record_call(detail::info_of<Op>, &op, in.data(), in.size(), out);
-  return detail::unpack<detail::result_of<Op>>(out);
+  return detail::record_as<detail::result_of<Op>>(detail::info_of<Op>, &op, in.data(), in.size());
 }
 
 }  // namespace adze::inline ADZE_ISA

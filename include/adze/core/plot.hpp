@@ -196,10 +196,11 @@ class line_chart {
       const auto last = run.begin() + static_cast<std::ptrdiff_t>(end);
       const auto [low, high] = std::minmax_element(
           first, last, [](const point& a, const point& b) { return a.y < b.y; });
-      std::array chosen{first, low, high, last - 1};
-      std::sort(chosen.begin(), chosen.end());
-      const auto distinct = std::unique(chosen.begin(), chosen.end());
-      for (auto it = chosen.begin(); it != distinct; ++it) kept.push_back(**it);
+      auto before = last;
+      for (const auto it : {first, std::min(low, high), std::max(low, high), last - 1}) {
+        if (it != before) kept.push_back(*it);
+        before = it;
+      }
       begin = end;
     }
     return kept;

@@ -41,23 +41,32 @@ inline index_t images_at_once(const shape& x, const shape& y) {
 // f(x, y, first) for images of x and their results y [n, ...], which it fills, in f32 or f64.
 // 16-bit images are widened, computed and rounded some at a time, so that no wide copy of all of
 // them is ever held.
-template <class F> tensor over_images(const tensor& x, const shape& sizes, bool rows, const F& f) {
+using image_step = void (*)(const void* f, const tensor& x, tensor& y, index_t first);
+template <class = void>
+tensor run_over_images(const tensor& x, const shape& sizes, bool rows, const void* f,
+                       image_step step_of) {
   const auto fresh = [rows](const shape& s, dtype type) {
     return rows ? empty(s, type) : empty_channels_last(s, type);
   };
   tensor y = fresh(sizes, x.dtype());
   if (size_of(x.dtype()) > 2) {
-    f(x, y, index_t{0});
+    step_of(f, x, y, 0);
     return y;
   }
   const index_t step = images_at_once(x.shape(), sizes);
   for (index_t first = 0; first < sizes[0]; first += step) {
     const index_t n = std::min(step, sizes[0] - first);
     tensor part = fresh(sizes.with(0, n), f32);
-    f(dense_keeping(images_at(x, first, n), f32), part, first);
+    step_of(f, dense_keeping(images_at(x, first, n), f32), part, first);
     kernels::copy(part.shape(), operand_of(images_at(y, first, n)), operand_of(part));
   }
   return y;
+}
+template <class F> tensor over_images(const tensor& x, const shape& sizes, bool rows, const F& f) {
+  return run_over_images(x, sizes, rows, &f,
+                         [](const void* g, const tensor& in, tensor& y, index_t first) {
+                           (*static_cast<const F*>(g))(in, y, first);
+                         });
 }
 
 }  // namespace adze::detail::inline ADZE_ISA
