@@ -1,84 +1,134 @@
 // SPDX-License-Identifier: MIT
-// Inference three ways: the model itself (eager, no gradients), its plan in f32 and its plan in
-// int8, statically quantized. All take turns; the table has medians of times and of the ratios of
-// each turn, with their quartiles. Quiet machine, one core:
-//   taskset -c 1 inference [part of a name]
-#include <adze/adze.hpp>
-
-#include <algorithm>
-#include <array>
-#include <cstdio>
-#include <cstring>
+// Networks as they are used: the plan of a graph in f32 and in int8 (statically quantized), beside
+// the model itself and libtorch. Problem lines:
+//   inference <name> model= b=        the plan in f32 against eager runs, ours and libtorch's
+//   inference_int8 <name> model= b=   the plan in int8 against ours in f32 and against libtorch's
+//                                     quantized engines, with ranges seen on the same inputs
+// The error is the distance from the eager model's outputs (root of the sum of squares), relative
+// to their size; what eight bits may lose is a tenth.
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string>
 #include <vector>
 
+#include <adze/adze.hpp>
+#include <adze/bench/session.hpp>
+
+#include "allocation_count.hpp"
 #include "models.hpp"
+#include "peers/torch.hpp"
 
 namespace {
 
 using namespace adze;
 
-double quantile(std::vector<double> v, double p) {
-  std::sort(v.begin(), v.end());
-  return v[static_cast<std::size_t>(p * static_cast<double>(v.size() - 1))];
-}
+// The outputs of whichever candidate ran last, against the truth.
+class outputs {
+ public:
+  explicit outputs(const tensor& truth) : truth_(contiguous(truth)), now_(empty_like(truth_)) {}
 
-std::string spread(const std::vector<double>& ratios) {
-  return text(report::fixed(quantile(ratios, 0.5), 2).text, " [",
-              report::fixed(quantile(ratios, 0.25), 2).text, ", ",
-              report::fixed(quantile(ratios, 0.75), 2).text, "]");
-}
+  float* data() { return now_.data_as<float>(); }
+  void keep(const tensor& y) { now_ = y; }
+  void spoil() { now_ = full(truth_.shape(), std::numeric_limits<double>::quiet_NaN()); }
+  double error() const {
+    const tensor y = contiguous(now_);
+    double distance = 0, size = 0;
+    for (index_t i = 0; i < truth_.numel(); ++i) {
+      const double exact = truth_.data_as<float>()[i];
+      const double off = static_cast<double>(y.data_as<float>()[i]) - exact;
+      distance += off * off, size += exact * exact;
+    }
+    return std::sqrt(distance / size);
+  }
 
-// Microseconds of one call, the mean of as many as take about 2 ms.
-template <class F> double time_of(const F& f, index_t calls) {
-  const double start = report::steady_seconds();
-  for (index_t i = 0; i < calls; ++i) f();
-  return 1e6 * (report::steady_seconds() - start) / static_cast<double>(calls);
-}
+ private:
+  tensor truth_, now_;
+};
+
+// A network whose batch norms have seen something, its graphs, and libtorch's twins of it.
+template <class Model> struct subject {
+  Model model;
+  graph floats, integers;
+  tensor seen;  // calibration
+
+  explicit subject(const shape& one) {
+    manual_seed(1);
+    for (int i = 0; i < 3; ++i) static_cast<void>(model(randn(one.with(0, 16))));
+    eval(model);
+    floats = trace(model, randn(one.with(0, 8)));
+    const graph prepared = quant::prepare(floats);
+    seen = randn(one.with(0, 64));
+    static_cast<void>(prepared(seen));
+    integers = quant::convert(prepared);
+  }
+};
 
 template <class Model>
-void measure(report::table& t, const char* name, const shape& image, const char* only) {
-  if (only != nullptr && std::strstr(name, only) == nullptr) return;
-  manual_seed(1);
-  Model model;
-  for (int i = 0; i < 3; ++i) static_cast<void>(model(randn(image.with(0, 16))));
-  eval(model);
-  const no_grad guard;
-  const graph floats = trace(model, randn(image.with(0, 8)));
-  const graph prepared = quant::prepare(floats);
-  static_cast<void>(prepared(randn(image.with(0, 64))));
-  const graph integers = quant::convert(prepared);
-  for (const index_t batch : {1, 64}) {
-    const tensor x = randn(image.with(0, batch));
-    const plan f32_plan = compile(floats, x), int8_plan = compile(integers, x);
-    const auto eager = [&] { static_cast<void>(model(x)); };
-    const auto planned = [&] { static_cast<void>(f32_plan(x)); };
-    const auto quantized = [&] { static_cast<void>(int8_plan(x)); };
-    for (int i = 0; i < 3; ++i) eager(), planned(), quantized();
-    const index_t calls = std::max<index_t>(1, static_cast<index_t>(2000 / time_of(eager, 1)));
-    std::array<std::vector<double>, 3> times;
-    std::vector<double> faster, smaller;
-    const double until = report::steady_seconds() + 1.5;
-    while (report::steady_seconds() < until) {
-      const double a = time_of(eager, calls), b = time_of(planned, calls),
-                   c = time_of(quantized, calls);
-      times[0].push_back(a), times[1].push_back(b), times[2].push_back(c);
-      faster.push_back(a / b), smaller.push_back(b / c);
-    }
-    t.add(name, batch, report::fixed(quantile(times[0], 0.5), 1),
-          report::fixed(quantile(times[1], 0.5), 1), report::fixed(quantile(times[2], 0.5), 1),
-          spread(faster), spread(smaller), int8_plan.arena_bytes());
+void measure(bench::session& run, const peers::torch_library& torch, const bench::problem& p,
+             const shape& one) {
+  const bool quantized = p.kernel == "inference_int8";
+  const subject<Model> s(one);
+  const tensor x = randn(one.with(0, p.size("b")));
+  const plan f32_plan = compile(s.floats, x), int8_plan = compile(s.integers, x);
+  outputs y(s.model(x));
+  const auto ours = [&](const plan& plan) { return [&] { y.keep(plan(x)); }; };
+  std::vector<bench::candidate> all;
+  if (quantized) all.emplace_back("adze", ours(int8_plan));
+  all.emplace_back(quantized ? "adze f32" : "adze", ours(f32_plan));
+  if (!quantized) all.emplace_back("adze eager", [&] { y.keep(s.model(x)); });
+
+  const peers::torch_input in(x), calibration(s.seen);
+  std::vector<std::unique_ptr<peers::torch_model>> theirs;
+  const auto add = [&](const char* name, bool channels_last, const char* engine) {
+    theirs.push_back(
+        std::make_unique<peers::torch_model>(torch, p.word("model"), s.model, channels_last));
+    if (engine != nullptr) theirs.back()->quantize(engine, calibration);
+    all.emplace_back(name, [&y, &in, m = theirs.back().get()] { m->forward(in, y.data()); });
+  };
+  if (torch && !quantized) {
+    add("libtorch", false, nullptr);
+    if (one.rank() == 4) add("libtorch nhwc", true, nullptr);
+  } else if (torch) {
+    add("libtorch qnnpack", true, "qnnpack");
+    add("libtorch onednn", true, "onednn");
   }
+  const double macs = static_cast<double>(cost(trace(s.model, x)).macs);
+  run.measure({.shape = p,
+               .cost = {.operations = 2 * macs,
+                        .unit = quantized ? bench::arithmetic::i8 : bench::arithmetic::f32},
+               .spoil = [&] { y.spoil(); },
+               .error = [&] { return y.error(); },
+               .tolerance = quantized ? 0.1 : 1e-4},
+              std::move(all));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const char* only = argc > 1 ? argv[1] : nullptr;
-  report::table t({"model", "batch", "eager us", "f32 plan us", "int8 plan us", "eager / f32 plan",
-                   "f32 plan / int8 plan", "int8 arena bytes"});
-  measure<models::mlp>(t, "MLP 784-512-512-10", {1, 784}, only);
-  measure<models::lenet_5>(t, "LeNet-5", {1, 1, 28, 28}, only);
-  measure<models::resnet_20>(t, "ResNet-20", {1, 3, 32, 32}, only);
-  measure<models::mobile_net>(t, "MobileNet-like", {1, 3, 32, 32}, only);
-  std::fputs(t.text().c_str(), stdout);
+  const peers::torch_library torch;
+  const bench::program_facts about{
+      .name = "inference",
+      .about = "whole networks without gradients",
+      .problem_folder = ADZE_PROBLEMS,
+      .lists = {"inference"},
+      .flags = ADZE_FLAGS,
+      .memory = counted::memory,
+      .on_threads =
+          [&](int n) {
+            if (torch) torch.threads(n);
+          },
+  };
+  return bench::run_program(argc, argv, about, [&](bench::session& run) {
+    run.add_fact("libtorch", torch ? torch.version() : peers::torch_library::missing);
+    const no_grad guard;
+    for (const bench::problem& p : run.problems({"inference", "inference_int8"})) {
+      const bool known = models::with_network(
+          p.word("model"), [&]<class Model>(std::type_identity<Model>, const shape& one) {
+            measure<Model>(run, torch, p, one);
+          });
+      if (!known)
+        raise<value_error>("inference: no network of that name; received '", p.word("model"), "'");
+    }
+  });
 }

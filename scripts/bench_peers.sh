@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # Our kernels beside the libraries that Debian has, on this machine: fetches the peers' packages
-# into build/peers (no root, nothing on the system changes), builds Eigen with every compiler,
-# builds the benchmarks with g++ and clang++, runs them, and writes the tables.
+# into build/peers (no root, nothing on the system changes), builds Eigen with every compiler and a
+# small library around libtorch, builds the benchmarks with g++ and clang++, runs them, and writes
+# the tables: first the goals (benchmarks/goals.txt), met or not, then every row.
 #   scripts/bench_peers.sh [--quick] [--output FILE] [-- arguments of the programs]
 # The file is docs/benchmarks.md unless another is named; JSON, SVG and HTML stay in build/peers.
 # Run it on a quiet machine: the noise line above each table says how quiet it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 output=docs/benchmarks.md
-programs=(gemm conv gemm_int8 linear_int8)
+programs=(gemm conv gemm_int8 linear_int8 elementwise steps inference)
 arguments=()
 while [ $# -gt 0 ]; do
   case $1 in
     --quick) arguments+=(--filter '#shapes' --seconds 0.2) ;;
     --output) output=$2; shift ;;
     --) shift; arguments+=("$@"); break ;;
-    *) sed -n '3,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '3,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
   esac
   shift
 done
@@ -39,6 +40,28 @@ fetch libgomp.so.1 libgomp1
 fetch libopenblas.so.0 libopenblas0-pthread
 fetch libblis.so.4 libblis4-pthread
 fetch libdnnl.so.2 libdnnl2
+
+# libtorch with everything that apt would install for it. OpenBLAS is its BLAS.
+if [ ! -e "$peers/lib/libtorch.so.1.13" ] && command -v apt-get >/dev/null; then
+  mapfile -t wanted < <(apt-get install -s --no-install-recommends libtorch1.13 2>/dev/null |
+    awk '/^Inst/ { print $2 }')
+  wanted+=(libtorch-dev libgoogle-glog-dev libgflags-dev)
+  if (cd "$peers/packages" && apt-get download -qq "${wanted[@]}" 2>/dev/null); then
+    for package in "${wanted[@]}"; do dpkg -x "$peers/packages/${package}"_*.deb "$peers/root"; done
+    find "$peers/root" -name '*.so*' -not -path '*/blis-*' -exec ln -sf {} "$peers/lib/" \;
+  else
+    echo "cannot fetch libtorch1.13: libtorch is left out"
+  fi
+fi
+torch=$(for d in /usr/include "$peers/root/usr/include"; do
+  [ -e "$d/torch/csrc/api/include/torch/torch.h" ] && echo "$d" && break; done || true)
+newest=$(find benchmarks/peers/torch -newer "$peers/lib/libadze_torch.so" 2>/dev/null || echo none)
+if [ -n "$torch" ] && [ -n "$newest" ]; then  # half a minute
+  g++ -std=c++17 -O2 -fopenmp -fPIC -shared -w -isystem "$torch" \
+    -isystem "$torch/torch/csrc/api/include" benchmarks/peers/torch/library.cpp \
+    -o "$peers/lib/libadze_torch.so" -L"$peers/lib" -Wl,-rpath-link,"$peers/lib" \
+    -ltorch -ltorch_cpu -lc10 -lglog -ldl || echo "libtorch is left out"
+fi
 
 eigen=$(for d in /usr/include/eigen3 /usr/local/include/eigen3 "$peers/root/usr/include/eigen3"; do
   [ -e "$d/Eigen/Core" ] && echo "$d" && break; done || true)
@@ -69,20 +92,26 @@ Printed by `scripts/bench_peers.sh`; nothing here is written by hand. How to rea
 
 TEXT
 }
-head_text >"$peers/page.md"
+rm -f "$peers"/*.json "$peers/page.md"
 for compiler in g++ clang++; do
   command -v "$compiler" >/dev/null || continue
   for program in "${programs[@]}"; do
     flags="$compiler -O3 -march=native"
+    own=()
+    [ "$program" = steps ] && own=(--threads 1,2)  # libtorch's better of both, against ours of both
     "$compiler" -std=c++20 -O3 -march=native -Iinclude -DADZE_FLAGS="\"$flags\"" \
       -DADZE_PROBLEMS="\"$PWD/benchmarks/problems\"" benchmarks/$program.cpp \
       -o "$peers/$program-$compiler" -pthread -ldl
     "$peers/$program-$compiler" --label "built by $compiler" --markdown "$peers/$program.md" \
       --json "$peers/$program-$compiler.json" --html "$peers/$program-$compiler.html" \
-      --svg "$peers/$program-$compiler.svg" ${arguments[@]+"${arguments[@]}"}
+      --svg "$peers/$program-$compiler.svg" ${own[@]+"${own[@]}"} ${arguments[@]+"${arguments[@]}"}
     sed "s|$peers/|build/peers/|g" "$peers/$program.md" >>"$peers/page.md"
     echo >>"$peers/page.md"
   done
 done
-cp "$peers/page.md" "$output"
+{
+  head_text
+  command -v python3 >/dev/null && python3 scripts/goals.py benchmarks/goals.txt "$peers"/*.json
+  cat "$peers/page.md"
+} >"$output"
 echo "Written: $output; pages and JSON in build/peers"
