@@ -4,6 +4,7 @@
 // attributes get new ones; what would not fit is refused before a graph is returned.
 #include <adze/graph/couple.hpp>
 #include <adze/graph/trace.hpp>
+#include <adze/nn/rnn.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
 
@@ -170,6 +171,8 @@ template <class = void> void refit(graph_step& s, const graph& g, const remainin
     refit_groups(conv->o.groups, old(s.inputs[1]), left.sizes(s.inputs[1]));
   } else if (auto* turned = s.op.template as<conv_transpose2d_op<>>()) {
     refit_groups(turned->o.groups, old(s.inputs[1]), left.sizes(s.inputs[1]));
+  } else if (auto* state = s.op.template as<nn::zero_state_op<>>()) {
+    state->hidden = left.sizes(s.outputs[0])[1];
   } else if (auto* norm = s.op.template as<group_norm_op<>>()) {
     if (norm->groups == old(s.inputs[0])[1]) norm->groups = left.sizes(s.inputs[0])[1];
   }

@@ -37,21 +37,17 @@ struct lstm_state {
 
 namespace adze::nn::inline ADZE_ISA {
 
-// Zeros [b, h] for x [t, b, c] and hidden weights [gates h, h]: a step, not a constant, so that a
-// graph takes batches of other sizes than its trace's.
+// Zeros [b, hidden] for x [t, b, c]: a step, not a constant, so that a graph takes batches of other
+// sizes than its trace's.
 template <class = void> struct zero_state_op {
+  index_t hidden = 0;
   static constexpr std::string_view name = "zero_state";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = gradient_reads(values::nothing, values::nothing);
+  static constexpr auto reads = gradient_reads(values::nothing);
   static constexpr value_set nondifferentiable = values::output(0);
-  tensor forward(const tensor& x, const tensor& hidden) const {
-    return zeros({x.size(1), hidden.size(1)}, x.dtype());
-  }
-  std::array<tensor, 2> backward(backward_context&, const tensor&) const { return {}; }
-  void couple(axis_ties& t) const {
-    t.same(t.output(0, 0), t.input(0, 1));
-    t.same(t.output(0, 1), t.input(1, 1));
-  }
+  tensor forward(const tensor& x) const { return zeros({x.size(1), hidden}, x.dtype()); }
+  tensor backward(backward_context&, const tensor&) const { return {}; }
+  void couple(axis_ties& t) const { t.same(t.output(0, 0), t.input(0, 1)); }
 };
 
 // What the three layers share: weights by layer and direction, and the walk over them.
@@ -109,7 +105,7 @@ class recurrent_layer {
         std::array<tensor, N> states;
         for (std::size_t s = 0; s < N; ++s) {
           states[s] = first[s].defined() ? select(first[s], 0, static_cast<index_t>(k))
-                                         : record(zero_state_op<>{}, y, weights[k].hidden);
+                                         : record(zero_state_op<>{options.hidden}, y);
         }
         const std::array<tensor, N + 1> r =
             cell(reversed(k) ? flip(y, {0}) : y, states, weights[k]);

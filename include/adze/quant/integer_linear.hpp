@@ -122,7 +122,7 @@ template <class = void> struct integer_linear_op {
         [f = finish, packed, multiplier, bias](const tensor* const* in) {
           return detail::run_linear(f, *in[0], *packed, multiplier, bias);
         },
-        values::input(1) | values::input(2) | values::input(3), packed->bytes());
+        values::input(1) | values::input(2) | values::input(3));
   }
 
  private:
