@@ -297,5 +297,35 @@ TEST_CASE("gemm_batched: any batch axes, with repeated matrices") {
   }
 }
 
+TEST_SUITE("slow") {
+  // The published bound of the library: 6 u |A||B|, whatever the shapes, strides and options.
+  TEST_CASE("gemm: 200,000 random problems") {
+    std::mt19937 draw(17);
+    const auto size = [&](double most) {  // uniform in the logarithm
+      return static_cast<index_t>(std::pow(most, std::uniform_real_distribution<>(0, 1)(draw)));
+    };
+    const double factors[] = {0.0, 1.0, 1.3, -0.7};
+    double worst = 0;
+    for (int i = 0; i < 200000; ++i) {
+      const double most = i % 64 == 0 ? 300 : 49;
+      const auto bits = draw();
+      worst = std::max(worst, error_of<float>({.m = size(most),
+                                               .n = size(most),
+                                               .k = size(most),
+                                               .a_transposed = (bits & 1) != 0,
+                                               .b_transposed = (bits & 2) != 0,
+                                               .c_transposed = (bits & 28) == 0,
+                                               .sparse = (bits & 480) == 0,
+                                               .alpha = factors[bits >> 9 & 3],
+                                               .beta = factors[bits >> 11 & 3],
+                                               .bias = (bits & 1 << 13) != 0,
+                                               .row_bias = (bits & 3 << 14) == 0,
+                                               .relu = (bits & 1 << 16) != 0},
+                                              draw));
+    }
+    CHECK(worst <= 6);
+  }
+}
+
 }  // namespace
 }  // namespace adze
