@@ -4,6 +4,7 @@
 // reductions and edge cases are PyTorch's. Other losses are in loss.hpp.
 #include <adze/kernels/cross_entropy.hpp>
 #include <adze/ops/dense.hpp>
+#include <adze/tensor/typed.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
 
