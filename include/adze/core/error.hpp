@@ -85,9 +85,10 @@ template <class Error>
   throw Error(join_text(parts, n));
 }
 
-// raise<shape_error>("op: ", ...): never inlined, so that the checks stay small.
+// raise<shape_error>("op: ", ...): the parts are listed where they are, off the hot path, so that
+// the hundreds of checks of a program need no function each.
 template <class Error, class... Parts>
-[[noreturn, gnu::cold, gnu::noinline]] void raise(const Parts&... parts) {
+[[noreturn, gnu::always_inline]] inline void raise(const Parts&... parts) {
   const text_part list[] = {part_of(parts)...};
   throw_text<Error>(list, sizeof...(parts));
 }

@@ -47,7 +47,6 @@ template <class Method> class optimizer_of final : public optimizer {
     Method::check(o);
     append(std::move(parameters), Method::name);
     options_.push_back(o);
-    records_.resize(parameters_.size());
   }
 
   // The options of a group, to read or to change between steps.
@@ -69,18 +68,11 @@ template <class Method> class optimizer_of final : public optimizer {
     stand_ins_.clear();
   }
 
-  saved_state state_dict() const override;
-  void load_state_dict(const saved_state& from) override;
-
  private:
   using rule = typename Method::rule;
   using item = kernels::update_item<rule>;
   struct stand_in {
     tensor parameter, work, gradient;
-  };
-  struct record {
-    index_t step = 0;
-    std::array<tensor, kernels::max_states> states{};
   };
 
   // Items of the parameters begin..end that have gradients. All memory is had before a count moves.
@@ -149,73 +141,32 @@ template <class Method> class optimizer_of final : public optimizer {
     }
   }
 
-  static std::string state_name(std::size_t i, std::string_view what) {
-    return text("state.", i, ".", what);
+  std::string_view name() const override { return Method::name; }
+  std::span<const std::string_view> state_names() const override { return Method::states; }
+  std::vector<std::pair<std::string_view, double>> option_numbers(std::size_t g) const override {
+    std::vector<std::pair<std::string_view, double>> all;
+    Method::visit(options_[g], [&](std::string_view what, auto value) {
+      all.emplace_back(what, static_cast<double>(value));
+    });
+    return all;
   }
-  static std::string group_name(std::size_t g, std::string_view what) {
-    return text("param_groups.", g, ".", what);
+  std::uint32_t use_options(std::size_t g, std::span<const double> numbers, bool take) override {
+    options_type o = options_[g];
+    auto next = numbers.begin();
+    Method::visit(o, [&]<class T>(std::string_view, T& value) { value = static_cast<T>(*next++); });
+    Method::check(o);
+    if (take) options_[g] = o;
+    std::uint32_t wanted = 0;
+    for (std::size_t k = 0; k < Method::states.size(); ++k) {
+      wanted |= std::uint32_t{Method::keeps(o, k)} << k;
+    }
+    return wanted;
   }
 
   std::vector<options_type> options_;
-  std::vector<record> records_;  // one per parameter
   // Of the present step; members, so that their memory is used again.
   std::vector<item> items_;
   std::vector<stand_in> stand_ins_;
 };
-
-template <class Method> saved_state optimizer_of<Method>::state_dict() const {
-  saved_state s;
-  for (std::size_t i = 0; i < records_.size(); ++i) {
-    if (records_[i].step == 0) continue;
-    s.numbers.emplace_back(state_name(i, "step"), static_cast<double>(records_[i].step));
-    for (std::size_t k = 0; k < Method::states.size(); ++k) {
-      const tensor& x = records_[i].states[k];
-      if (x.defined()) {
-        s.tensors.emplace_back(state_name(i, Method::states[k]), adze::detail::dense_copy(x));
-      }
-    }
-  }
-  for (std::size_t g = 0; g < ends_.size(); ++g) {
-    s.numbers.emplace_back(group_name(g, "params"),
-                           static_cast<double>(ends_[g] - (g == 0 ? 0 : ends_[g - 1])));
-    Method::visit(options_[g], [&](std::string_view name, auto value) {
-      s.numbers.emplace_back(group_name(g, name), static_cast<double>(value));
-    });
-  }
-  return s;
-}
-
-template <class Method> void optimizer_of<Method>::load_state_dict(const saved_state& from) {
-  detail::state_reader in(from, text(Method::name, ".load_state_dict"));
-  std::vector<options_type> options = options_;
-  std::vector<record> records(records_.size());
-  for (std::size_t g = 0; g < ends_.size(); ++g) {
-    const auto own = static_cast<index_t>(ends_[g] - (g == 0 ? 0 : ends_[g - 1]));
-    const index_t given = in.count(group_name(g, "params"));
-    if (own != given) {
-      raise<value_error>(Method::name, ".load_state_dict: group ", g, " has ", own,
-                         " parameters, but ", given, " in the state");
-    }
-    Method::visit(options[g], [&]<class T>(std::string_view name, T& value) {
-      value = static_cast<T>(in.number(group_name(g, name)));
-    });
-    Method::check(options[g]);
-  }
-  for (std::size_t i = 0, g = 0; i < records.size(); ++i) {
-    while (i == ends_[g]) ++g;
-    if (!in.has(state_name(i, "step"))) continue;
-    const tensor& p = parameters_[i];
-    records[i].step = in.count(state_name(i, "step"));
-    for (std::size_t k = 0; k < Method::states.size(); ++k) {
-      const std::string name = state_name(i, Method::states[k]);
-      if (!in.has(name) && !Method::keeps(options[g], k)) continue;
-      records[i].states[k] = empty_like(p, detail::state_type(p));
-      detail::copy_values(records[i].states[k], in.like(name, p.shape(), detail::state_type(p)));
-    }
-  }
-  in.done();
-  options_ = std::move(options);
-  records_ = std::move(records);
-}
 
 }  // namespace adze::optim::inline ADZE_ISA

@@ -6,7 +6,9 @@
 #include <string_view>
 
 #include <adze/autograd/node.hpp>
+#include <adze/kernels/optim.hpp>
 #include <adze/optim/state.hpp>
+#include <adze/optim/update.hpp>
 
 namespace adze::optim::inline ADZE_ISA {
 
@@ -41,13 +43,26 @@ class optimizer {
   virtual double* momentum(index_t group = 0) = 0;
 
   // Counters, moments and options, with PyTorch's names: "state.0.exp_avg", "param_groups.0.lr".
-  virtual saved_state state_dict() const = 0;
+  template <class = void> saved_state state_dict() const;
   // Continues where that state was taken, bit for bit. Throws value_error, and changes nothing,
   // unless names, shapes, dtypes and group sizes are those of this optimizer.
-  virtual void load_state_dict(const saved_state& from) = 0;
+  template <class = void> void load_state_dict(const saved_state& from);
 
  protected:
+  // What is kept for one parameter.
+  struct record {
+    index_t step = 0;
+    std::array<tensor, kernels::max_states> states{};
+  };
   optimizer() = default;
+
+  // What a method tells about itself, so that states are read and written by one function for all.
+  virtual std::string_view name() const = 0;
+  virtual std::span<const std::string_view> state_names() const = 0;
+  virtual std::vector<std::pair<std::string_view, double>> option_numbers(std::size_t g) const = 0;
+  // Checks the options of a group with these numbers, then takes them if told so. Bit k of what it
+  // returns: the options want state k.
+  virtual std::uint32_t use_options(std::size_t g, std::span<const double> numbers, bool take) = 0;
 
   std::size_t checked(index_t group) const {
     if (group < 0 || group >= group_count()) {
@@ -64,12 +79,22 @@ class optimizer {
     for (std::size_t i = 0; i < parameters.size(); ++i) check(parameters, i, name);
     parameters_.insert(parameters_.end(), parameters.begin(), parameters.end());
     ends_.push_back(parameters_.size());
+    records_.resize(parameters_.size());
   }
 
   std::vector<tensor> parameters_;
   std::vector<std::size_t> ends_;  // of the groups
+  std::vector<record> records_;    // one per parameter
 
  private:
+  static std::string state_name(std::size_t i, std::string_view what) {
+    return text("state.", i, ".", what);
+  }
+  static std::string group_name(std::size_t g, std::string_view what) {
+    return text("param_groups.", g, ".", what);
+  }
+  std::size_t size_of_group(std::size_t g) const { return ends_[g] - (g == 0 ? 0 : ends_[g - 1]); }
+
   void check(const std::vector<tensor>& all, std::size_t i, std::string_view name) const {
     const tensor& p = all[i];
     if (!p.defined()) raise<value_error>(name, ": parameter ", i, " is undefined");
@@ -89,5 +114,58 @@ class optimizer {
     }
   }
 };
+
+template <class> saved_state optimizer::state_dict() const {
+  saved_state s;
+  for (std::size_t i = 0; i < records_.size(); ++i) {
+    if (records_[i].step == 0) continue;
+    s.numbers.emplace_back(state_name(i, "step"), static_cast<double>(records_[i].step));
+    for (std::size_t k = 0; k < state_names().size(); ++k) {
+      const tensor& x = records_[i].states[k];
+      if (x.defined()) {
+        s.tensors.emplace_back(state_name(i, state_names()[k]), adze::detail::dense_copy(x));
+      }
+    }
+  }
+  for (std::size_t g = 0; g < ends_.size(); ++g) {
+    s.numbers.emplace_back(group_name(g, "params"), static_cast<double>(size_of_group(g)));
+    for (const auto& [what, value] : option_numbers(g)) {
+      s.numbers.emplace_back(group_name(g, what), value);
+    }
+  }
+  return s;
+}
+
+template <class> void optimizer::load_state_dict(const saved_state& from) {
+  detail::state_reader in(from, text(name(), ".load_state_dict"));
+  std::vector<std::vector<double>> options(ends_.size());
+  std::vector<record> records(records_.size());
+  for (std::size_t g = 0, i = 0; g < ends_.size(); ++g) {
+    const auto own = static_cast<index_t>(size_of_group(g));
+    const index_t given = in.count(group_name(g, "params"));
+    if (own != given) {
+      raise<value_error>(name(), ".load_state_dict: group ", g, " has ", own, " parameters, but ",
+                         given, " in the state");
+    }
+    for (const auto& [what, value] : option_numbers(g)) {
+      options[g].push_back(in.number(group_name(g, what)));
+    }
+    const std::uint32_t wanted = use_options(g, options[g], false);
+    for (; i < ends_[g]; ++i) {
+      if (!in.has(state_name(i, "step"))) continue;
+      const tensor& p = parameters_[i];
+      records[i].step = in.count(state_name(i, "step"));
+      for (std::size_t k = 0; k < state_names().size(); ++k) {
+        const std::string what = state_name(i, state_names()[k]);
+        if (!in.has(what) && (wanted >> k & 1) == 0) continue;
+        records[i].states[k] = empty_like(p, detail::state_type(p));
+        detail::copy_values(records[i].states[k], in.like(what, p.shape(), detail::state_type(p)));
+      }
+    }
+  }
+  in.done();
+  for (std::size_t g = 0; g < ends_.size(); ++g) use_options(g, options[g], true);
+  records_ = std::move(records);
+}
 
 }  // namespace adze::optim::inline ADZE_ISA
