@@ -183,11 +183,10 @@ TEST_CASE("fold: grouped, transposed and dense layers; not where the result is r
   const no_grad guard;
   const tensor x = random({2, 4, 5, 5});
   const auto norm = [](const tensor& y) {
-    static std::vector<tensor> t;
     const index_t c = y.size(1);
     manual_seed(static_cast<std::uint64_t>(c));
-    t = {rand({c}, f64) + 0.5, random({c}), random({c}), rand({c}, f64) + 0.5};
-    return t;
+    return std::vector<tensor>{rand({c}, f64) + 0.5, random({c}), random({c}),
+                               rand({c}, f64) + 0.5};
   };
   const auto check = [&](const tensor_function& layer, const tensor& in, index_t steps) {
     const std::vector<tensor> t = norm(layer(list{in}));
