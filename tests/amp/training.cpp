@@ -7,10 +7,12 @@
 #include <adze/autograd/backward.hpp>
 #include <adze/nn/conv.hpp>
 #include <adze/nn/linear.hpp>
+#include <adze/nn/rnn.hpp>
 #include <adze/nn/transformer.hpp>
 #include <adze/ops/activation.hpp>
 #include <adze/ops/cross_entropy.hpp>
 #include <adze/ops/pool.hpp>
+#include <adze/ops/slice.hpp>
 #include <adze/optim/sgd.hpp>
 #include <adze/tensor/create.hpp>
 #include <adze/tensor/typed.hpp>
@@ -164,6 +166,25 @@ TEST_CASE("amp: a training step of a small GPT takes at most 0.62 of the memory 
     INFO("GPT, ", p.low(), ": ", share, " of ", wide / 1e6, " MB");
     CHECK(share <= (p.low() == bf16 ? 0.62 : 0.66));  // f16's list sums, and norms, in f32
   }
+}
+
+TEST_CASE("amp: recurrent layers keep their activations in 16 bits for the backward pass") {
+  const tensor x = randn({192, 16, 8});
+  const auto kept = [&](const auto& layer, bool on) {
+    const index_t before = memory().live_bytes;
+    const amp::autocast guard(amp::bf16(), {.enabled = on, .cache = false});
+    const tensor last = select(layer(x).output, 0, 191);
+    CHECK(last.requires_grad());
+    return static_cast<double>(memory().live_bytes - before);
+  };
+  const auto check = [&](const auto& layer) {
+    const double share = kept(layer, true) / kept(layer, false);
+    INFO(share, " of f32");
+    CHECK(share <= 0.62);
+  };
+  check(nn::rnn({.in = 8, .hidden = 128}));
+  check(nn::gru({.in = 8, .hidden = 128}));
+  check(nn::lstm({.in = 8, .hidden = 128}));
 }
 
 TEST_CASE("amp: an MLP reaches the loss and the accuracy of f32") {

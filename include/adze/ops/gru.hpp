@@ -6,7 +6,7 @@
 namespace adze::inline ADZE_ISA {
 
 template <class = void> struct gru_op {
-  tensor states{};  // [t, b, h] in the computing type
+  tensor states{};  // [t, b, h] in the dtype of x
   tensor gates{};   // [t, b, 3h]: r, z, n after their activations
   tensor sums{};    // [t, b, 3h]: over the state, of which n is needed
 
@@ -19,8 +19,8 @@ template <class = void> struct gru_op {
                                 const tensor& b, const tensor& a) {
     detail::check_recurrent(name, 3, {x, h, w, u, b, a});
     x.dtype() == f64 ? run<double>({x, h, w, u, b, a}) : run<float>({x, h, w, u, b, a});
-    return {detail::dense_as(states, x.dtype()),
-            detail::dense_as(detail::last_step(states), x.dtype())};
+    detail::keep_in(x.dtype(), {&states, &gates, &sums});
+    return {states, detail::last_step(states)};
   }
   std::array<tensor, 6> backward(backward_context& c, tensor_list g) const {
     return states.dtype() == f64 ? slopes<double>(c, g) : slopes<float>(c, g);
@@ -56,13 +56,15 @@ template <class = void> struct gru_op {
   template <class T> std::array<tensor, 6> slopes(const backward_context& c, tensor_list g) const {
     const tensor in[] = {c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5)};
     const detail::recurrence<T> r({in[0], in[1], in[2], in[3], in[4], in[5]});
-    const tensor outputs = g[0].defined() ? detail::dense_as(g[0], dtype_of<T>) : tensor();
+    const tensor outputs = detail::output_slopes(g[0]);
+    detail::step_reader<T> gate(gates), sum(sums), before(states);
     tensor d = detail::gradient_or_zero(g[1], r.h.shape(), dtype_of<T>);
     tensor input_slope = r.make(r.steps, r.width), hidden_slope = r.make(r.steps, r.width);
     for (index_t t = r.steps - 1; t >= 0; --t) {
       detail::add_step<T>(outputs, t, d);
-      kernels::gru_cell_slope(r.at(gates, t), r.at(sums, t), r.before(states, t), d.data_as<T>(),
-                              r.at(input_slope, t), r.at(hidden_slope, t), r.cell());
+      const T* state = t == 0 ? r.h.template data_as<T>() : before.at(t - 1);
+      kernels::gru_cell_slope(gate.at(t), sum.at(t), state, d.data_as<T>(), r.at(input_slope, t),
+                              r.at(hidden_slope, t), r.cell());
       r.state_slope(r.at(hidden_slope, t), d.data_as<T>(), T(1));
     }
     std::array<tensor, 6> all;

@@ -6,7 +6,7 @@
 namespace adze::inline ADZE_ISA {
 
 template <class = void> struct lstm_op {
-  tensor states{}, cells{};  // [t, b, h] in the computing type
+  tensor states{}, cells{};  // [t, b, h] in the dtype of x
   tensor gates{};            // [t, b, 4h]: i, f, g, o after their activations
 
   static constexpr std::string_view name = "lstm";
@@ -23,9 +23,8 @@ template <class = void> struct lstm_op {
       raise<shape_error>(name, ": the states h and c must have one shape; got ", h, " and ", cell);
     }
     x.dtype() == f64 ? run<double>({x, h, w, u, b, a}, cell) : run<float>({x, h, w, u, b, a}, cell);
-    return {detail::dense_as(states, x.dtype()),
-            detail::dense_as(detail::last_step(states), x.dtype()),
-            detail::dense_as(detail::last_step(cells), x.dtype())};
+    detail::keep_in(x.dtype(), {&states, &cells, &gates});
+    return {states, detail::last_step(states), detail::last_step(cells)};
   }
   std::array<tensor, 7> backward(backward_context& c, tensor_list g) const {
     return states.dtype() == f64 ? slopes<double>(c, g) : slopes<float>(c, g);
@@ -62,15 +61,17 @@ template <class = void> struct lstm_op {
     const tensor in[] = {c.in(0), c.in(1), c.in(3), c.in(4), c.in(5), c.in(6)};
     const detail::recurrence<T> r({in[0], in[1], in[2], in[3], in[4], in[5]});
     const tensor first = detail::dense_as(c.in(2), dtype_of<T>);
-    const tensor outputs = g[0].defined() ? detail::dense_as(g[0], dtype_of<T>) : tensor();
+    const tensor outputs = detail::output_slopes(g[0]);
+    detail::step_reader<T> gate(gates), cell(cells), cell_before(cells);
     tensor d = detail::gradient_or_zero(g[1], r.h.shape(), dtype_of<T>);
     tensor dc = detail::gradient_or_zero(g[2], r.h.shape(), dtype_of<T>);
     tensor slope = r.make(r.steps, r.width);
     for (index_t t = r.steps - 1; t >= 0; --t) {
       detail::add_step<T>(outputs, t, d);
-      const T* c_before = t == 0 ? first.data_as<T>() : r.at(cells, t - 1);
-      kernels::lstm_cell_slope(r.at(gates, t), c_before, r.at(cells, t), d.data_as<T>(),
-                               dc.data_as<T>(), r.at(slope, t), r.cell());
+      const T* c_before = t == 0 ? first.data_as<T>() : cell_before.at(t - 1);
+      kernels::lstm_cell_slope(gate.at(t), c_before, cell.at(t),
+                               static_cast<const T*>(d.data_as<T>()), dc.data_as<T>(),
+                               r.at(slope, t), r.cell());
       r.state_slope(r.at(slope, t), d.data_as<T>(), T(0));
     }
     std::array<tensor, 7> all;

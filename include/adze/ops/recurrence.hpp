@@ -94,7 +94,7 @@ template <class T> class recurrence {
   // Gradients of x and of the four weights, from the slopes of the sums over inputs and states.
   struct slopes {
     const tensor &input, &hidden;  // [steps, batch, width]
-    const tensor& states;          // [steps, batch, hidden]
+    const tensor& states;          // [steps, batch, hidden], in any type
   };
   tensor x_slope(const slopes& s) const {
     tensor d = empty(x.shape(), dtype_of<T>);
@@ -109,13 +109,14 @@ template <class T> class recurrence {
     return d;
   }
   tensor hidden_weight_slope(const slopes& s) const {
+    const tensor states = dense_as(s.states, dtype_of<T>);
     tensor d = empty(hidden_weight.shape(), dtype_of<T>);
     const matrix<T> to = dense_matrix(d.data_as<T>(), width, hidden);
     kernels::gemm<T>(dense_matrix(at(s.hidden, 0), batch, width).transposed(),
                      dense_matrix(h.data_as<T>(), batch, hidden), to);
     const index_t later = (steps - 1) * batch;
     kernels::gemm<T>(dense_matrix(at(s.hidden, 0) + batch * width, later, width).transposed(),
-                     dense_matrix(at(s.states, 0), later, hidden), to, {.beta = T(1)});
+                     dense_matrix(at(states, 0), later, hidden), to, {.beta = T(1)});
     return d;
   }
   static tensor bias_slope(const tensor& slope) { return sum(slope, {0, 1}); }
@@ -128,6 +129,30 @@ template <class T> class recurrence {
     return dense_matrix(w.data_as<T>(), w.size(0), w.size(1));
   }
 };
+
+// Reads a [steps, batch, columns] tensor that was kept in any floating type, one step at a time.
+template <class T> class step_reader {
+ public:
+  explicit step_reader(const tensor& y) : y_(y), count_(y.size(1) * y.size(2)) {
+    if (y.dtype() != dtype_of<T>) wide_ = empty({count_}, dtype_of<T>);
+  }
+  // Valid until the next call.
+  const T* at(index_t t) {
+    if (!wide_.defined()) return y_.template data_as<T>() + t * count_;
+    const std::byte* from = y_.impl().data + t * count_ * size_of(y_.dtype());
+    kernels::load_row(y_.dtype(), from, 1, count_, wide_.template data_as<T>());
+    return wide_.template data_as<T>();
+  }
+
+ private:
+  tensor y_, wide_;
+  index_t count_;
+};
+
+// What a pass forward keeps for the way back is in the dtype of the inputs.
+inline void keep_in(dtype type, std::initializer_list<tensor*> kept) {
+  for (tensor* y : kept) *y = dense_as(*y, type);
+}
 
 // The last step of [steps, batch, h] as a tensor of its own.
 inline tensor last_step(const tensor& states) {
@@ -142,7 +167,10 @@ template <class = void> tensor gradient_or_zero(const tensor& g, const shape& si
   return y;
 }
 
-// d += step t of the gradient of all outputs, if there is one.
+// The gradient of all outputs, row-major, if there is one; and d += step t of it.
+template <class = void> tensor output_slopes(const tensor& g) {
+  return g.defined() ? dense_as(g, g.dtype()) : tensor();
+}
 template <class T> void add_step(const tensor& g, index_t t, tensor& d) {
   if (g.defined()) add_into(d, alias(g, d.shape(), dense_strides(d.shape()), t * d.numel()));
 }

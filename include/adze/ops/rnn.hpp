@@ -9,7 +9,7 @@ namespace adze::inline ADZE_ISA {
 
 template <class = void> struct rnn_op {
   rnn_activation activation = rnn_activation::tanh;
-  tensor states{};  // [t, b, h] in the computing type
+  tensor states{};  // [t, b, h] in the dtype of x
 
   static constexpr std::string_view name = "rnn";
   static constexpr numeric precision = numeric::low;
@@ -20,8 +20,8 @@ template <class = void> struct rnn_op {
                                 const tensor& b, const tensor& a) {
     detail::check_recurrent(name, 1, {x, h, w, u, b, a});
     x.dtype() == f64 ? run<double>({x, h, w, u, b, a}) : run<float>({x, h, w, u, b, a});
-    return {detail::dense_as(states, x.dtype()),
-            detail::dense_as(detail::last_step(states), x.dtype())};
+    detail::keep_in(x.dtype(), {&states});
+    return {states, detail::last_step(states)};
   }
   std::array<tensor, 6> backward(backward_context& c, tensor_list g) const {
     return states.dtype() == f64 ? slopes<double>(c, g) : slopes<float>(c, g);
@@ -53,16 +53,17 @@ template <class = void> struct rnn_op {
   template <class T> std::array<tensor, 6> slopes(const backward_context& c, tensor_list g) const {
     const tensor in[] = {c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5)};
     const detail::recurrence<T> r({in[0], in[1], in[2], in[3], in[4], in[5]});
-    const tensor outputs = g[0].defined() ? detail::dense_as(g[0], dtype_of<T>) : tensor();
+    const tensor outputs = detail::output_slopes(g[0]);
+    detail::step_reader<T> state(states);
     tensor d = detail::gradient_or_zero(g[1], r.h.shape(), dtype_of<T>);
     tensor slope = r.make(r.steps, r.width);
     for (index_t t = r.steps - 1; t >= 0; --t) {
       detail::add_step<T>(outputs, t, d);
       activation == rnn_activation::tanh
           ? kernels::rnn_cell_slope<T, kernels::activation_tanh<T>>(
-                r.at(states, t), d.template data_as<T>(), r.at(slope, t), r.cell())
+                state.at(t), d.template data_as<T>(), r.at(slope, t), r.cell())
           : kernels::rnn_cell_slope<T, kernels::activation_relu<T>>(
-                r.at(states, t), d.template data_as<T>(), r.at(slope, t), r.cell());
+                state.at(t), d.template data_as<T>(), r.at(slope, t), r.cell());
       r.state_slope(r.at(slope, t), d.template data_as<T>(), T(0));
     }
     std::array<tensor, 6> all;
