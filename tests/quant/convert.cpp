@@ -7,10 +7,11 @@
 #include <adze/nn/norm.hpp>
 #include <adze/nn/rnn.hpp>
 #include <adze/nn/sequential.hpp>
+#include <adze/nn/transformer.hpp>
 #include <adze/ops/loss.hpp>
 #include <adze/optim/adam.hpp>
 #include <adze/optim/sgd.hpp>
-#include <adze/quant/convert.hpp>
+#include <adze/quant/sensitivity.hpp>
 
 #include "../ops/checks.hpp"
 
@@ -72,6 +73,246 @@ TEST_CASE("convert: a residual network, all integers") {
     CHECK(distance(numbers(simulated), numbers(integers)) < 0.02);
     CHECK(distance(numbers(compile(r.g, x)(x)), numbers(integers)) == 0.0);
   }
+}
+
+index_t count(const graph& g, std::string_view name) {
+  index_t n = 0;
+  for (const graph_step& s : g.steps) n += s.op.name() == name;
+  return n;
+}
+
+TEST_CASE("convert: softmax, sigmoid and tanh by table with fixed ranges, or in floats by config") {
+  manual_seed(12);
+  const tensor a = random({12, 8}, f32), b = random({9, 12}, f32), c = random({7, 9}, f32),
+               d = random({5, 7}, f32), x = random({40, 8}, f32);
+  const auto f = [&](const tensor& v) {
+    return softmax(linear(tanh(linear(sigmoid(linear(softmax(linear(v, a)), b)), c)), d));
+  };
+  const no_grad plain;
+  const graph g = trace(f, x);
+  for (const config& how : {full8(), x86()}) {
+    const graph prepared = prepare(g, how);
+    static_cast<void>(prepared(x));
+    const conversion r = convert_with_reasons(prepared);
+    CHECK(count(r.g, "integer_softmax") == 1);
+    CHECK(count(r.g, "table") == 2);
+    CHECK(count(r.g, "softmax") == 1);  // the last one: nothing reads its codes
+    CHECK(r.left.size() == 1);
+    CHECK(distance(numbers(r.g(x)), numbers(simulate(prepared)(x))) < 1e-6);
+    CHECK(distance(numbers(r.g(x)), numbers(f(x))) < 0.03);
+    const float n = how.all.activation.format.reduce_range ? 128 : 256;
+    std::vector<edge> edges;
+    for (const graph_step& s : r.g.steps) {
+      if (const auto* t = s.op.as<table_op<>>()) edges.push_back(t->y);
+      if (const auto* t = s.op.as<integer_softmax_op<>>()) edges.push_back(t->y);
+    }
+    REQUIRE(edges.size() == 3);
+    for (std::size_t i : {0u, 1u}) {
+      CHECK(edges[i].scale == 1 / n);
+      CHECK(edges[i].zero == 0);
+    }
+    CHECK(edges[2].scale == 2 / n);
+    CHECK(edges[2].zero == static_cast<std::int32_t>(n / 2));
+  }
+  const config keeps = full8().keeping(
+      [](const layer_description& l) { return l.op == "softmax" || l.op == "tanh"; });
+  const graph prepared = prepare(g, keeps);
+  static_cast<void>(prepared(x));
+  const graph mixed = convert(prepared);
+  CHECK(count(mixed, "softmax") == 2);
+  CHECK(count(mixed, "tanh") == 1);
+  CHECK(count(mixed, "table") == 1);
+  CHECK(count(mixed, "integer_linear") == 4);
+  CHECK(distance(numbers(mixed(x)), numbers(simulate(prepared)(x))) < 1e-6);
+}
+
+TEST_CASE("convert: codes flow through concat, pooling, tables and moved axes") {
+  manual_seed(17);
+  const tensor a = random({6, 3, 3, 3}, f32), b = random({5, 3, 1, 1}, f32),
+               c = random({4, 11, 3, 3}, f32), d = random({7, 16}, f32),
+               x = random({4, 3, 12, 12}, f32);
+  const auto f = [&](const tensor& v) {
+    const std::vector<tensor> both{relu(conv2d(v, a, {}, {.padding = {1, 1}})), conv2d(v, b)};
+    tensor y = avg_pool2d(concat(both, 1), {.kernel = {2, 2}});
+    y = hardswish(conv2d(relu6(y), c));
+    y = max_pool2d(transpose(transpose(y, 2, 3), 2, 3), {.kernel = {2, 2}});
+    return linear(gelu(reshape(slice(y, 1, {0, 4}), {4, -1})), d);
+  };
+  const no_grad plain;
+  for (const config& how : {x86(), full8()}) {
+    const graph prepared = calibrated(trace(f, x), how, {x});
+    const conversion r = convert_with_reasons(prepared);
+    CHECK(r.left.empty());
+    CHECK(count(r.g, "quantize") == 1);
+    CHECK(count(r.g, "dequantize") == 0);
+    CHECK(count(r.g, "concat") == 1);
+    CHECK(count(r.g, "integer_avg_pool2d") == 1);
+    CHECK(count(r.g, "integer_max_pool2d") == 1);
+    CHECK(distance(numbers(r.g(x)), numbers(simulate(prepared)(x))) < 1e-5);
+    CHECK(distance(numbers(r.g(x)), numbers(f(x))) < 0.1 * amax(abs(f(x))).item());
+    CHECK(distance(numbers(compile(r.g, x)(x)), numbers(r.g(x))) == 0.0);
+  }
+}
+
+TEST_CASE("convert: ReLU6 behind a layer is a bound of its codes") {
+  manual_seed(18);
+  const tensor a = random({9, 6}, f32) * 4.0, b = random({5, 9}, f32), x = random({64, 6}, f32);
+  const auto f = [&](const tensor& v) { return linear(relu6(linear(v, a)), b); };
+  const no_grad plain;
+  config wide = full8();  // codes beyond 6: the bound is one of them
+  wide.all.activation = {
+      .kind = statistic::fixed, .format = activation_format(), .range = {-4, 10}};
+  for (const config& how : {x86(), full8(), wide}) {
+    const graph prepared = calibrated(trace(f, x), how, {x});
+    const graph q = convert(prepared);
+    CHECK(q.steps.size() == 3);
+    const auto* first = q.steps[1].op.as<integer_linear_op<>>();
+    REQUIRE(first != nullptr);
+    const edge y = first->finish.y;
+    CHECK(first->finish.act == kernels::activation::relu);
+    CHECK(std::abs(double(first->finish.top - y.zero) * y.scale - 6) <= y.scale);
+    CHECK((first->finish.top < y.codes.high) == (y.zero > 0));
+    CHECK(amax(linear(x, a)).item() > 8);
+    CHECK(distance(numbers(q(x)), numbers(simulate(prepared)(x))) < 1e-5);
+    CHECK(distance(numbers(q(x)), numbers(f(x))) < 0.15 * amax(abs(f(x))).item());
+  }
+}
+
+TEST_CASE("convert: layers otherwise by a rule, others in floats by a predicate, and why") {
+  manual_seed(13);
+  nn::sequential net(
+      nn::conv2d{{.in = 3, .out = 8, .kernel = 3}}, [](const tensor& x) { return relu(x); },
+      nn::conv2d{{.in = 8, .out = 8, .kernel = 3}}, [](const tensor& x) { return flatten(x, 1); },
+      nn::linear{{.in = 8 * 16, .out = 6}}, [](const tensor& x) { return cumsum(x, 1); },
+      nn::linear{{.in = 6, .out = 4}});
+  const tensor x = random({4, 3, 8, 8}, f32);
+  config c = x86().keeping([](const layer_description& l) { return l.name == "2.weight"; });
+  layer_config narrow = c.all;
+  narrow.weight.format = weight_format(3);
+  c.rules.push_back({[](const layer_description& l) { return l.weight == shape{6, 128}; }, narrow});
+  const no_grad plain;
+  const graph prepared = prepare(trace(net, x), c);
+  static_cast<void>(prepared(x));
+  const graph q = convert(prepared);
+  CHECK(count(q, "conv2d") == 1);
+  CHECK(count(q, "integer_conv2d") == 1);
+  CHECK(count(q, "integer_linear") == 2);
+  CHECK(count(q, "cumsum") == 1);
+  for (const graph_step& s : q.steps) {
+    if (s.op.name() != "integer_linear") continue;
+    const tensor w = q.constant(s.inputs[1]);
+    const double most = amax(abs(cast(w, f32))).item();
+    CHECK(most == (w.shape() == shape{6, 128} ? 3 : 127));
+  }
+  CHECK(distance(numbers(q(x)), numbers(simulate(prepared)(x))) < 1e-5);
+}
+
+TEST_CASE("convert: a GPT keeps attention, norms and embeddings in floats, its layers run in s8") {
+  manual_seed(14);
+  nn::gpt net({.vocabulary = 13, .context = 8, .embed = 16, .heads = 2, .layers = 2});
+  eval(net);
+  const tensor x = randint(0, 13, {3, 8});
+  const no_grad plain;
+  const graph g = trace(net, x);
+  const graph prepared = prepare(g, full8());
+  for (int i = 0; i < 8; ++i) static_cast<void>(prepared(randint(0, 13, {3, 8})));
+  static_cast<void>(prepared(x));
+  const conversion r = convert_with_reasons(prepared);
+  CHECK(count(r.g, "integer_linear") == 9);  // four in each block, and the head
+  CHECK(count(r.g, "linear") == 0);
+  CHECK(count(r.g, "scaled_dot_product_attention") == 2);
+  std::string why;
+  for (const float_step& s : r.left) why += text(s.op, " ", s.name, ": ", s.reason, "\n");
+  CHECK_MESSAGE(why.find("embedding token.weight: it has no integer form\n") != std::string::npos,
+                why);
+  CHECK(why.find("layer_norm blocks.1.norm1.weight: it has") != std::string::npos);
+  CHECK(why.find("scaled_dot_product_attention : it has") != std::string::npos);
+  const double size = amax(abs(net(x))).item();
+  CHECK(distance(numbers(r.g(x)), numbers(net(x))) < 0.05 * size);
+  CHECK(distance(numbers(r.g(x)), numbers(simulate(prepared)(x))) < 1e-3 * size);
+  CHECK(distance(numbers(compile(r.g, x)(x)), numbers(r.g(x))) == 0.0);
+}
+
+TEST_CASE(
+    "prepare_qat: observers and simulation switch by themselves; empty batches change nothing") {
+  manual_seed(15);
+  nn::sequential net(
+      nn::linear{{.in = 6, .out = 5}}, [](const tensor& x) { return relu(x); },
+      nn::linear{{.in = 5, .out = 3}});
+  const tensor x = random({8, 6}, f32);
+  const no_grad plain;
+  graph qat = prepare_qat(trace(net, x));
+  const auto state = [&] { return numbers(simulate(qat)(x)); };
+  static_cast<void>(qat(x));
+  const auto first = state();
+  static_cast<void>(qat(zeros({0, 6})));
+  CHECK(state() == first);
+  CHECK_THROWS_AS(qat(x + std::numeric_limits<double>::quiet_NaN()), numeric_error);
+  CHECK(state() == first);
+  set_observing(qat, false);
+  static_cast<void>(qat(x * 50.0));
+  CHECK(state() == first);  // frozen scales
+  const double quantized = distance(numbers(qat(x)), numbers(net(x)));
+  CHECK(quantized > 1e-4);
+  CHECK(quantized < 0.1);
+  CHECK(distance(numbers(qat(x * 50.0)), numbers(net(x * 50.0))) > 1);  // clipped
+  set_simulating(qat, false);
+  CHECK(distance(numbers(qat(x)), numbers(net(x))) < 1e-6);
+  set_observing(qat, true);
+  for (int i = 0; i < 400; ++i) static_cast<void>(qat(x * 50.0));
+  set_simulating(qat, true);
+  CHECK(state() != first);
+  CHECK(distance(numbers(qat(x * 50.0)), numbers(net(x * 50.0))) < 3);
+}
+
+TEST_CASE("prepare_qat: LSQ, PACT, TQT and DoReFa by config train, and convert to what they were") {
+  struct method {
+    config how;
+    double most;          // the largest weight code
+    std::size_t learned;  // parameters beside the network's
+  };
+  for (const method& m :
+       {method{with_lsq(4, 2), 7, 5}, method{with_pact(4, 2), 7, 2}, method{with_tqt(4, 2), 7, 5},
+        method{with_dorefa(3), 7, 0}, method{learned_weights(4), 7, 3}}) {
+    manual_seed(16);
+    nn::sequential net(
+        nn::linear{{.in = 12, .out = 32}}, [](const tensor& x) { return relu(x); },
+        nn::linear{{.in = 32, .out = 32}}, [](const tensor& x) { return relu(x); },
+        nn::linear{{.in = 32, .out = 5}});
+    const tensor x = random({64, 12}, f32), target = random({64, 5}, f32);
+    graph qat = prepare_qat(trace(net, x), m.how);
+    CHECK(adze::parameters(qat).size() == 6 + m.learned);
+    optim::adam opt(adze::parameters(qat), {.lr = 0.01});
+    double first = 0, last = 0;
+    for (int i = 0; i < 150; ++i) {
+      opt.zero_grad();
+      const tensor loss = mse_loss(qat(x), target);
+      backward(loss);
+      opt.step();
+      (i == 0 ? first : last) = loss.item();
+    }
+    CHECK(last < 0.7 * first);
+    set_observing(qat, false);
+    const no_grad plain;
+    const conversion r = convert_with_reasons(qat);
+    CHECK(r.left.empty());
+    CHECK(count(r.g, "integer_linear") == 3);
+    CHECK(count(r.g, "quantize") == 1);
+    for (const graph_step& s : r.g.steps) {
+      if (s.op.name() != "integer_linear") continue;
+      const tensor w = abs(cast(r.g.constant(s.inputs[1]), f32));
+      CHECK(amax(w).item() <= m.most);
+      if (m.learned == 0) CHECK(sum(w - 2.0 * floor(w / 2.0)).item() == double(w.numel()));  // odd
+    }
+    CHECK(distance(numbers(r.g(x)), numbers(simulate(qat)(x))) < 1e-5);
+    // Biases in whole steps turn some codes of the coarse activations.
+    CHECK(mse_loss(r.g(x), qat(x)).item() < 0.1 * last);
+    CHECK(mse_loss(r.g(x), target).item() < 1.1 * mse_loss(qat(x), target).item());
+  }
+  nn::linear layer{{.in = 4, .out = 3}};
+  const graph g = trace(layer, zeros({2, 4}));
+  CHECK(message_of([&] { prepare_qat(g, with_dorefa(8)); }) ==
+        "quant::prepare: DoReFa's codes fit s8 with seven bits at most; got 8");
 }
 
 TEST_CASE("prepare_qat: an LSTM with its head trains in simulated codes and runs on integers") {

@@ -48,6 +48,7 @@ TEST_CASE("quantize_dynamic: a dense network") {
       quantize_dynamic(g, {.skip = [](std::string_view w) { return w == "0.weight"; }});
   CHECK(some.steps[0].op.name() == "linear");
   CHECK(some.steps[1].op.name() == "dynamic_linear");
+  CHECK_THROWS_AS(quantize_dynamic(g, {.weight = weight_format(8, per_group(8))}), value_error);
   CHECK(message_of([&] { quantize_dynamic(g, {.weight = activation_format()}); }) ==
         "quantize_dynamic: weights need symmetric codes that fit s8; weight_format() is one");
 }
@@ -93,7 +94,7 @@ TEST_CASE("quantize_weights: four bits by group, odd sizes, plans") {
     const graph g = trace([&](const tensor& v) { return relu(linear(v, w, b)); }, x);
     const graph q = quantize_weights(g, {.group = 16});
     REQUIRE(q.steps.size() == 1);
-    const parameters p = detail::group_parameters(w, weight_format(4, per_group(16, 1)));
+    const parameters p = weight_parameters(w, weight_format(4, per_group(16, 1)));
     const tensor simulated = relu(linear(x, dequantize(quant::quantize(w, p), p), b));
     CHECK(relative(q(x), simulated) < 0.015);  // what is left: inputs in s8
     CHECK(relative(q(x), g(x)) < 0.2);

@@ -82,6 +82,26 @@ TEST_CASE("lsq_plus: the offset moves only what is clipped") {
   CHECK(d[1].item() == 1001.0);
 }
 
+// With offset = -zero_point * scale the chain rule gives the gradients of PyTorch's learnable
+// quantizer: qmin - z and qmax - z outside, (x^ - x) / s inside; -s per clipped element.
+TEST_CASE("lsq_plus: the probe vector of the learnable zero point") {
+  const std::vector<double> ds{-3, -0.4, 0.4, -0.4, 0.2, 4}, dz{-0.5, 0, 0, 0, 0, -0.5},
+      value{-1.5, -0.5, 0.5, 0.5, 1.5, 2};
+  for (index_t i = 0; i < 6; ++i) {
+    const tensor x = tensor_f64{-5.0, -0.3, 0.3, 0.7, 1.4, 9.0};
+    tensor s = full({}, 0.5, f64), z = full({}, 3.0, f64), g = zeros({6}, f64);
+    s.set_requires_grad(), z.set_requires_grad();
+    g.data_as<double>()[i] = 1;
+    const tensor y =
+        lsq_plus(x, s, 0.0 - z * s, {.bits = 3, .is_signed = false, .scale_gradient = false});
+    const list d = gradients(y, g, {s, z});
+    const auto k = static_cast<std::size_t>(i);
+    CHECK(of(y)[k] == doctest::Approx(value[k]).epsilon(1e-12));
+    CHECK(d[0].item() == doctest::Approx(ds[k]).epsilon(1e-12));
+    CHECK(d[1].item() == doctest::Approx(dz[k]).epsilon(1e-12));
+  }
+}
+
 TEST_CASE("pact: clipped at alpha, whose gradient is what lies beyond it") {
   tensor x = tensor_f64{-1.0, 0.0, 0.4, 2.0, 3.0}, alpha = full({}, 2.0, f64);
   x.set_requires_grad();

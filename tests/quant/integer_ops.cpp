@@ -5,6 +5,8 @@
 #include <adze/ops/activation.hpp>
 #include <adze/ops/pool.hpp>
 #include <adze/quant/integer_linear.hpp>
+#include <adze/quant/integer_softmax.hpp>
+#include <adze/quant/requantize.hpp>
 
 #include "../ops/checks.hpp"
 
@@ -101,6 +103,41 @@ TEST_CASE("table: all 256 codes of a function") {
   }
 }
 
+TEST_CASE("integer_softmax: the simulation's codes, within one of those of floats; any axis") {
+  const edge unit{1.0f / 256, 0, {0, 255}}, low_unit{1.0f / 128, -64, {-64, 63}};
+  const int before = threads();
+  index_t all = 0, differ = 0;
+  for (const edge& x : {unsigned_edge, small_edge, signed_edge}) {
+    for (const index_t n : {1, 2, 10, 33}) {
+      for (const index_t axis : {0, 1, 2}) {
+        const shape sizes = shape{3, 4, 5}.with(axis, n);
+        for (const tensor& q :
+             {codes(sizes, x),
+              transpose(codes(sizes.with(0, sizes[2]).with(2, sizes[0]), x), 0, 2)}) {
+          for (const edge& y : {unit, low_unit}) {
+            const tensor p = softmax(values(q, x), axis);
+            const tensor got = record(integer_softmax_op<>{x, y, axis}, q);
+            CHECK(compare(got, codes_of(record(softmax_of_codes_op<>{x, axis}, values(q, x)), y))
+                      .count == 0);
+            const disagreement d = compare(got, codes_of(p, y));
+            CHECK(d.most <= 1);
+            differ += d.count, all += got.numel();
+            CHECK(distance(numbers(record(softmax_of_codes_op<>{x, axis}, values(q, x))),
+                           numbers(p)) < 1e-6);
+            set_threads(3);
+            CHECK(compare(record(integer_softmax_op<>{x, y, axis}, q), got).count == 0);
+            set_threads(before);
+          }
+        }
+      }
+    }
+  }
+  CHECK(static_cast<double>(differ) <= 1e-3 * static_cast<double>(all));
+  CHECK(
+      record(integer_softmax_op<>{unsigned_edge, unit, 1}, codes({2, 0}, unsigned_edge)).numel() ==
+      0);
+}
+
 TEST_CASE("integer pooling: maxima exactly, means within a code where floats round otherwise") {
   index_t all = 0, differ = 0;
   for (const bool last : {false, true}) {
@@ -125,6 +162,25 @@ TEST_CASE("integer pooling: maxima exactly, means within a code where floats rou
     }
   }
   CHECK(static_cast<double>(differ) <= 1e-4 * static_cast<double>(all) + 8);
+}
+
+// Sums from chosen codes: 255 a + b, every one that the published table has and its neighbours.
+TEST_CASE("integer_linear: rounds as the published fp32 way of requantization") {
+  constexpr kernels::code_range bytes{-128, 127};
+  for (const float m : {0x1p-8f, 0.0117f, 0.5f, 0.25f, 0.3f, 2.0f}) {
+    for (const std::int32_t zero : {0, 5}) {
+      for (std::int32_t sum = -400; sum <= 400; ++sum) {
+        tensor q = full({1, 4}, 0, u8), w = full({1, 4}, sum < 0 ? -1 : 1, i8);
+        for (std::int32_t k = 0, left = std::abs(sum); k < 4; ++k, left -= std::min(left, 255)) {
+          q.data_as<std::uint8_t>()[k] = static_cast<std::uint8_t>(std::min(left, 255));
+        }
+        integer_linear_op<> op;
+        op.finish = {{1, 0, {0, 255}}, {1, zero, bytes}, false, kernels::activation::none};
+        const tensor y = record(op, q, w, full({1}, m), tensor());
+        CHECK(y.item<int>() == requantize::nearest(sum, m, zero, bytes));
+      }
+    }
+  }
 }
 
 TEST_CASE("integer_linear: sums are exact, codes and floats; a plan's packed step is the same") {

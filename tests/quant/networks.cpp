@@ -2,6 +2,8 @@
 // Simulation is execution, for whole networks and for thousands of random layers: the integer graph
 // gives the simulated codes at every quantized value, and plans give the bits of the graph for any
 // number of threads.
+#include <thread>
+
 #include <doctest/doctest.h>
 
 #include <adze/core/parallel.hpp>
@@ -9,6 +11,7 @@
 #include <adze/nn/conv.hpp>
 #include <adze/nn/norm.hpp>
 #include <adze/nn/sequential.hpp>
+#include <adze/ops/softmax.hpp>
 #include <adze/quant/convert.hpp>
 
 #include "../ops/checks.hpp"
@@ -139,6 +142,15 @@ template <class Net> void check_network(const shape& sizes, const char* name) {
     const graph q = convert(prepared);
     const tensor y = q(x);
     const plan p = compile(q, x);
+    std::vector<tensor> found(3);
+    std::vector<std::thread> callers;
+    for (tensor& to : found) {
+      callers.emplace_back([&p, &x, &to] {
+        for (int i = 0; i < 3; ++i) to = p(x);
+      });
+    }
+    for (std::thread& t : callers) t.join();
+    for (const tensor& f : found) CHECK(distance(numbers(f), numbers(y)) == 0.0);
     const int before = threads();
     for (const int count : {1, 2, 3}) {
       set_threads(count);
@@ -161,7 +173,9 @@ TEST_CASE("layers: 10,000 random problems, extreme codes among them") {
   agreement all;
   const no_grad plain;
   manual_seed(21);
-  const config configs[] = {x86(), full8(), qnnpack(), w4a8()};
+  config torch = full8();  // weights from -128 on
+  torch.all.weight.format = torch_weight_format();
+  const config configs[] = {x86(), full8(), qnnpack(), w4a8(), torch};
   for (index_t i = 0; i < 10000; ++i) {
     const auto pick = [](index_t low, index_t high) {
       return randint(low, high + 1, {}).item<index_t>();
@@ -177,16 +191,16 @@ TEST_CASE("layers: 10,000 random problems, extreme codes among them") {
     // Uniform values: both ends of the codes are used.
     const tensor w = rand(sizes) * 2.0 - 1.0, b = i % 3 == 0 ? tensor() : randn({sizes[0]});
     const tensor x = rand({1, in, pick(5, 8), pick(5, 7)}) * 3.0 - (i % 2 == 0 ? 0.0 : 1.7);
-    const tensor dense = rand({out, in}) - 0.5;
+    const tensor dense = rand({out, in}) - 0.5, last = rand({3, out}) - 0.5;
     const auto f = [&](const tensor& v) {
       if (i % 4 == 0) {
         const tensor y = linear(mean(v, {2, 3}), dense);
-        return sigmoid(i % 8 == 0 ? relu(y) : y);
+        return i % 8 == 0 ? sigmoid(relu(y)) : linear(i % 16 == 4 ? softmax(y) : tanh(y), last);
       }
       const tensor y = conv2d(v, w, b, o);
       return i % 7 == 0 ? tanh(relu(y)) : y + y;
     };
-    graph prepared = prepare(trace(f, x), configs[i % 4]);
+    graph prepared = prepare(trace(f, x), configs[i / 3 % 5]);
     static_cast<void>(prepared(x));
     compare(all, prepared, x);
   }

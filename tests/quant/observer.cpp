@@ -70,6 +70,22 @@ TEST_CASE("observer: by axis") {
         }) == "quant::observer: has seen [2] ranges; got f32[2,3]");
 }
 
+TEST_CASE("observer: by group, along any axis, the last group shorter") {
+  const tensor x = tensor_f32{{-1.0f, 0.5f, 3.0f}, {2.0f, -4.0f, 1.0f}};
+  observer o({.format = weight_format(4, per_group(2, 1))});
+  o.observe(x);
+  o.observe(x * 0.5);
+  CHECK(o.high().shape() == shape{2, 2});
+  CHECK(numbers(o.low()) == std::vector<double>{-1.0, 1.5, -4.0, 0.5});
+  CHECK(numbers(o.high()) == std::vector<double>{0.5, 3.0, 2.0, 1.0});
+  CHECK(o.parameters().scale.data_as<float>()[2] == 4.0f / 7);
+  observer columns({.format = weight_format(4, per_group(2, 0))});
+  columns.observe(x);
+  CHECK(numbers(columns.high()) == std::vector<double>{2.0, 0.5, 3.0});
+  CHECK_THROWS_AS(columns.observe(zeros({4})), shape_error);
+  CHECK_THROWS_AS(observer({.format = weight_format(4, per_group(0))}).observe(x), value_error);
+}
+
 TEST_CASE("observer: NaN and infinities are refused and change nothing") {
   for (const statistic kind : {statistic::min_max, statistic::histogram}) {
     observer o = of(kind);

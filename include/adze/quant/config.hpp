@@ -46,8 +46,10 @@ struct config {
   config for_training() const {
     config c = *this;
     const auto change = [](layer_config& l) {
-      if (l.activation.kind != statistic::fixed) l.activation.kind = statistic::moving_average;
-      if (l.weight.kind == statistic::learned) return;
+      if (l.activation.kind != statistic::fixed && !is_estimator(l.activation.kind)) {
+        l.activation.kind = statistic::moving_average;
+      }
+      if (is_estimator(l.weight.kind)) return;
       l.weight.kind = statistic::moving_average, l.weight.rate = 1;
     };
     change(c.all);
@@ -69,9 +71,32 @@ inline config qnnpack() {
   return {
       .all = {.weight = {.kind = statistic::min_max, .format = weight_format(8, per_tensor())}}};
 }
-// Weights of few bits with learned steps (LSQ), activations in eight: for prepare_qat.
+// For prepare_qat: weights of few bits with learned steps (LSQ), activations in eight.
 inline config learned_weights(int bits) {
   return {.all = {.weight = {.kind = statistic::learned, .format = weight_format(bits)}}};
+}
+// For prepare_qat, weights and activations of `bits` by one method. Activations are those of ReLUs,
+// which begin with the range 0 to `most`; others are observed as usual, in eight bits.
+inline config estimated(statistic weight, statistic activation, int bits, float most) {
+  const bool one = weight == statistic::power_of_two || weight == statistic::tanh_weights;
+  return {.all = {.activation = {.kind = activation,
+                                 .format = activation_format(bits),
+                                 .range = {0.0f, most}},
+                  .weight = {.kind = weight,
+                             .format = weight_format(bits, one ? per_tensor() : per_axis(0))}}};
+}
+inline config with_lsq(int bits, float most = 8) {
+  return estimated(statistic::learned, statistic::learned, bits, most);
+}
+inline config with_pact(int bits, float most = 8) {
+  return estimated(statistic::min_max, statistic::clipped, bits, most);
+}
+inline config with_tqt(int bits, float most = 8) {
+  return estimated(statistic::power_of_two, statistic::power_of_two, bits, most);
+}
+// DoReFa's activations are clipped at 1, once for all. At most seven bits: codes are odd numbers.
+inline config with_dorefa(int bits) {
+  return estimated(statistic::tanh_weights, statistic::unit, bits, 1);
 }
 // Weights in four bits by output, activations in eight.
 inline config w4a8() {

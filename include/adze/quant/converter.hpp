@@ -5,10 +5,13 @@
 #include <optional>
 
 #include <adze/graph/edit.hpp>
+#include <adze/ops/attention.hpp>
+#include <adze/ops/matmul.hpp>
 #include <adze/quant/dynamic_recurrent.hpp>
 #include <adze/quant/fake_quant.hpp>
 #include <adze/quant/integer_conv.hpp>
 #include <adze/quant/integer_linear.hpp>
+#include <adze/quant/integer_softmax.hpp>
 #include <adze/quant/placement.hpp>
 
 namespace adze::quant {
@@ -38,6 +41,7 @@ template <class = void> class converter {
     for (const value_id id : from.inputs) floats_[at(id)] = id;
     for (const graph_step& s : from.steps) {
       if (s.op.template as<fake_quantize_op<>>() != nullptr) quantizer_[s.inputs[0]] = &s;
+      if (clamp_of(s) != nullptr) clamp_[s.inputs[0]] = &s;
     }
   }
 
@@ -74,6 +78,17 @@ template <class = void> class converter {
     const auto found = quantizer_.find(id);
     if (found == quantizer_.end() || uses_[at(id)] != 1) return std::nullopt;
     return edge_of(*found->second);
+  }
+  // A clamp that alone reads a layer's result, and whose own result becomes codes.
+  const graph_step* clamp_after(value_id id) const {
+    const auto found = clamp_.find(id);
+    if (found == clamp_.end() || uses_[at(id)] != 1) return nullptr;
+    return edge_after(found->second->outputs[0]) ? found->second : nullptr;
+  }
+  static std::int32_t code_of(double x, const edge& e) {
+    const tensor q =
+        quant::quantize(adze::detail::filled({}, f32, x), make_parameters(e.affine(), e.codes));
+    return static_cast<std::int32_t>(q.template item<index_t>());
   }
   // The quantizer that made a constant what a layer reads; null for any other value.
   const graph_step* weight_quantizer(value_id id) const {
@@ -161,11 +176,12 @@ template <class = void> class converter {
   }
 
   bool integer(const graph_step& s) {
+    if (clamp_of(s) != nullptr && coded(s.outputs[0])) return true;  // by its layer
     if (recurrent(s)) return true;
     const bool layer_op =
         s.op.template as<linear_op<>>() != nullptr || s.op.template as<conv2d_op<>>() != nullptr;
     const step_kind kind = layer_op ? step_kind::layer : kind_of(from_, s);
-    if (kind == step_kind::other) return false;
+    if (kind == step_kind::other) return refuse(s, kind, "it has no integer form");
     for (std::size_t i = 0; i < activation_count(s, kind); ++i) {
       if (s.inputs[i] == no_value || !coded(s.inputs[i])) {
         return refuse(s, kind, "its input is not quantized");
@@ -177,11 +193,17 @@ template <class = void> class converter {
     if (!y) return refuse(s, kind, "its result is not quantized");
     return own(s, *y);
   }
+  // A layer, a product or a function that stays in floats; what only moves values is not worth it.
   bool refuse(const graph_step& s, step_kind kind, std::string reason) {
     if (kind == step_kind::same) return false;
-    const bool named = kind == step_kind::layer;
-    left.push_back(
-        {std::string(s.op.name()), named ? from_.at(s.inputs[1]).name : "", std::move(reason)});
+    std::string weight;
+    for (const value_id id : s.inputs) {
+      if (weight.empty() && id != no_value && from_.at(id).parameter) weight = from_.at(id).name;
+    }
+    const bool product =
+        s.op.template as<matmul_op<>>() != nullptr || s.op.template as<attention_op<>>() != nullptr;
+    if (kind == step_kind::other && weight.empty() && !product) return false;
+    left.push_back({std::string(s.op.name()), std::move(weight), std::move(reason)});
     return false;
   }
   bool made(const graph_step& s, value_id codes, const edge& e) {
@@ -196,11 +218,14 @@ template <class = void> class converter {
     const tensor w = from_.constant(weight->inputs[0]);
     if (const std::string why = refusal(p); !why.empty()) return refuse(s, step_kind::layer, why);
     const coded_value x = *coded(s.inputs[0]);
-    const std::optional<edge> y = edge_after(s.outputs[0]);
+    const graph_step* clamp = clamp_after(s.outputs[0]);
+    const value_id result = clamp != nullptr ? clamp->outputs[0] : s.outputs[0];
+    const std::optional<edge> y = edge_after(result);
     const std::string& name = from_.at(weight->inputs[0]).name;
     const tensor sums = sum_scales(x.e.scale, adze::detail::dense_as(p.scale, f32), w.shape()[0]);
     const tensor b = bias_of(s, sums, !y);
-    layer_finish finish{x.e, y.value_or(edge{}), !y, kernels::activation::none};
+    layer_finish finish{.x = x.e, .y = y.value_or(edge{}), .real = !y};
+    if (clamp != nullptr) finish.top = code_of(clamp_of(*clamp)->high, *y);
     const value_id wide = constant(name, quantize(w, p));
     const value_id by = constant(name + "_sum_scale", sums);
     const value_id bias = b.defined() ? constant(adze::detail::bias_name(name), b) : no_value;
@@ -208,15 +233,15 @@ template <class = void> class converter {
         y ? codes_like(s.outputs[0], *y) : graph_value{from_.at(s.outputs[0]).sizes, f32};
     value_id out = no_value;
     if (const auto* linear = s.op.template as<linear_op<>>()) {
-      finish.act = linear->act;
+      finish.act = clamp != nullptr ? kernels::activation::relu : linear->act;
       out = emit(integer_linear_op<>{finish}, {x.id, wide, by, bias}, like);
     } else {
       const auto* conv = s.op.template as<conv2d_op<>>();
-      finish.act = conv->act;
+      finish.act = clamp != nullptr ? kernels::activation::relu : conv->act;
       out = emit(integer_conv2d_op<>{finish, conv->o}, {x.id, wide, by, bias}, like);
     }
-    if (y) return made(s, out, *y);
-    floats_[at(s.outputs[0])] = out;
+    if (y) coded_[at(result)] = coded_value{out, *y};
+    if (!y) floats_[at(s.outputs[0])] = out;
     return true;
   }
 
@@ -288,6 +313,9 @@ template <class = void> class converter {
     if (const auto* all = s.op.template as<mean_op<>>()) {
       return mean(s, {.adaptive = {1, 1}}, y, !all->keep);
     }
+    if (const auto* softmax = s.op.template as<softmax_op<>>()) {
+      return made(s, emit(integer_softmax_op<>{x.e, y, softmax->axis}, {x.id}, like), y);
+    }
     return made(s, emit(table(s.op, x.e, y), {x.id}, like), y);
   }
   bool join(const graph_step& s, const concat_op<>& op, const edge& y) {
@@ -316,7 +344,7 @@ template <class = void> class converter {
   std::vector<std::optional<coded_value>> coded_;
   std::vector<value_id> floats_;
   std::vector<index_t> uses_;
-  std::unordered_map<value_id, const graph_step*> quantizer_, weights_;
+  std::unordered_map<value_id, const graph_step*> quantizer_, clamp_, weights_;
 };
 
 }  // namespace adze::quant::detail::inline ADZE_ISA

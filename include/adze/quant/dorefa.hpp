@@ -13,7 +13,9 @@ namespace adze::quant::detail::inline ADZE_ISA {
 // round(v n) / n of v in [0, 1], n = 2^bits - 1; gradient g.
 template <class = void> tensor unit_codes(const tensor& v, int bits) {
   const code_range codes = format{.bits = bits}.codes();
-  return fake_quantize(v, make_parameters({1.0f / static_cast<float>(codes.high), 0}, codes));
+  const tensor step =
+      adze::detail::filled({}, f32, static_cast<double>(1.0f / static_cast<float>(codes.high)));
+  return record(snap_op<>{{per_tensor(), codes}}, v, step);
 }
 
 }  // namespace adze::quant::detail::inline ADZE_ISA

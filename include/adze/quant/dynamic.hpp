@@ -7,8 +7,8 @@
 
 #include <adze/graph/fold.hpp>
 #include <adze/graph/fuse.hpp>
-#include <adze/ops/extremes.hpp>
 #include <adze/quant/dynamic_recurrent.hpp>
+#include <adze/quant/observer.hpp>
 
 namespace adze::quant {
 
@@ -24,23 +24,11 @@ struct dynamic_options {
 
 namespace adze::quant::inline ADZE_ISA {
 
-// The parameters of a weight by the smallest and the largest element that share a scale; the
-// granularity is per tensor or per axis.
+// The parameters of a weight by the smallest and the largest element that share a scale.
 template <class = void> parameters weight_parameters(const tensor& w, const format& f) {
-  const no_grad plain;
-  const tensor wide = adze::detail::dense_as(w, f32);
-  if (f.grain.of == granularity::kind::tensor) {
-    return choose_parameters(amin(wide), amax(wide), f);
-  }
-  if (f.grain.of == granularity::kind::group) {
-    raise<value_error>("weight_parameters: per tensor or per axis; got ", to_text(f.grain));
-  }
-  index_list over;
-  const index_t axis = resolve_axis(f.grain.axis, w.rank(), "weight_parameters");
-  for (index_t i = 0; i < w.rank(); ++i) {
-    if (i != axis) over.push_back(i);
-  }
-  return choose_parameters(amin(wide, over), amax(wide, over), f);
+  observer o({.format = f});
+  o.observe(w);
+  return o.parameters();
 }
 
 }  // namespace adze::quant::inline ADZE_ISA
@@ -75,7 +63,8 @@ namespace adze::quant::inline ADZE_ISA {
 // constants quantized dynamically. Weights need a symmetric format per tensor or per output
 // (axis 0); value_error for another.
 template <class = void> graph quantize_dynamic(graph g, const dynamic_options& o = {}) {
-  if (o.weight.scheme != scheme::symmetric || storage_of(o.weight.codes()) != i8) {
+  if (o.weight.scheme != scheme::symmetric || storage_of(o.weight.codes()) != i8 ||
+      o.weight.grain.of == granularity::kind::group) {
     raise<value_error>("quantize_dynamic: weights need symmetric codes that fit s8; "
                        "weight_format() is one");
   }

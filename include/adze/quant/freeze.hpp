@@ -4,6 +4,7 @@
 // norms folded, biases in steps of their layer's sums. This is what integers will do, in floats.
 #include <adze/quant/batch_norm.hpp>
 #include <adze/quant/prepare.hpp>
+#include <adze/quant/whole_sums.hpp>
 
 namespace adze::quant::detail::inline ADZE_ISA {
 
@@ -93,18 +94,6 @@ template <class = void> void absorb_constants(graph& g) {
   adze::detail::sweep(g);
 }
 
-// The fake quantizer whose codes a value is made of, through steps that only move them.
-template <class = void>
-const graph_step* quantizer_of(const graph& g, value_id id, const std::vector<index_t>& by) {
-  while (id != no_value && by[static_cast<std::size_t>(id)] >= 0) {
-    const graph_step& s = g.steps[static_cast<std::size_t>(by[static_cast<std::size_t>(id)])];
-    if (s.op.template as<fake_quantize_op<>>() != nullptr) return &s;
-    if (kind_of(g, s) != step_kind::same) return nullptr;
-    id = s.inputs[0];
-  }
-  return nullptr;
-}
-
 // Biases in s32 steps of the sums they are added to.
 template <class = void> void quantize_biases(graph& g) {
   const std::vector<index_t> by = adze::detail::producers(g);
@@ -132,61 +121,13 @@ template <class = void> void quantize_biases(graph& g) {
   g.steps = std::move(steps);
 }
 
-// The scale of one step of an average's sum: that of its input over the elements of a window; 0
-// where windows differ.
-template <class = void> float mean_step(const graph& g, const graph_step& s, float x) {
-  const shape& in = g.at(s.inputs[0]).sizes;
-  if (is_image_mean(g, s)) return x / static_cast<float>(in[2] * in[3]);
-  const auto* pool = s.op.template as<avg_pool2d_op<>>();
-  if (pool == nullptr) return 0;
-  const kernels::pool_shape p = adze::detail::pool_shape_of(pool->geometry, in);
-  const index_t n = p.divide_by(0, 0);
-  for (index_t i = 0; i < p.h.out; ++i) {
-    for (index_t j = 0; j < p.w.out; ++j) {
-      if (p.divide_by(i, j) != n) return 0;
-    }
-  }
-  return x / static_cast<float>(n);
-}
-
-// Sums are whole steps: after each layer and each mean on codes, what the float kernel's rounding
-// has added is taken away again, so that the next quantizer sees what integers give.
-template <class = void> void snap_sums(graph& g) {
-  const std::vector<index_t> by = adze::detail::producers(g);
-  std::vector<graph_step> steps;
-  for (const graph_step& s : std::vector<graph_step>(g.steps)) {
-    steps.push_back(s);
-    const bool layer =
-        s.op.template as<linear_op<>>() != nullptr || s.op.template as<conv2d_op<>>() != nullptr;
-    const bool own = layer || is_image_mean(g, s) || s.op.template as<avg_pool2d_op<>>() != nullptr;
-    const graph_step* x = own ? quantizer_of(g, s.inputs[0], by) : nullptr;
-    const graph_step* w = x != nullptr && layer ? quantizer_of(g, s.inputs[1], by) : nullptr;
-    if (x == nullptr || (layer && w == nullptr) || g.constant(x->inputs[1]).numel() != 1) continue;
-    const float scale = g.constant(x->inputs[1]).template item<float>();
-    const index_t rank = g.at(s.outputs[0]).sizes.rank();
-    tensor step;
-    if (layer) {
-      const tensor ws = adze::detail::dense_as(g.constant(w->inputs[1]), f32);
-      step = sum_scales(scale, ws, g.at(s.inputs[1]).sizes[0]);
-    } else if (const float one = mean_step(g, s, scale); one > 0) {
-      step = adze::detail::filled({}, f32, one);
-    }
-    if (!step.defined()) continue;
-    const bool conv = s.op.template as<conv2d_op<>>() != nullptr;
-    const granularity grain = layer ? per_axis(conv ? 1 : rank - 1) : per_tensor();
-    const value_id scales = g.add_constant("sum_scale", step, false);
-    const graph_value like = g.at(s.outputs[0]);
-    const value_id raw = g.add_value({like.sizes, like.type});
-    steps.push_back({erased_op::of(snap_op<>{{grain, bias_codes}}), {raw, scales}, {s.outputs[0]}});
-    steps[steps.size() - 2].outputs[0] = raw;
-  }
-  g.steps = std::move(steps);
-}
-
-// Learned steps as scales that stay.
+// Learned steps as scales that stay; a clipping before codes that clamp by themselves goes.
 template <class = void> void freeze_steps(graph& g) {
   const no_grad plain;
   for (graph_step& s : g.steps) {
+    if (s.op.template as<pact_clip_op<>>() != nullptr) {
+      adze::detail::redirect(g, s.outputs[0], s.inputs[0]);
+    }
     const auto* learned = s.op.template as<lsq_op<>>();
     if (learned == nullptr) continue;
     const tensor scale = maximum(g.constant(s.inputs[1]), double(default_least_scale));
@@ -197,7 +138,6 @@ template <class = void> void freeze_steps(graph& g) {
 
 // Everything but the whole sums: what is converted.
 template <class = void> graph frozen(graph g) {
-  freeze_steps(g);
   for (graph_step& s : g.steps) {
     if (s.op.template as<statistics_op<>>() == nullptr) continue;
     adze::detail::redirect(g, s.outputs[0], s.inputs[2]);
@@ -206,8 +146,9 @@ template <class = void> graph frozen(graph g) {
   adze::detail::sweep(g);
   g = fold_constants(for_inference(std::move(g)), [](const graph_step& s) {
     return s.op.template as<fake_quantize_op<>>() != nullptr ||
-           s.op.template as<observe_op<>>() != nullptr;
+           s.op.template as<observe_op<>>() != nullptr || s.op.template as<lsq_op<>>() != nullptr;
   });
+  freeze_steps(g);
   freeze_observers(g);
   absorb_constants(g);
   g = fuse(std::move(g));

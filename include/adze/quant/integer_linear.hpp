@@ -38,6 +38,7 @@ struct layer_finish {
   edge x{}, y{};  // y: unless the results are floats
   bool real = false;
   kernels::activation act = kernels::activation::none;
+  std::int32_t top = std::numeric_limits<std::int32_t>::max();  // no code above: after a ReLU6
 
   dtype result_type() const { return real ? f32 : y.storage(); }
   kernels::integer_finish with(const kernels::affine& left, const tensor& multiplier,
@@ -47,7 +48,7 @@ struct layer_finish {
                               .activate = act,
                               .inverse = 1.0f / y.scale,
                               .zero = y.zero,
-                              .codes = y.codes};
+                              .codes = {y.codes.low, std::min(y.codes.high, top)}};
     if (bias.defined() && real) f.real_bias = bias.data_as<float>();
     if (bias.defined() && !real) f.bias = bias.data_as<std::int32_t>();
     return f;
@@ -122,7 +123,7 @@ template <class = void> struct integer_linear_op {
         [f = finish, packed, multiplier, bias](const tensor* const* in) {
           return detail::run_linear(f, *in[0], *packed, multiplier, bias);
         },
-        values::input(1) | values::input(2) | values::input(3));
+        values::input(1) | values::input(2) | values::input(3), packed->bytes());
   }
 
  private:

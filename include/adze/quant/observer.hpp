@@ -2,8 +2,10 @@
 // SPDX-License-Identifier: MIT
 // Observers: what a tensor's values were in some runs, and the scale and zero point that follow.
 // One type for all kinds; the kind is an option.
+#include <adze/ops/concat.hpp>
 #include <adze/ops/dense.hpp>
 #include <adze/ops/extremes.hpp>
+#include <adze/ops/slice.hpp>
 #include <adze/quant/affine.hpp>
 #include <adze/quant/histogram.hpp>
 
@@ -17,8 +19,14 @@ enum class statistic : std::uint8_t {
   squared_error,   // a shrunken min-max range, by the least squared error of 100
   entropy,         // the range with the least divergence (eight bits)
   fixed,           // known beforehand
-  learned          // weights in training: a step that is a parameter itself (lsq.hpp)
+  // In training, estimators with parameters of their own; activations begin with range.high.
+  learned,       // the step (lsq.hpp)
+  power_of_two,  // the logarithm of the threshold (tqt.hpp)
+  clipped,       // activations: the clipping bound (pact.hpp)
+  unit,          // activations: clipped at range.high for good (dorefa.hpp)
+  tanh_weights   // weights through tanh (dorefa.hpp)
 };
+inline bool is_estimator(statistic s) { return s >= statistic::learned; }
 
 struct observer_options {
   statistic kind = statistic::min_max;
@@ -40,10 +48,9 @@ class observer {
   explicit observer(const observer_options& o) : options_(o), counts_(o.bins) {
     static_cast<void>(o.format.codes());
     const bool whole = o.format.grain.of == granularity::kind::tensor;
-    if (o.format.grain.of == granularity::kind::group || (!whole && uses_histogram())) {
-      raise<value_error>(
-          "quant::observer: ", uses_histogram() ? "histograms are per tensor" : "no groups",
-          "; got ", to_text(o.format.grain));
+    if (!whole && uses_histogram()) {
+      raise<value_error>("quant::observer: histograms are per tensor; got ",
+                         to_text(o.format.grain));
     }
   }
 
@@ -62,7 +69,7 @@ class observer {
     if (x.numel() == 0 || options_.kind == statistic::fixed) return;
     const no_grad plain;
     const tensor wide = adze::detail::dense_as(x, f32);
-    const tensor low = smallest(wide), high = largest(wide);
+    const auto [low, high] = extremes(wide);
     for (index_t i = 0; i < low.numel(); ++i) {
       const float a = low.template data_as<float>()[i], b = high.template data_as<float>()[i];
       if (std::isfinite(a) && std::isfinite(b)) continue;
@@ -121,23 +128,31 @@ class observer {
     return choose_parameters(low, high, options_.format);
   }
   static tensor cast_zero(const tensor& z) { return adze::detail::dense_as(z, f32); }
-  index_list others(const tensor& x) const {
-    index_list over;
-    const index_t axis = resolve_axis(options_.format.grain.axis, x.rank(), "quant::observer");
+  // The smallest and the largest of all that share parameters; NaN wins, as the check wants.
+  template <class = void> std::array<tensor, 2> extremes(const tensor& x) const {
+    const granularity& g = options_.format.grain;
+    if (g.of == granularity::kind::tensor) return {amin(x), amax(x)};
+    if (g.of == granularity::kind::group) return extremes_of_groups(x, g);
+    index_list others;
+    const index_t axis = resolve_axis(g.axis, x.rank(), "quant::observer");
     for (index_t i = 0; i < x.rank(); ++i) {
-      if (i != axis) over.push_back(i);
+      if (i != axis) others.push_back(i);
     }
-    return over;
+    if (x.rank() == 1) return {adze::detail::dense_copy(x), adze::detail::dense_copy(x)};
+    return {amin(x, others), amax(x, others)};
   }
-  bool whole() const { return options_.format.grain.of == granularity::kind::tensor; }
-  // amin and amax let NaN win, as the check wants.
-  template <class = void> tensor smallest(const tensor& x) const {
-    if (whole()) return amin(x);
-    return x.rank() == 1 ? adze::detail::dense_copy(x) : amin(x, others(x));
-  }
-  template <class = void> tensor largest(const tensor& x) const {
-    if (whole()) return amax(x);
-    return x.rank() == 1 ? adze::detail::dense_copy(x) : amax(x, others(x));
+  // Group after group of the axis; the last may be shorter.
+  template <class = void>
+  static std::array<tensor, 2> extremes_of_groups(const tensor& x, const granularity& g) {
+    static_cast<void>(parameter_shape(g, x.shape(), "quant::observer"));
+    const index_t axis = resolve_axis(g.axis, x.rank(), "quant::observer"), n = x.shape()[axis];
+    std::vector<tensor> low, high;
+    for (index_t first = 0; first < n; first += g.group) {
+      const tensor part = slice(x, axis, {first, std::min(n, first + g.group)});
+      low.push_back(amin(part, {axis}, true));
+      high.push_back(amax(part, {axis}, true));
+    }
+    return {concat(low, axis), concat(high, axis)};
   }
   template <class F> void update(tensor& kept, const tensor& now, F extreme) const {
     tensor next = empty(kept.shape(), f32);

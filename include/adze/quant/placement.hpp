@@ -10,6 +10,7 @@
 #include <adze/ops/pool.hpp>
 #include <adze/ops/reduce.hpp>
 #include <adze/ops/slice.hpp>
+#include <adze/ops/softmax.hpp>
 #include <adze/quant/batch_norm.hpp>
 #include <adze/quant/config.hpp>
 
@@ -62,12 +63,46 @@ template <class = void> step_kind kind_of(const graph& g, const graph_step& s) {
     return a == b && !constant ? step_kind::own : step_kind::other;
   }
   if (s.op.as<concat_op<>>() != nullptr || s.op.as<avg_pool2d_op<>>() != nullptr ||
-      is_image_mean(g, s) || is_any(s.op, table_functions{})) {
+      is_image_mean(g, s) || s.op.as<softmax_op<>>() != nullptr ||
+      is_any(s.op, table_functions{})) {
     return step_kind::own;
   }
   const bool same = s.op.as<max_pool2d_op<>>() != nullptr || is_any(s.op, moving_ops{}) ||
                     s.op.as<unary<functors::relu_f>>() != nullptr;
   return same && is_floating(g.at(s.inputs[0]).type) ? step_kind::same : step_kind::other;
+}
+
+// Estimators of activations are for what ReLUs give; any other value is observed, in eight bits.
+inline observer_options observed_instead(observer_options o) {
+  if (!is_estimator(o.kind)) return o;
+  o.kind = statistic::moving_average;
+  o.format.bits = 8;
+  return o;
+}
+template <class = void> bool ends_in_relu(const graph_step& s) {
+  const auto* linear = s.op.as<linear_op<>>();
+  const auto* conv = s.op.as<conv2d_op<>>();
+  const auto* normed = s.op.as<normed_layer_op<>>();
+  return (linear != nullptr && linear->act == kernels::activation::relu) ||
+         (conv != nullptr && conv->act == kernels::activation::relu) ||
+         (normed != nullptr && normed->relu) || s.op.as<binary<functors::add_relu_f>>() != nullptr;
+}
+
+// Functions whose range is known need no statistics: scale 1 / 256 and zero point 0 of eight bits
+// (tanh: 2 / 256 and 128), as PyTorch has it.
+template <class = void> observer_options result_options(const graph_step& s, observer_options o) {
+  const bool unit =
+      s.op.as<softmax_op<>>() != nullptr ||
+      is_any(s.op, types<unary<functors::sigmoid_f>, unary<functors::hardsigmoid_f>>{});
+  const bool both = s.op.as<unary<functors::tanh_f>>() != nullptr;
+  if (!unit && !both) return is_estimator(o.kind) && !ends_in_relu(s) ? observed_instead(o) : o;
+  if (o.kind == statistic::fixed) return o;
+  if (is_estimator(o.kind)) o = observed_instead(o);
+  const code_range codes = o.format.codes();
+  const auto count = static_cast<float>(codes.high - codes.low + 1);
+  o.kind = statistic::fixed;
+  o.range = unit ? kernels::extent{0.0f, 1 - 1 / count} : kernels::extent{-1.0f, 1 - 2 / count};
+  return o;
 }
 
 // Scales of the sums of a layer, [out]: those of x times those of the weight, in f32.
@@ -88,6 +123,27 @@ template <class = void> std::size_t recurrent_weights_at(const graph& g, const g
   const bool constant =
       g.constant(s.inputs[first]).defined() && g.constant(s.inputs[first + 1]).defined();
   return constant ? first : 0;
+}
+
+// A clamp from 0 on, such as ReLU6: between a layer and codes it is a bound of the codes.
+template <class = void> const functors::hardtanh_f* clamp_of(const graph_step& s) {
+  const auto* clamp = s.op.as<unary<functors::hardtanh_f>>();
+  return clamp != nullptr && clamp->f.low == 0 && clamp->f.high > 0 ? &clamp->f : nullptr;
+}
+
+// Results of layers that only such a clamp reads: they need no codes of their own.
+template <class = void>
+std::vector<char> clamped_results(const graph& g, const std::vector<step_kind>& kinds) {
+  const std::vector<index_t> uses = adze::detail::use_counts(g);
+  std::vector<char> made(g.values.size(), 0), clamped(g.values.size(), 0);
+  for (std::size_t i = 0; i < g.steps.size(); ++i) {
+    const graph_step& s = g.steps[i];
+    if (kinds[i] == step_kind::layer) made[static_cast<std::size_t>(s.outputs[0])] = 1;
+    if (kinds[i] != step_kind::own || clamp_of(s) == nullptr) continue;
+    const auto x = static_cast<std::size_t>(s.inputs[0]);
+    clamped[x] = made[x] != 0 && uses[x] == 1;
+  }
+  return clamped;
 }
 
 // Inputs of a step that are values of the run, not weights and the like.

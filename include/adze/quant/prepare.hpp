@@ -6,7 +6,7 @@
 #include <memory>
 
 #include <adze/graph/splice.hpp>
-#include <adze/quant/lsq.hpp>
+#include <adze/quant/estimators.hpp>
 #include <adze/quant/placement.hpp>
 
 namespace adze::quant::inline ADZE_ISA {
@@ -36,21 +36,13 @@ template <class = void> struct observe_op {
 
 namespace adze::quant::detail::inline ADZE_ISA {
 
-// The same with a step of its own among the parameters, which begins where LSQ does.
-template <class = void> tensor learned_quantizer(const tensor& x, const format& f) {
-  if (f.scheme != scheme::symmetric || !f.is_signed || amax(abs(x)).item() == 0) {
-    raise<value_error>("quant::prepare: learned steps are for weights, in a symmetric format");
-  }
-  const code_range codes = f.codes();
-  const tensor step = lsq_start(x, {.bits = f.bits, .grain = f.grain});
-  const double count = double(x.numel()) / double(step.numel());
-  return record(lsq_op<>{f.grain, codes, 1 / std::sqrt(count * codes.high)}, x, step);
-}
-
 // x through a new quantizer, as recorded ops.
 template <class = void>
 tensor quantizer(const tensor& x, const observer_options& o, bool simulate) {
-  if (o.kind == statistic::learned) return learned_quantizer(x, o.format);
+  if (is_estimator(o.kind)) {
+    return o.format.is_signed ? estimated_weight(x, o.kind, o.format)
+                              : estimated_activation(x, o, simulate);
+  }
   const auto [scale, zero] = record(observe_op<>{std::make_shared<observer>(o)}, x);
   return record(fake_quantize_op<>{o.format.grain, o.format.codes(), simulate}, x, scale, zero);
 }
@@ -80,9 +72,11 @@ std::vector<char> needed_codes(const graph& g, const std::vector<step_kind>& kin
   std::vector<char> needed(g.values.size(), 0);
   for (std::size_t i = g.steps.size(); i-- > 0;) {
     const graph_step& s = g.steps[i];
-    const bool reads =
-        kinds[i] == step_kind::layer || kinds[i] == step_kind::own ||
-        (kinds[i] == step_kind::same && needed[static_cast<std::size_t>(s.outputs[0])] != 0);
+    // Softmax is worth codes only between integer steps: at the end it wants all there is.
+    const bool if_needed =
+        kinds[i] == step_kind::same || s.op.template as<softmax_op<>>() != nullptr;
+    const bool reads = kinds[i] != step_kind::other &&
+                       (!if_needed || needed[static_cast<std::size_t>(s.outputs[0])] != 0);
     for (std::size_t k = 0; reads && k < activation_count(s, kinds[i]); ++k) {
       if (s.inputs[k] != no_value) needed[static_cast<std::size_t>(s.inputs[k])] = 1;
     }
@@ -95,18 +89,23 @@ template <class = void> class preparation {
   preparation(graph g, config c, bool simulate)
       : g_(std::move(g)), config_(std::move(c)), simulate_(simulate),
         kinds_(step_kinds(g_, config_)), needed_(needed_codes(g_, kinds_)), now_(g_.values.size()) {
+    const std::vector<char> clamped = clamped_results(g_, kinds_);
+    for (std::size_t i = 0; i < needed_.size(); ++i) needed_[i] = needed_[i] && !clamped[i];
     for (std::size_t i = 0; i < now_.size(); ++i) now_[i] = static_cast<value_id>(i);
   }
 
   graph run() {
-    for (const value_id id : std::vector<value_id>(g_.inputs)) place(id, config_.all.activation);
+    for (const value_id id : std::vector<value_id>(g_.inputs)) {
+      place(id, observed_instead(config_.all.activation));
+    }
     const std::vector<graph_step> old = std::move(g_.steps);
     for (std::size_t i = 0; i < old.size(); ++i) {
       const layer_config& c = config_.of(description_of(g_, old[i], kinds_[i]));
       add(old[i], kinds_[i], c);
       for (const value_id id : old[i].outputs) {
         if (id != no_value && kinds_[i] != step_kind::same) {
-          place(id, kinds_[i] == step_kind::other ? config_.all.activation : c.activation);
+          place(id, result_options(old[i], kinds_[i] == step_kind::other ? config_.all.activation
+                                                                         : c.activation));
         }
       }
     }

@@ -44,24 +44,6 @@ template <class = void> tensor unpack_nibbles(const tensor& packed, index_t in) 
   return codes;
 }
 
-// The parameters of [out, in] weights by group of inputs.
-template <class = void> parameters group_parameters(const tensor& w, const format& f) {
-  const tensor wide = adze::detail::dense_as(w, f32);
-  const index_t out = w.shape()[0], in = w.shape()[1], group = f.grain.group;
-  const index_t groups = (in + group - 1) / group;
-  tensor low = empty({out, groups}, f32), high = empty({out, groups}, f32);
-  for (index_t o = 0; o < out; ++o) {
-    for (index_t g = 0; g < groups; ++g) {
-      const float* first = wide.data_as<float>() + o * in + g * group;
-      const auto [least, most] =
-          std::minmax_element(first, first + std::min(group, in - g * group));
-      low.data_as<float>()[o * groups + g] = *least;
-      high.data_as<float>()[o * groups + g] = *most;
-    }
-  }
-  return choose_parameters(low, high, f);
-}
-
 struct int4_layer {
   kernels::int4_weights<> weights;
   tensor bias;
@@ -121,7 +103,8 @@ template <class = void> struct int4_linear_op {
         layer(constants[1], constants[2],
               constants[3].defined() ? adze::detail::plain_copy(constants[3], f32) : tensor()));
     return adze::detail::make_step([made](const tensor* const* x) { return (*made)(*x[0]); },
-                                   values::input(1) | values::input(2) | values::input(3));
+                                   values::input(1) | values::input(2) | values::input(3),
+                                   made->weights.panels() * made->weights.panel_bytes());
   }
 
  private:
@@ -155,7 +138,7 @@ template <class = void> graph quantize_weights(graph g, const weight_only_option
     if (linear == nullptr) continue;
     const graph_value w = g.at(s.inputs[1]);
     if (!w.constant.defined() || !is_floating(w.type) || (o.skip && o.skip(w.name))) continue;
-    const parameters p = detail::group_parameters(w.constant, f);
+    const parameters p = weight_parameters(w.constant, f);
     const value_id codes =
         g.add_constant(w.name, detail::pack_nibbles(quantize(w.constant, p)), false);
     const value_id scales = g.add_constant(w.name + "_scale", p.scale, false);
