@@ -3,7 +3,7 @@
 //   quantize [--data DIR] [--seeds N] [--few-bits]
 // on MNIST's files in DIR, else on digits that the program draws itself; --few-bits trains
 // LeNet-300-100 with weights down to two bits too. Accuracy is that of the integer graph itself,
-// latency that of its plan.
+// latency and memory those of its plan; bytes of files are those of all constants.
 #include <adze/adze.hpp>
 #ifdef ADZE_ZLIB
 #  include <adze/data/gzip.hpp>
@@ -67,52 +67,20 @@ void train(const Model& model, const data::tensor_dataset& set, index_t epochs, 
   }
 }
 
-// The median of many calls, in microseconds.
-template <class F> double latency(const F& f) {
-  std::vector<double> times;
-  const double until = report::steady_seconds() + 0.3;
-  while (report::steady_seconds() < until) {
-    const double start = report::steady_seconds();
-    f();
-    times.push_back(1e6 * (report::steady_seconds() - start));
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<index_t>(times.size() / 2),
-                   times.end());
-  return times[times.size() / 2];
+// What the observers see: 512 training images.
+std::vector<tensor> calibration(const data::train_and_test& sets) {
+  std::vector<tensor> batches;
+  for (index_t i = 0; i < 8; ++i) batches.push_back(sets.train.slice(64 * i, 64).x);
+  return batches;
 }
 
-struct row {
-  const char* name;
-  double accuracy = 0, bytes = 0, one = 0, many = 0;
-};
-
-row measure(const char* name, const graph& g, const data::train_and_test& sets) {
-  const tensor one = sets.test.slice(0, 1).x, many = sets.test.slice(0, 64).x;
-  const plan p1 = compile(g, one), p64 = compile(g, many);
-  return {name, accuracy(g, sets.test), static_cast<double>(constant_bytes(g)),
-          latency([&] { static_cast<void>(p1(one)); }),
-          latency([&] { static_cast<void>(p64(many)); })};
-}
-
-// The float graph under bf16 autocast, step by step: plans have no autocast.
-row measure_bf16(const graph& g, const data::train_and_test& sets) {
-  const no_grad guard;
+// Plans have no autocast: this one runs step by step.
+void in_bf16(const std::function<void()>& body) {
   const amp::autocast low(amp::bf16());
-  const tensor one = sets.test.slice(0, 1).x, many = sets.test.slice(0, 64).x;
-  return {"bf16 autocast", accuracy(g, sets.test), static_cast<double>(constant_bytes(g)),
-          latency([&] { static_cast<void>(g(one)); }),
-          latency([&] { static_cast<void>(g(many)); })};
+  body();
 }
 
-// A graph that has seen 512 training images.
-graph calibrated(const graph& floats, const quant::config& c, const data::train_and_test& sets) {
-  const no_grad guard;
-  const graph g = quant::prepare(floats, c);
-  for (index_t i = 0; i < 8; ++i) static_cast<void>(g(sets.train.slice(64 * i, 64).x));
-  return g;
-}
-
-std::vector<row> all_formats(const data::train_and_test& sets, std::uint64_t seed) {
+std::vector<quant::contender> all_formats(const data::train_and_test& sets, std::uint64_t seed) {
   manual_seed(seed);
   const lenet_5 model;
   train(model, sets.train, 8, 3e-3, seed, "LeNet-5 in f32");
@@ -120,13 +88,30 @@ std::vector<row> all_formats(const data::train_and_test& sets, std::uint64_t see
   const graph floats = trace(model, example);
   graph qat = quant::prepare_qat(trace(clone(model), example));
   train(qat, sets.train, 2, 2e-4, seed + 100, "LeNet-5 in simulated int8");
-  return {measure("f32", floats, sets),
-          measure_bf16(floats, sets),
-          measure("int8 dynamic", quant::quantize_dynamic(floats), sets),
-          measure("int8 static, x86", quant::convert(calibrated(floats, quant::x86(), sets)), sets),
-          measure("int8 static, full8", quant::convert(calibrated(floats, {}, sets)), sets),
-          measure("int8 QAT, full8", quant::convert(qat), sets),
-          measure("int4 weights", quant::quantize_weights(floats), sets)};
+  const auto converted = [&](const quant::config& c) {
+    return quant::convert(quant::calibrated(floats, c, calibration(sets)));
+  };
+  return {{"f32", floats},
+          {"bf16 autocast", floats, in_bf16},
+          {"int8 dynamic", quant::quantize_dynamic(floats)},
+          {"int8 static, x86", converted(quant::x86())},
+          {"int8 static, full8", converted(quant::full8())},
+          {"int8 QAT, full8", quant::convert(qat)},
+          {"int4 weights", quant::quantize_weights(floats)}};
+}
+
+// What each layer loses with weights of two bits, and which must stay in floats for two points.
+void print_sensitivity(const graph& floats, const data::train_and_test& sets) {
+  quant::config c;
+  c.all.weight.format = quant::weight_format(2);
+  const quant::evaluation e{calibration(sets),
+                            [&](const graph& g) { return accuracy(g, sets.test); }};
+  std::printf("LeNet-5, weights of two bits, one layer at a time:\n%s",
+              quant::to_table(quant::sensitivity(floats, c, e)).text().c_str());
+  const quant::bounded_conversion b = quant::convert_within(floats, c, e, 2.0);
+  std::printf("within 2 points of f32: %.2f %% with", b.score);
+  for (const std::string& name : b.floats) std::printf(" %s", name.c_str());
+  std::printf("%s in floats\n", b.floats.empty() ? " nothing" : "");
 }
 
 // LeNet-300-100 with weights of few bits, calibrated and trained.
@@ -147,7 +132,9 @@ report::table few_bits(const data::train_and_test& sets) {
       return report::fixed(accuracy(quant::convert(g), sets.test), 2);
     };
     t.add(std::to_string(bits),
-          report::fixed(accuracy(quant::convert(calibrated(floats, c, sets)), sets.test), 2),
+          report::fixed(
+              accuracy(quant::convert(quant::calibrated(floats, c, calibration(sets))), sets.test),
+              2),
           trained(c), trained(quant::learned_weights(bits)));
   }
   return t;
@@ -175,21 +162,19 @@ int main(int argc, char** argv) try {
           ? data::mnist(folder, options)
           : data::train_and_test{data::synthetic_digits({.count = 10000}),
                                  data::synthetic_digits({.count = 5000, .first = 10000})};
-  std::vector<row> sum;
+  const quant::compare_options how{.score = [&](const graph& g) { return accuracy(g, sets.test); }};
+  std::vector<quant::comparison> rows;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
-    const std::vector<row> now = all_formats(sets, seed);
-    if (sum.empty()) sum = now;
-    for (std::size_t i = 0; i < now.size() && seed > 1; ++i) {
-      sum[i].accuracy += now[i].accuracy, sum[i].one += now[i].one, sum[i].many += now[i].many;
-    }
+    const std::vector<quant::contender> formats = all_formats(sets, seed);
+    const auto now = quant::compare(formats, sets.test.slice(0, 64).x, how);
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i].score += now[i].score;
+    if (seed == 1) rows = now;
+    if (seed == seeds) print_sensitivity(formats[0].g, sets);
   }
-  const auto n = static_cast<double>(seeds);
-  report::table t({"LeNet-5", "test accuracy %", "kB", "batch 1, us", "batch 64, us"});
-  for (const row& r : sum) {
-    t.add(r.name, report::fixed(r.accuracy / n, 2), report::fixed(r.bytes / 1e3, 1),
-          report::fixed(r.one / n, 1), report::fixed(r.many / n, 1));
-  }
-  std::fputs(t.text().c_str(), stdout);
+  for (quant::comparison& r : rows) r.score /= static_cast<double>(seeds);
+  std::printf("LeNet-5: test accuracy in %%, the mean of %d seeds; latencies of the first, with "
+              "quartiles\n%s",
+              static_cast<int>(seeds), quant::to_table(rows, how).text().c_str());
   if (few) std::fputs(few_bits(sets).text().c_str(), stdout);
 } catch (const error& e) {
   std::fprintf(stderr, "%s\n", e.what());

@@ -137,6 +137,7 @@
 #include <adze/quant/affine.hpp>
 #include <adze/quant/batch_norm.hpp>
 #include <adze/quant/code_map.hpp>
+#include <adze/quant/compare.hpp>
 #include <adze/quant/config.hpp>
 #include <adze/quant/convert.hpp>
 #include <adze/quant/converter.hpp>
