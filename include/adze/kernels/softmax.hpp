@@ -60,11 +60,17 @@ template <class T> T row_exp(const T* x, T* y, index_t n, T shift) {
   return reduce_add(sum);
 }
 
-// y = softmax(x); y may be x. A row of nothing but -infinity gives NaN.
-template <class T> void softmax_row(const T* x, T* y, index_t n) {
+// y = softmax(x) for dense rows; y may be x. A row of nothing but -infinity gives NaN. The largest
+// of the next row is looked for before this one is worked on, which hides how long it takes.
+template <class T> void softmax_rows(const T* x, T* y, index_t rows, index_t n) {
   using pack = simd::pack<T>;
-  const pack scale(T(1) / row_exp(x, y, n, row_max(x, n)));
-  over_packs<T>(n, [&](index_t i, auto lanes) { lanes.store(lanes.load(y + i) * scale, y + i); });
+  T next = row_max(x, n);
+  for (index_t r = 0; r < rows; ++r, x += n, y += n) {
+    const T shift = next;
+    if (r + 1 < rows) next = row_max(x + n, n);
+    const pack scale(T(1) / row_exp(x, y, n, shift));
+    over_packs<T>(n, [&](index_t i, auto lanes) { lanes.store(lanes.load(y + i) * scale, y + i); });
+  }
 }
 
 template <class T> void log_softmax_row(const T* x, T* y, index_t n) {
@@ -156,19 +162,16 @@ void softmax_slope_block(const T* y, const T* g, T* d, index_t n, index_t step, 
   }
 }
 
-// Calls row(offset) for each row, or block(offset, width) for blocks of columns.
-template <class Row, class Block>
-void over_softmax_rows(const softmax_sizes& s, Row row, Block block) {
+// Calls rows(offset, count) for neighbouring rows, or block(offset, width) for blocks of columns.
+template <class Rows, class Block>
+void over_softmax_rows(const softmax_sizes& s, Rows rows, Block block) {
   if (s.outer * s.n * s.inner == 0) return;
   const index_t blocks = (s.inner + softmax_columns - 1) / softmax_columns;
   const index_t width = s.inner == 1 ? 1 : std::min(s.inner, softmax_columns);
   const index_t chunk = std::max<index_t>(1, softmax_chunk / (s.n * width));
   parallel_for(s.outer * blocks, chunk, [&](index_t begin, index_t end) {
+    if (s.inner == 1) return rows(begin * s.n, end - begin);
     for (index_t k = begin; k < end; ++k) {
-      if (s.inner == 1) {
-        row(k * s.n);
-        continue;
-      }
       const index_t j = k % blocks * softmax_columns;
       block(k / blocks * s.n * s.inner + j, std::min(softmax_columns, s.inner - j));
     }
@@ -180,7 +183,14 @@ template <class T, bool logarithm>
 [[gnu::noinline]] void softmax(const T* x, T* y, const softmax_sizes& s) {
   over_softmax_rows(
       s,
-      [&](index_t at) { (logarithm ? log_softmax_row<T> : softmax_row<T>)(x + at, y + at, s.n); },
+      [&](index_t at, index_t rows) {
+        if constexpr (logarithm) {
+          for (index_t r = 0; r < rows; ++r)
+            log_softmax_row(x + at + r * s.n, y + at + r * s.n, s.n);
+        } else {
+          softmax_rows(x + at, y + at, rows, s.n);
+        }
+      },
       [&](index_t at, index_t width) {
         softmax_block<T, logarithm>(x + at, y + at, s.n, s.inner, width);
       });
@@ -191,8 +201,10 @@ template <class T, bool logarithm>
 [[gnu::noinline]] void softmax_slope(const T* y, const T* g, T* d, const softmax_sizes& s) {
   over_softmax_rows(
       s,
-      [&](index_t at) {
-        (logarithm ? log_softmax_slope_row<T> : softmax_slope_row<T>)(y + at, g + at, d + at, s.n);
+      [&](index_t at, index_t rows) {
+        for (const index_t end = at + rows * s.n; at < end; at += s.n)
+          (logarithm ? log_softmax_slope_row<T> : softmax_slope_row<T>)(y + at, g + at, d + at,
+                                                                        s.n);
       },
       [&](index_t at, index_t width) {
         softmax_slope_block<T, logarithm>(y + at, g + at, d + at, s.n, s.inner, width);
