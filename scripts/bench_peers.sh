@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 output=docs/benchmarks.md
-programs=(gemm conv gemm_int8 linear_int8 elementwise steps inference)
+programs=(gemm gemm_16bit conv gemm_int8 linear_int8 elementwise steps inference)
 arguments=()
 while [ $# -gt 0 ]; do
   case $1 in

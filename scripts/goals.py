@@ -56,7 +56,7 @@ def measure(goal, rows):
 
 def read_goals(path):
     for line in open(path):
-        fields = [f.strip() for f in line.split("|")]
+        fields = [f.strip() for f in line.split(" ; ")]
         if line.startswith("#") or len(fields) != 7:
             continue
         yield dict(zip(("title", "program", "problems", "own", "what", "peers", "goal"), fields))
