@@ -12,7 +12,7 @@ struct network {
   virtual Tensor run(executor& e, const Tensor& x) = 0;
 };
 
-inline Tensor pool(const Tensor& x) { return at::max_pool2d(x, {2, 2}, {2, 2}); }
+inline Tensor pool(const Tensor& x) { return at::max_pool2d(x, {2, 2}, {2, 2}, {0, 0}, {1, 1}); }
 inline Tensor spatial_mean(const Tensor& x) {
   return at::adaptive_avg_pool2d(x, {1, 1}).flatten(1);
 }
