@@ -30,6 +30,9 @@ inline namespace ADZE_ISA {
 // Work below this many multiplications stays on the calling thread (about 20 us).
 inline constexpr index_t parallel_work = index_t(1) << 20;
 
+// A right operand of this many bytes is read where it stands: packing would cost more.
+inline constexpr index_t small_right = index_t(1) << 16;
+
 // f(begin, end) over [0, count), on several threads when there is enough work in all.
 template <class F> void split_work(index_t count, index_t work, F f) {
   if (work < 2 * parallel_work || count < 2) return f(index_t(0), count);
@@ -87,6 +90,27 @@ void strip_product(matrix<const T> a, matrix<const T> b, matrix<T> c, strips<T> 
   }
 }
 
+// A small product on the calling thread, the right operand as it stands in one block.
+template <class T, class A>
+void direct_product(const matrix<const T>& a, const matrix<const T>& b, const matrix<T>& c, T alpha,
+                    bool accumulate, const epilogue<T>& finish) {
+  const strips<T> s{.rows = c.rows,
+                    .cols = c.cols,
+                    .depth = b.rows,
+                    .a = a.data,
+                    .a_row_step = a.row_stride,
+                    .a_col_step = a.col_stride,
+                    .b = b.data,
+                    .b_step = b.row_stride,
+                    .b_panel = tile_shape<T, A>::panel,
+                    .c = c.data,
+                    .c_row_step = c.row_stride,
+                    .alpha = alpha,
+                    .accumulate = accumulate,
+                    .finish = finish.empty() ? nullptr : &finish};
+  run_strips<T, A, false>(s, 0, strip_count<T, A>(c.rows));
+}
+
 template <class T, class A>
 void finish_rows(const epilogue<T>& e, matrix<T> c, index_t first, index_t last) {
   if (e.empty()) return;
@@ -104,6 +128,35 @@ template <class T> [[gnu::noinline]] void scale_rows(matrix<T> c, T beta) {
       for (index_t j = 0; j < c.cols; ++j) row[j] *= beta;
     }
   }
+}
+
+// Few columns: dot products where the rows of a are contiguous, else tiles along its columns.
+template <class T, class A>
+void thin_gemm(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, bool accumulate,
+               const epilogue<T>& finish, index_t work) {
+  const bool dots = a.col_stride == 1;
+  if (dots && b.row_stride != 1) {  // the columns of b, one after the other
+    T* columns = scratch<T, scratch_use::panels>(b.rows * b.cols);
+    for (index_t k = 0; k < b.rows; ++k)
+      for (index_t j = 0; j < b.cols; ++j) columns[j * b.rows + k] = b(k, j);
+    b = {columns, b.rows, b.cols, 1, b.rows};
+  }
+  const index_t block = dots ? 48 : 256;  // rows that stay in the L2 cache
+  split_work((c.rows + block - 1) / block, work, [&](index_t i0, index_t i1) {
+    for (index_t i = i0 * block; i < std::min(i1 * block, c.rows); i += block) {
+      const index_t rows = std::min(block, c.rows - i);
+      const matrix<const T> left{a.data + i * a.row_stride, rows, a.cols, a.row_stride,
+                                 a.col_stride};
+      const matrix<T> out{c.data + i * c.row_stride, rows, c.cols, c.row_stride, 1};
+      if (dots) {
+        dot_product<T, A>(left, b, out, alpha, accumulate, 0, c.cols);
+      } else {
+        thin_product<T, simd::tile_tag<A>>(left, b, out, alpha, accumulate);
+      }
+      for (index_t r = 0; r < rows && !finish.empty(); ++r)
+        apply<T, A>(finish, out.data + r * c.row_stride, i + r, 0, c.cols);
+    }
+  });
 }
 
 // Matrix product c = alpha a b + beta c, then bias and activation. a is m x k and b is k x n with
@@ -125,6 +178,13 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
   if (depth == 0) return finish_rows<T, A>(finish, c, 0, c.cols);
   const bool accumulate = o.beta != T(0);
   const index_t right_bytes = depth * c.cols * index_t(sizeof(T));
+  using tiles = simd::tile_tag<A>;
+  const bool thin =
+      c.cols <= thin_columns &&
+      (a.col_stride == 1 ? depth >= 64 && c.rows > 1 : a.row_stride == 1 && c.rows >= 32);
+  if (b.col_stride == 1 && c.rows > 1 && !thin && right_bytes <= small_right &&
+      work < 2 * parallel_work && depth <= tile_shape<T, tiles>::depth_block)
+    return direct_product<T, tiles>(a, b, c, o.alpha, accumulate, finish);
 
   const auto by_columns = [&](auto product) {
     split_work((c.cols + 63) / 64, work, [&](index_t j0, index_t j1) {
@@ -136,41 +196,15 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
   if (b.col_stride != 1 && b.row_stride == 1 && a.col_stride == 1 &&
       c.rows <= (depth < 128 ? 4 : dot_shape<T, A>::most_rows))
     return by_columns(dot_product<T, A>);
-  const auto by_rows = [&](index_t block, auto product) {
-    split_work((c.rows + block - 1) / block, work, [&](index_t i0, index_t i1) {
-      for (index_t i = i0 * block; i < std::min(i1 * block, c.rows); i += block) {
-        const index_t last = std::min(i + block, c.rows);
-        product(i, last);
-        for (index_t r = i; r < last && !finish.empty(); ++r)
-          apply<T, A>(finish, c.data + r * c.row_stride, r, 0, c.cols);
-      }
-    });
-  };
-  if (c.cols <= thin_columns && depth >= 64 && a.col_stride == 1 && c.rows > 1) {
-    if (b.row_stride != 1) {  // the columns of b, one after the other
-      T* columns = scratch<T, scratch_use::panels>(depth * c.cols);
-      for (index_t k = 0; k < depth; ++k)
-        for (index_t j = 0; j < c.cols; ++j) columns[j * depth + k] = b(k, j);
-      b = {columns, depth, c.cols, 1, depth};
-    }
-    return by_rows(48, [&](index_t i0, index_t i1) {  // rows that stay in the L2 cache
-      const matrix<const T> left{a.data + i0 * a.row_stride, i1 - i0, depth, a.row_stride, 1};
-      const matrix<T> out{c.data + i0 * c.row_stride, i1 - i0, c.cols, c.row_stride, 1};
-      dot_product<T, A>(left, b, out, o.alpha, accumulate, 0, c.cols);
-    });
-  }
-  if (c.cols <= thin_columns && a.row_stride == 1 && a.col_stride != 1 && c.rows >= 32)
-    return by_rows(256, [&](index_t i0, index_t i1) {
-      thin_product<T, simd::tile_tag<A>>(a, b, c, o.alpha, accumulate, i0, i1);
-    });
+  if (thin) return thin_gemm<T, A>(a, b, c, o.alpha, accumulate, finish, work);
   const bool rows_adjacent = b.col_stride == 1;
   if (rows_adjacent && (c.rows == 1 || (c.rows <= 4 && right_bytes > (index_t(1) << 20))))
     return by_columns(sweep_product<T, A>);
-  const bool direct = rows_adjacent && (c.rows <= 12 || right_bytes <= (index_t(1) << 16));
+  const bool direct = rows_adjacent && (c.rows <= 12 || right_bytes <= small_right);
   strips<T> s;
   s.alpha = o.alpha;
   s.accumulate = accumulate;
-  strip_product<T, simd::tile_tag<A>>(a, b, c, s, !direct, finish.empty() ? nullptr : &finish);
+  strip_product<T, tiles>(a, b, c, s, !direct, finish.empty() ? nullptr : &finish);
 }
 
 // One axis of a batch: its size and the steps of a, b and c along it; step 0 repeats a matrix.

@@ -149,30 +149,28 @@ void dot_product(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, boo
   }
 }
 
-// Rows [first, last) of c = alpha a b (+ c) with few columns, where the columns of a are
-// contiguous: vectors run along them, so that no lane is idle, and the sums are transposed into c.
+// c = alpha a b (+ c) with few columns and up to 256 rows, where the columns of a are contiguous:
+// vectors run along them, so that no lane is idle, and the sums are transposed into c.
 template <class T, class A>
-void thin_product(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, bool accumulate,
-                  index_t first, index_t last) {
+void thin_product(const matrix<const T>& a, const matrix<const T>& b, const matrix<T>& c, T alpha,
+                  bool accumulate) {
   constexpr index_t width = 256, block = tile_shape<T, A>::depth_block;
   T sums[static_cast<std::size_t>(thin_columns * width)];
   strips<T> s{.rows = c.cols, .a_row_step = b.col_stride, .a_col_step = b.row_stride};
+  s.cols = c.rows;
   s.b_step = a.col_stride, s.b_panel = tile_shape<T, A>::panel;
   s.c = sums, s.c_row_step = width, s.alpha = alpha;
-  for (index_t i = first; i < last; i += width) {
-    s.cols = std::min(width, last - i);
-    for (index_t k = 0; k < b.rows; k += block) {
-      s.depth = std::min(block, b.rows - k);
-      s.a = b.data + k * b.row_stride;
-      s.b = a.data + i + k * a.col_stride;
-      s.accumulate = k > 0;
-      run_strips<T, A, false>(s, 0, strip_count<T, A>(s.rows));
-    }
-    for (index_t r = 0; r < s.cols; ++r) {
-      T* out = c.data + (i + r) * c.row_stride;
-      for (index_t j = 0; j < c.cols; ++j)
-        out[j] = sums[j * width + r] + (accumulate ? out[j] : T(0));
-    }
+  for (index_t k = 0; k < b.rows; k += block) {
+    s.depth = std::min(block, b.rows - k);
+    s.a = b.data + k * b.row_stride;
+    s.b = a.data + k * a.col_stride;
+    s.accumulate = k > 0;
+    run_strips<T, A, false>(s, 0, strip_count<T, A>(s.rows));
+  }
+  for (index_t r = 0; r < c.rows; ++r) {
+    T* out = c.data + r * c.row_stride;
+    for (index_t j = 0; j < c.cols; ++j)
+      out[j] = sums[j * width + r] + (accumulate ? out[j] : T(0));
   }
 }
 

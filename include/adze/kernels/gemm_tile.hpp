@@ -1,12 +1,13 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// The register tile of every product, and strips of tiles: up to six rows of the left operand
+// The register tile of every product, and strips of tiles: up to eight rows of the left operand
 // times all columns of a block of the right one. Left elements are found through one pointer per
 // row and one offset per depth step, so a matrix with any strides and the windows of a
 // convolution are the same thing. Each output is one chain of fma in depth order, whatever the
 // tile: how rows and columns are split never changes a bit.
 #include <algorithm>
 #include <array>
+#include <type_traits>
 #include <utility>
 
 #include <adze/fwd.hpp>
@@ -19,9 +20,10 @@ namespace adze::kernels::inline ADZE_ISA {
 // An array with a signed size: loops over registers then stay free of casts.
 template <class T, int n> using registers = T[static_cast<std::size_t>(n)];
 
-// Rows and vectors of a tile, and the block of the right operand that stays in the L2 cache.
+// Rows and vectors of a tile, and the block of the right operand that stays in the L2 cache. More
+// rows read that block less often; eight pointers to rows fit the registers, twelve do not.
 template <class T, class A> struct tile_shape {
-  static constexpr int rows = 6, vectors = 2;
+  static constexpr int rows = A::bytes == 64 && sizeof(T) == 4 ? 8 : 6, vectors = 2;
   static constexpr index_t panel = vectors * simd::pack<T, A>::size;
   static constexpr index_t depth_block = 256, column_block = 2048 / index_t(sizeof(T));
 };
@@ -56,9 +58,8 @@ template <class T> struct strips {
 
 // rows x (vectors * lanes) outputs in registers; `width` columns of them exist.
 template <class T, class A, int rows, int vectors, bool partial, bool indexed>
-[[gnu::always_inline]] inline void tile(const strips<T>& s, const T* const* a_rows,
-                                        T* const* c_rows, const T* b, index_t column,
-                                        index_t width) {
+[[gnu::always_inline]] inline void tile(const strips<T>& s, const T* const* a_rows, index_t row,
+                                        const T* b, index_t column, index_t width) {
   using P = simd::pack<T, A>;
   constexpr index_t lanes = P::size, last = lanes * (vectors - 1);
   registers<const T*, rows> a;
@@ -93,48 +94,53 @@ template <class T, class A, int rows, int vectors, bool partial, bool indexed>
     if constexpr (!indexed) offset += a_step;
   }
   const P alpha(s.alpha);
+  const bool cut = partial && width - last < lanes;
+  const auto write = [&](auto accumulate) __attribute__((always_inline)) {
 #pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r) {
-    T* out = c_rows[r] + column;
+    for (int r = 0; r < rows; ++r) {
+      T* out = s.row(row + r) + column;  // not before: registers are short in the loop
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v, out += lanes) {
-      if (const index_t n = width - v * lanes; partial && v == vectors - 1 && n < lanes) {
-        const P x = alpha * sum[r][v];
-        (s.accumulate ? fma(alpha, sum[r][v], P::load_partial(out, n)) : x).store_partial(out, n);
-      } else {
-        (s.accumulate ? fma(alpha, sum[r][v], P::load(out)) : alpha * sum[r][v]).store(out);
+      for (int v = 0; v < vectors; ++v, out += lanes) {
+        const auto sum_with = [&](P old) __attribute__((always_inline)) {
+          return accumulate ? fma(alpha, sum[r][v], old) : alpha * sum[r][v];
+        };
+        if (partial && v == vectors - 1 && cut) {
+          const index_t n = width - last;
+          sum_with(accumulate ? P::load_partial(out, n) : P(T(0))).store_partial(out, n);
+        } else {
+          sum_with(accumulate ? P::load(out) : P(T(0))).store(out);
+        }
       }
     }
-  }
+  };
+  if (s.accumulate) return write(std::true_type{});  // asked once, not once for each vector
+  write(std::false_type{});
 }
 
 // The last columns, fewer than a panel, in as few vectors as hold them.
 template <class T, class A, int rows, int vectors, bool indexed>
-[[gnu::always_inline]] inline void tail(const strips<T>& s, const T* const* a, T* const* c,
+[[gnu::always_inline]] inline void tail(const strips<T>& s, const T* const* a, index_t row,
                                         const T* b, index_t column, index_t width) {
   if constexpr (vectors > 1)
     if (width <= (vectors - 1) * simd::pack<T, A>::size)
-      return tail<T, A, rows, vectors - 1, indexed>(s, a, c, b, column, width);
-  tile<T, A, rows, vectors, true, indexed>(s, a, c, b, column, width);
+      return tail<T, A, rows, vectors - 1, indexed>(s, a, row, b, column, width);
+  tile<T, A, rows, vectors, true, indexed>(s, a, row, b, column, width);
 }
 
 // One function per row count: g++ spills the sums when they share one.
 template <class T, class A, int rows, bool indexed>
 [[gnu::noinline]] void strip(const strips<T>& s, index_t row) {
   registers<const T*, rows> a;
-  registers<T*, rows> c;
 #pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r) {
+  for (int r = 0; r < rows; ++r)
     a[r] = s.a + (indexed ? s.a_rows[row + r] : (row + r) * s.a_row_step);
-    c[r] = s.row(row + r);
-  }
   constexpr index_t panel = tile_shape<T, A>::panel;
   constexpr int vectors = tile_shape<T, A>::vectors;
   const T* b = s.b;
   index_t j = 0;
   for (; j + panel <= s.cols; j += panel, b += s.b_panel)
-    tile<T, A, rows, vectors, false, indexed>(s, a, c, b, j, panel);
-  if (j < s.cols) tail<T, A, rows, vectors, indexed>(s, a, c, b, j, s.cols - j);
+    tile<T, A, rows, vectors, false, indexed>(s, a, row, b, j, panel);
+  if (j < s.cols) tail<T, A, rows, vectors, indexed>(s, a, row, b, j, s.cols - j);
 }
 
 template <class T, class A, bool indexed, int... rows>
@@ -148,8 +154,8 @@ template <class T, class A> constexpr index_t strip_count(index_t rows) {
 }
 
 // Strips [first, last) of the strip_count(rows), whose sizes differ by one row at most: 16 rows
-// are 6 + 5 + 5, never 6 + 6 + 4, as tiles of few rows wait for the latency of fma. `indexed`
-// strips read a through the tables.
+// are 6 + 5 + 5 or 8 + 8, never 6 + 6 + 4, as tiles of few rows wait for the latency of fma.
+// `indexed` strips read a through the tables.
 template <class T, class A, bool indexed>
 [[gnu::noinline]] void run_strips(const strips<T>& s, index_t first, index_t last) {
   static constexpr auto table =
