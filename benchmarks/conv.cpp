@@ -2,7 +2,8 @@
 // Convolutions, forward and both gradients, against oneDNN where it is found. Problem lines:
 //   conv <name> n= c= h= w= o= k= [stride=] [pad=] [groups=] [direction=forward|data|weight]
 // Our images are channels-last and our weights plain; oneDNN has every operand in the layout it
-// prefers; `direct` is ours without Winograd. The error is relative to the largest output.
+// prefers; `direct` is ours without Winograd. `by` says which of our kernels the shape went to, and
+// by what property of it. The error is relative to the largest output.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -93,6 +94,13 @@ class conv_problem {
                      ? channels_last<float>(r, s_.n, s_.o, s_.out_h() * s_.out_w())
                      : channels_last<float>(r, s_.n, s_.c, s_.h * s_.w));
   }
+  const char* method() {
+    const auto in = image(x_, false), out = image(y_, true);
+    return kernels::conv_method_name(
+        d_ == direction::forward ? kernels::forward_method<float>(s_, in, out)
+        : d_ == direction::data  ? kernels::data_method<float>(s_, in, out)
+                                 : kernels::weight_method<float>(s_, in, out));
+  }
   index_t result_size() const { return truth_.size(); }
 
   bench::work cost() const {
@@ -171,9 +179,11 @@ void measure(bench::session& run, bench::problem p, direction d, const char* nam
   const conv_shape s = shape_of(p);
   conv_problem ours(s, d);
   if (!p.has("direction")) p.values.emplace_back("direction", name);
+  const std::string method = ours.method();
+  if (!p.has("by")) p.values.emplace_back("by", method);
   std::vector<bench::candidate> all;
   all.emplace_back("adze", [&](index_t) { ours.run(); });
-  if (d != direction::weight && kernels::winograd_choice<float>(s, s.out_h(), s.out_w(), {}) != 0) {
+  if (method.starts_with("winograd")) {
     all.emplace_back("direct", [&](index_t) {
       kernels::winograd_allowed = false;
       ours.run();

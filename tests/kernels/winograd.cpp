@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
@@ -163,24 +164,47 @@ TEST_CASE("winograd: bias and activation, the same bits for every number of thre
   }
 }
 
+TEST_CASE("winograd: by panels of outputs, whatever the number of threads") {
+  std::mt19937 draw(21);
+  const int before = threads();
+  for (int round = 0; round < 12; ++round) {
+    conv_shape s = random_shape(draw);
+    s.c = 60 + 7 * round, s.o = 1 + 19 * round;
+    case_of c(s, round % 3, draw);
+    const kernels::winograd_plan<float, simd::tile_tag<simd::native>, 4> p{
+        s.c, s.o, s.h, s.w, s.out_h(), s.out_w(), s.pad_h, s.pad_w};
+    std::vector<float> first;
+    for (const int n : {1, 3}) {
+      set_threads(n);
+      kernels::winograd_by_panels(p, s.n, image<const float>(c.x.view),
+                                  {c.w.data(), 9, s.c * 9, false}, c.y.view, {});
+      CHECK(relative_error(c.y, c.y_true) <= 2e-5);
+      CHECK(c.y.numbers() == c.y.size());
+      if (first.empty()) first = c.y.memory;
+      CHECK(std::memcmp(first.data(), c.y.memory.data(), first.size() * sizeof(float)) == 0);
+    }
+  }
+  set_threads(before);
+}
+
 TEST_CASE("winograd: chosen where it pays, and never when it is not allowed") {
   const image<const float> last{}, plain{nullptr, 0, 49, 7, 1};
   const conv_shape s{
       .n = 1, .c = 64, .h = 56, .w = 56, .o = 64, .kh = 3, .kw = 3, .pad_h = 1, .pad_w = 1};
   const auto choice = [&](const conv_shape& t) {
-    return kernels::winograd_choice(t, t.out_h(), t.out_w(), last);
+    return kernels::forward_method<float>(t, last, last) == kernels::conv_method::winograd;
   };
-  CHECK(choice(s) == 4);
-  CHECK(kernels::winograd_choice(s, 56, 56, plain) == 0);
+  CHECK(choice(s));
+  CHECK(kernels::forward_method<float>(s, plain, last) == kernels::conv_method::windows);
   conv_shape t = s;
   t.stride_h = 2;
-  CHECK(choice(t) == 0);
+  CHECK(!choice(t));
   t = s, t.c = 8;
-  CHECK(choice(t) == 0);
+  CHECK(!choice(t));
   t = s, t.c = t.o = 512, t.h = t.w = 7;
-  CHECK(choice(t) == 0);
+  CHECK(!choice(t));
   kernels::winograd_allowed = false;
-  CHECK(choice(s) == 0);
+  CHECK(!choice(s));
   kernels::winograd_allowed = true;
 }
 

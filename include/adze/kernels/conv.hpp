@@ -6,27 +6,76 @@
 // matrices (conv_windows.hpp). Results are channels-last. Splits depend on sizes alone: the same
 // bits for any thread count.
 #include <adze/kernels/conv_correlate.hpp>
+#include <adze/kernels/conv_pointwise.hpp>
 #include <adze/kernels/conv_scatter.hpp>
 #include <adze/kernels/conv_weight.hpp>
 #include <adze/kernels/conv_windows.hpp>
 #include <adze/kernels/conv_winograd.hpp>
-#include <adze/kernels/depthwise3.hpp>
+#include <adze/kernels/depthwise3_conv.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
 inline bool is_depthwise(const conv_shape& s) { return s.groups == s.c && s.o == s.c && s.c > 1; }
 
-// Whether Winograd's products are worth their transforms: m = 4, or 0 for not at all. Counted in
-// multiplications for each weight: transforming one costs as much as 200, or, where the transformed
-// weights leave the L2 cache, as 1300 (benchmarks/conv).
-template <class T>
-int winograd_choice(const conv_shape& s, index_t out_h, index_t out_w, image<const T> x) {
+// How a convolution of floats is computed: `conv_method_name` says why.
+enum class conv_method { pointwise, winograd, depthwise3, depthwise, scatter, windows };
+inline const char* conv_method_name(conv_method m) {
+  constexpr const char* names[] = {"product-of-pixels",          "winograd-3x3-stride-1",
+                                   "depthwise-3x3-in-registers", "depthwise-by-windows",
+                                   "scatter-few-inputs",         "tiles-of-windows"};
+  return names[static_cast<std::size_t>(m)];
+}
+
+// Whether Winograd's products are worth their transforms. Counted in multiplications for each
+// weight (benchmarks/conv): transforming one costs as much as 200, as 400 where a panel at a time
+// is transformed, and as 1300 where the transformed weights leave the L2 cache.
+template <class T, class A>
+bool prefers_winograd(const conv_shape& s, const winograd_plan<T, A, 4>& p, image<const T> x) {
   const bool fits = s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 &&
                     s.dil_w == 1 && s.groups == 1 && x.c_stride == 1 && s.c >= 16 && s.o >= 16;
-  if (!fits || s.exact || !winograd_allowed.load(std::memory_order_relaxed)) return 0;
-  const index_t tiles = s.n * ((out_h + 3) / 4) * ((out_w + 3) / 4);
-  const index_t transform = 36 * s.c * s.o * index_t(sizeof(T)) > (index_t(1) << 20) ? 1300 : 200;
-  return 9 * s.n * out_h * out_w > 40 * tiles + transform ? 4 : 0;
+  if (!fits || s.exact || !winograd_allowed.load(std::memory_order_relaxed)) return false;
+  const index_t tiles = p.tiles(s.n), bytes = 36 * s.c * s.o * index_t(sizeof(T));
+  const index_t transform = p.few(tiles) ? 400 : bytes > (index_t(1) << 20) ? 1300 : 200;
+  return 9 * s.n * p.out_h * p.out_w > 40 * tiles + transform;
+}
+
+template <class T, class A> winograd_plan<T, A, 4> forward_winograd(const conv_shape& s) {
+  return {s.c, s.o, s.h, s.w, s.out_h(), s.out_w(), s.pad_h, s.pad_w};
+}
+template <class T, class A> winograd_plan<T, A, 4> data_winograd(const conv_shape& s) {
+  return {s.o, s.c, s.out_h(), s.out_w(), s.h, s.w, 2 - s.pad_h, 2 - s.pad_w};
+}
+
+template <class T, class A = simd::native>
+conv_method forward_method(const conv_shape& s, std::type_identity_t<image<const T>> x,
+                           std::type_identity_t<image<const T>> y) {
+  using tiles = simd::tile_tag<A>;
+  if (is_depthwise(s))
+    return has_depthwise3<T, tiles>(s, x) ? conv_method::depthwise3 : conv_method::depthwise;
+  if (is_pointwise(s, x, y)) return conv_method::pointwise;
+  const bool filter = prefers_winograd(s, forward_winograd<T, tiles>(s), x);
+  return filter ? conv_method::winograd : conv_method::windows;
+}
+
+template <class T, class A = simd::native>
+conv_method data_method(const conv_shape& s, std::type_identity_t<image<const T>> gx,
+                        std::type_identity_t<image<const T>> gy) {
+  using tiles = simd::tile_tag<A>;
+  if (is_depthwise(s))
+    return has_depthwise3<T, tiles>(s, gy) ? conv_method::depthwise3 : conv_method::depthwise;
+  if (is_pointwise(s, gx, gy)) return conv_method::pointwise;
+  if (prefers_winograd(s, data_winograd<T, tiles>(s), gy)) return conv_method::winograd;
+  return prefers_scatter(s) ? conv_method::scatter : conv_method::windows;
+}
+
+template <class T, class A = simd::native>
+conv_method weight_method(const conv_shape& s, std::type_identity_t<image<const T>> x,
+                          std::type_identity_t<image<const T>> gy) {
+  if (is_depthwise(s)) {
+    const bool direct = has_depthwise3<T, simd::tile_tag<A>>(s, x) && gy.c_stride == 1;
+    return direct ? conv_method::depthwise3 : conv_method::depthwise;
+  }
+  return is_pointwise(s, x, gy) ? conv_method::pointwise : conv_method::windows;
 }
 
 // Convolution y = x * weight, then bias[o] and activation. x [n, c, h, w] with any strides, weight
@@ -38,18 +87,24 @@ void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, c
   if constexpr (std::is_same_v<T, double>) {
     window_forward<T, A>(s, x, weight, y, finish);
   } else {
-    if (winograd_choice(s, s.out_h(), s.out_w(), x) == 4) {
-      const winograd_plan<T, simd::tile_tag<A>, 4> p{s.c,       s.o,       s.h,     s.w,
-                                                     s.out_h(), s.out_w(), s.pad_h, s.pad_w};
-      return winograd(p, s.n, x, {weight, 9, s.c * 9, false}, y, finish);
+    using tiles = simd::tile_tag<A>;
+    switch (forward_method<T, A>(s, x, y)) {
+    case conv_method::pointwise:
+      return gemm<T, A>(pixel_rows(s, x, s.c), {weight, s.c, s.o, 1, s.c}, pixel_rows(s, y, s.o),
+                        {.bias = finish.bias, .activate = finish.activate});
+    case conv_method::winograd:
+      return winograd(forward_winograd<T, tiles>(s), s.n, x, {weight, 9, s.c * 9, false}, y,
+                      finish);
+    case conv_method::depthwise3:
+      return depthwise3_forward<T, tiles>(s, x, weight, false, y, finish);
+    default:
+      break;
     }
-    if (is_depthwise(s) && has_depthwise3(s, x))
-      return depthwise3_forward<T, simd::tile_tag<A>>(s, x, weight, false, y, finish);
     const auto p = forward_correlation<T>(s, x);
     if (is_depthwise(s)) return correlate_depthwise<T, A>(p, y, weight, s.kh, s.kw, finish);
     const index_t depth = s.c / s.groups * s.kh * s.kw;
     const conv_weights<T> w{weight, s.o / s.groups * depth, depth, depth};
-    correlate<T, simd::tile_tag<A>>(p, y, s.groups, s.o, w, finish);
+    correlate<T, tiles>(p, y, s.groups, s.o, w, finish);
   }
 }
 
@@ -91,26 +146,21 @@ void conv_backward_data(const conv_shape& s, std::type_identity_t<image<const T>
                         const std::type_identity_t<epilogue<T>>& finish = {}) {
   if constexpr (std::is_same_v<T, double>) {
     window_backward_data<T, A>(s, gy, weight, gx, finish);
-  } else if (winograd_choice(s, s.h, s.w, gy) == 4) {
-    const winograd_plan<T, simd::tile_tag<A>, 4> p{s.o, s.c, s.out_h(),   s.out_w(),
-                                                   s.h, s.w, 2 - s.pad_h, 2 - s.pad_w};
-    winograd(p, s.n, gy, {weight, s.c * 9, 9, true}, gx, finish);
-  } else if (is_depthwise(s) && s.stride_h == 1 && has_depthwise3(s, gy)) {
-    const conv_shape turned{.n = s.n,
-                            .c = s.c,
-                            .h = s.out_h(),
-                            .w = s.out_w(),
-                            .o = s.c,
-                            .kh = 3,
-                            .kw = 3,
-                            .pad_h = 2 - s.pad_h,
-                            .pad_w = 2 - s.pad_w,
-                            .groups = s.c};
-    depthwise3_forward<T, simd::tile_tag<A>>(turned, gy, weight, true, gx, finish);
-  } else if (prefers_scatter(s)) {
-    scatter_gradient<T, simd::tile_tag<A>>(s, gy, weight, gx, finish);
   } else {
-    correlate_backward<T, A>(s, gy, weight, gx, finish);
+    using tiles = simd::tile_tag<A>;
+    switch (data_method<T, A>(s, gx, gy)) {
+    case conv_method::pointwise:
+      return gemm<T, A>(pixel_rows(s, gy, s.o), {weight, s.o, s.c, s.c, 1}, pixel_rows(s, gx, s.c),
+                        {.bias = finish.bias, .activate = finish.activate});
+    case conv_method::winograd:
+      return winograd(data_winograd<T, tiles>(s), s.n, gy, {weight, s.c * 9, 9, true}, gx, finish);
+    case conv_method::depthwise3:
+      return depthwise3_data<T, tiles>(s, gy, weight, gx, finish);
+    case conv_method::scatter:
+      return scatter_gradient<T, tiles>(s, gy, weight, gx, finish);
+    default:
+      correlate_backward<T, A>(s, gy, weight, gx, finish);
+    }
   }
 }
 
@@ -122,7 +172,9 @@ void conv_backward_weight(const conv_shape& s, std::type_identity_t<image<const 
   if constexpr (std::is_same_v<T, double>) {
     window_backward_weight<T, A>(s, x, gy, gw);
   } else {
-    if (is_depthwise(s) && has_depthwise3(s, x) && gy.c_stride == 1)
+    const conv_method method = weight_method<T, A>(s, x, gy);
+    if (method == conv_method::pointwise) return pointwise_weight<T, A>(s, x, gy, gw);
+    if (method == conv_method::depthwise3)
       return depthwise3_weight<T, simd::tile_tag<A>>(s, x, gy, gw);
     const auto p = forward_correlation<T>(s, x);
     if (is_depthwise(s)) return weight_gradient<T, A, true>(p, gy, 1, s.o, s.work(), gw);

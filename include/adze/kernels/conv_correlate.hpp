@@ -60,61 +60,98 @@ void correlate_nothing(const correlation<T>& p, image<T> out, index_t outs,
 }
 
 // out(pixel, o) = sum over taps and channels of the pixel's window times weights, for each group.
-template <class T, class A>
-void correlate(correlation<T> p, image<T> out, index_t groups, index_t outs,
-               const conv_weights<T>& weights, const epilogue<T>& finish) {
+template <class T, class A> struct correlate_blocks {
   using shape = tile_shape<T, A>;
-  const index_t in_group = p.channels / groups, out_group = outs / groups;
-  const index_t depth = in_group * p.h.taps * p.w.taps;
-  if (p.rows() == 0 || p.w.out == 0 || outs == 0) return;
-  if (depth == 0) return correlate_nothing<T, A>(p, out, outs, finish);
-  const index_t work = p.rows() * p.w.out * outs * depth;
-  p.choose_window(outs, work, 4);
-  const index_t deep = balanced_block(depth, shape::depth_block, 1);
-  const index_t wide = balanced_block(out_group, shape::column_block, shape::panel);
-  const index_t depth_blocks = (depth + deep - 1) / deep, blocks = (out_group + wide - 1) / wide;
-  T* panels = scratch<T, scratch_use::panels>(groups * blocks * depth_blocks * deep * wide);
-  index_t* taps = scratch<index_t, scratch_use::taps>(depth);
-  p.fill_taps(in_group, taps);
+  const correlation<T>& p;
+  const conv_weights<T>& weights;
+  image<T> out;
+  index_t groups, outs, depth, most_columns;
+  const index_t* taps;
+  const epilogue<T>& finish;
 
-  // f(group, column, columns, k, depth, panels) for every block of the weights
-  const auto each_block = [&](index_t first, index_t last, auto f) {
-    for (index_t i = first; i < last; ++i) {
-      const index_t k = i % depth_blocks * deep, j = i / depth_blocks % blocks * wide;
-      f(i / depth_blocks / blocks, j, std::min(wide, out_group - j), k, std::min(deep, depth - k),
-        panels + i * deep * wide);
-    }
-  };
-  const index_t count = groups * blocks * depth_blocks;
-  split_work(count, depth * outs * 8, [&](index_t first, index_t last) {
-    each_block(first, last, [&](index_t g, index_t j, index_t cols, index_t k, index_t n, T* to) {
-      pack_weights<T, A>(weights, g, k, n, j, cols, to);
-    });
-  });
-  split_chunks(p.rows(), p.unit_rows, work, [&](index_t first, index_t last) {
-    const index_t pixels = (last - first) * p.w.out;
-    index_t* starts = scratch<index_t, scratch_use::pixels>(2 * pixels);
-    index_t* places = starts + pixels;
-    const T* window = open_window(p, first, last, starts);
-    fill_places(p, out, first, last, places);
+  index_t in_group = p.channels / groups, out_group = outs / groups;
+  index_t deep = balanced_block(depth, shape::depth_block, 1);
+  index_t wide = balanced_block(out_group, most_columns, shape::panel);
+  index_t depth_blocks = (depth + deep - 1) / deep, blocks = (out_group + wide - 1) / wide;
+
+  index_t count() const { return groups * blocks * depth_blocks; }
+  // Block i of the weights, which are numbered with the depth running fastest.
+  void pack(index_t i, T* to) const {
+    const index_t k = i % depth_blocks * deep, j = i / depth_blocks % blocks * wide;
+    pack_weights<T, A>(weights, i / depth_blocks / blocks, k, std::min(deep, depth - k), j,
+                       std::min(wide, out_group - j), to);
+  }
+  // Its products with the windows of `pixels` pixels.
+  void run(index_t i, const T* panels, const T* window, const index_t* starts,
+           const index_t* places, index_t pixels) const {
+    const index_t k = i % depth_blocks * deep, j = i / depth_blocks % blocks * wide;
+    const index_t first = i / depth_blocks / blocks * out_group + j;
     strips<T> s;
     s.rows = pixels;
     s.a_rows = starts;
     s.c_rows = places;
     s.b_step = shape::panel;
-    each_block(0, count, [&](index_t g, index_t j, index_t cols, index_t k, index_t n, T* from) {
-      s.cols = cols;
-      s.depth = n;
-      s.a = window + g * in_group * p.c_stride;
-      s.a_cols = taps + k;
-      s.b = from;
-      s.b_panel = shape::panel * n;
-      s.c = out.data + g * out_group + j;
-      s.accumulate = k > 0;
-      s.finish = k + n == depth && !finish.empty() ? &finish : nullptr;
-      s.first_column = g * out_group + j;
-      run_strips<T, A, true>(s, 0, strip_count<T, A>(pixels));
-    });
+    s.cols = std::min(wide, out_group - j);
+    s.depth = std::min(deep, depth - k);
+    s.a = window + i / depth_blocks / blocks * in_group * p.c_stride;
+    s.a_cols = taps + k;
+    s.b = panels;
+    s.b_panel = shape::panel * s.depth;
+    s.c = out.data + first;
+    s.accumulate = k > 0;
+    s.finish = k + s.depth == depth && !finish.empty() ? &finish : nullptr;
+    s.first_column = first;
+    run_strips<T, A, true>(s, 0, strip_count<T, A>(pixels));
+  }
+};
+
+// Units of rows share the packed weights. Where one unit has all pixels, each block of weights is
+// multiplied as soon as it is packed, in cache, and threads share the columns.
+template <class T, class A>
+void correlate(correlation<T> p, image<T> out, index_t groups, index_t outs,
+               const conv_weights<T>& weights, const epilogue<T>& finish) {
+  using shape = tile_shape<T, A>;
+  const index_t in_group = p.channels / groups, depth = in_group * p.h.taps * p.w.taps;
+  if (p.rows() == 0 || p.w.out == 0 || outs == 0) return;
+  if (depth == 0) return correlate_nothing<T, A>(p, out, outs, finish);
+  const index_t work = p.rows() * p.w.out * outs * depth;
+  p.choose_window(outs, work, 4, 96);
+  index_t* taps = scratch<index_t, scratch_use::taps>(depth);
+  p.fill_taps(in_group, taps);
+  const bool one = p.rows() <= p.unit_rows;
+  const correlate_blocks<T, A> b{
+      p, weights, out, groups, outs, depth, one ? index_t(128) : shape::column_block, taps, finish};
+  const index_t block = b.deep * b.wide;
+  const auto each_unit = [&](index_t first, index_t last, auto f) {
+    const index_t pixels = (last - first) * p.w.out;
+    index_t* starts = scratch<index_t, scratch_use::pixels>(2 * pixels);
+    const T* window = open_window(p, first, last, starts);
+    fill_places(p, out, first, last, starts + pixels);
+    f(window, starts, starts + pixels, pixels);
+  };
+  if (one) {
+    return each_unit(
+        0, p.rows(),
+        [&](const T* window, const index_t* starts, const index_t* places, index_t pixels) {
+          split_work(groups * b.blocks, work, [&](index_t first, index_t last) {
+            T* panels = scratch<T, scratch_use::panels>(block);
+            for (index_t i = first * b.depth_blocks; i < last * b.depth_blocks; ++i) {
+              b.pack(i, panels);
+              b.run(i, panels, window, starts, places, pixels);
+            }
+          });
+        });
+  }
+  T* panels = scratch<T, scratch_use::panels>(b.count() * block);
+  split_work(b.count(), depth * outs * 8, [&](index_t first, index_t last) {
+    for (index_t i = first; i < last; ++i) b.pack(i, panels + i * block);
+  });
+  split_chunks(p.rows(), p.unit_rows, work, [&](index_t first, index_t last) {
+    each_unit(first, last,
+              [&](const T* window, const index_t* starts, const index_t* places, index_t pixels) {
+                for (index_t i = 0; i < b.count(); ++i)
+                  b.run(i, panels + i * block, window, starts, places, pixels);
+              });
   });
 }
 

@@ -106,9 +106,21 @@ template <class T, class A, int m> struct winograd_plan {
   index_t in, outs, h, w, out_h, out_w, pad_h, pad_w;
 
   index_t panels() const { return (outs + panel - 1) / panel; }
-  index_t plane() const { return panels() * panel * in; }
+  // Planes are an odd number of cache lines apart: with a power of two the 36 elements that a
+  // transform writes would share one cache set.
+  static constexpr index_t spread(index_t size) {
+    constexpr index_t line = 64 / index_t(sizeof(T));
+    return ((size + line - 1) / line | 1) * line;
+  }
+  index_t plane() const { return spread(panels() * panel * in); }
   index_t tiles_down() const { return (out_h + m - 1) / m; }
   index_t tiles_across() const { return (out_w + m - 1) / m; }
+  index_t tiles(index_t images) const { return images * tiles_down() * tiles_across(); }
+  // Whether the transformed weights leave the L2 cache, and the transformed images do not.
+  bool few(index_t count) const {
+    const index_t bytes = planes * in * index_t(sizeof(T));
+    return outs * bytes > (index_t(1) << 20) && count * bytes < (index_t(3) << 18);
+  }
   // Rows of the transformed images and products are a cache line apart from powers of two.
   index_t in_row() const { return in + 64 / index_t(sizeof(T)); }
   index_t out_row() const { return outs + 64 / index_t(sizeof(T)); }
@@ -119,32 +131,54 @@ template <class T, class A, int m> struct winograd_plan {
   }
 };
 
+// One vector of outputs: nine taps, a panel apart, to all planes. The rows leave as soon as they
+// are made, so that nothing but the columns waits in registers.
 template <class T, class A, int m>
-void winograd_pack(const winograd_plan<T, A, m>& p, const winograd_weights<T>& w, index_t first,
-                   index_t last, T* u) {
+[[gnu::noinline]] void winograd_weight(const winograd_plan<T, A, m>&, const T* taps, bool flipped,
+                                       index_t plane, T* u) {
   using P = simd::pack<T, A>;
   using plan = winograd_plan<T, A, m>;
-  alignas(64) T taps[9 * static_cast<std::size_t>(plan::panel)];
-  for (index_t q = first; q < last; ++q)
-    for (index_t k = 0; k < p.in; ++k) {
-      const index_t cols = std::min(plan::panel, p.outs - q * plan::panel);
-      const T* from = w.data + k * w.k_step + q * plan::panel * w.o_step;
-      pack_panels<T, A>({from, 9, cols, 1, w.o_step}, taps);
-      for (index_t v = 0; v < plan::panel; v += plan::lanes) {
-        P g[9], all[plan::planes];
-        for (int t = 0; t < 9; ++t)
-          g[t] = P::load(taps + (w.flipped ? 8 - t : t) * plan::panel + v);
-        transform_square<3, plan::side>(g, all, winograd_lines<m>::template weight<P>);
-        T* to = u + (q * p.in + k) * plan::panel + v;
-        for (int t = 0; t < plan::planes; ++t) all[t].store(to + t * p.plane());
-      }
-    }
+  constexpr auto line = winograd_lines<m>::template weight<P>;
+  const T* const first = flipped ? taps + 8 * plan::panel : taps;
+  const index_t step = flipped ? -plan::panel : plan::panel;
+  P middle[3 * plan::side];
+#pragma GCC unroll 3
+  for (int j = 0; j < 3; ++j) {
+    P g[3], made[plan::side];
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; ++i) g[i] = P::load(first + (3 * i + j) * step);
+    line(g, made);
+#pragma GCC unroll 6
+    for (int i = 0; i < plan::side; ++i) middle[3 * i + j] = made[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < plan::side; ++i) {
+    P made[plan::side];
+    line(middle + 3 * i, made);
+#pragma GCC unroll 6
+    for (int j = 0; j < plan::side; ++j, u += plane) made[j].store(u);
+  }
 }
 
-// Tile `tile` of the images, all planes, to row `row` of each plane of v.
+// The transformed weights of inputs [first, last) and the outputs of panel q, planes `plane` apart.
+template <class T, class A, int m>
+void winograd_pack(const winograd_plan<T, A, m>& p, const winograd_weights<T>& w, index_t q,
+                   index_t first, index_t last, index_t plane, T* u) {
+  using plan = winograd_plan<T, A, m>;
+  alignas(64) T taps[9 * static_cast<std::size_t>(plan::panel)];
+  const index_t cols = std::min(plan::panel, p.outs - q * plan::panel);
+  for (index_t k = first; k < last; ++k, u += plan::panel) {
+    const T* from = w.data + k * w.k_step + q * plan::panel * w.o_step;
+    pack_panels<T, A>({from, 9, cols, 1, w.o_step}, taps);
+    for (index_t v = 0; v < plan::panel; v += plan::lanes)
+      winograd_weight(p, taps + v, w.flipped, plane, u + v);
+  }
+}
+
+// Tile `tile` of the images, all planes, to v, planes `plane` apart.
 template <class T, class A, int m>
 void winograd_input(const winograd_plan<T, A, m>& p, image<const T> x, index_t tile, const T* zeros,
-                    T* v, index_t rows) {
+                    T* v, index_t plane) {
   using P = simd::pack<T, A>;
   using plan = winograd_plan<T, A, m>;
   const index_t across = p.tiles_across(), n = tile / across / p.tiles_down();
@@ -161,7 +195,7 @@ void winograd_input(const winograd_plan<T, A, m>& p, image<const T> x, index_t t
     P d[plan::planes], b[plan::planes];
     for (int t = 0; t < plan::planes; ++t) d[t] = load(from[t] + c);
     transform_square<plan::side, plan::side>(d, b, winograd_lines<m>::template input<P>);
-    for (int t = 0; t < plan::planes; ++t) store(b[t], v + t * rows * p.in_row() + c);
+    for (int t = 0; t < plan::planes; ++t) store(b[t], v + t * plane + c);
   };
   index_t c = 0;
   for (; c + plan::lanes <= p.in; c += plan::lanes)
@@ -173,9 +207,11 @@ void winograd_input(const winograd_plan<T, A, m>& p, image<const T> x, index_t t
         [rest](P b, T* to) { b.store_partial(to, rest); });
 }
 
+// Outputs [first, last) of one tile, from its row of products, planes `plane` apart.
 template <class T, class A, int m>
-void winograd_output(const winograd_plan<T, A, m>& p, const T* products, index_t rows, index_t tile,
-                     image<T> y, const epilogue<T>& finish) {
+void winograd_output(const winograd_plan<T, A, m>& p, const T* products, index_t plane,
+                     index_t first, index_t last, index_t tile, image<T> y,
+                     const epilogue<T>& finish) {
   using P = simd::pack<T, A>;
   using plan = winograd_plan<T, A, m>;
   const index_t across = p.tiles_across(), n = tile / across / p.tiles_down();
@@ -184,23 +220,66 @@ void winograd_output(const winograd_plan<T, A, m>& p, const T* products, index_t
   const index_t width = std::min<index_t>(m, p.out_w - left);
   const auto one = [&](index_t o, auto load, auto store) {
     P v[plan::planes], out[m * m];
-    for (int t = 0; t < plan::planes; ++t) v[t] = load(products + t * rows * p.out_row() + o);
+    for (int t = 0; t < plan::planes; ++t) v[t] = load(products + t * plane + o - first);
     transform_square<plan::side, m>(v, out, winograd_lines<m>::template output<P>);
     for (index_t i = 0; i < height; ++i)
       for (index_t j = 0; j < width; ++j) store(out[i * m + j], y.at(n, top + i, left + j) + o);
   };
-  index_t o = 0;
-  for (; o + plan::lanes <= p.outs; o += plan::lanes)
+  index_t o = first;
+  for (; o + plan::lanes <= last; o += plan::lanes)
     one(
         o, [](const T* f) { return P::load(f); }, [](P b, T* to) { b.store(to); });
-  if (const index_t rest = p.outs - o; rest > 0)
+  if (const index_t rest = last - o; rest > 0)
     one(
         o, [rest](const T* f) { return P::load_partial(f, rest); },
         [rest](P b, T* to) { b.store_partial(to, rest); });
   if (finish.empty()) return;
   for (index_t i = 0; i < height; ++i)
     for (index_t j = 0; j < width; ++j)
-      apply<T, A>(finish, y.at(n, top + i, left + j), 0, 0, p.outs);
+      apply<T, A>(finish, y.at(n, top + i, left + j) + first, 0, first, last - first);
+}
+
+// The same for few tiles and many weights: a panel of outputs at a time, whose weights are
+// multiplied as soon as some of them are transformed. They never leave the L2 cache.
+template <class T, class A, int m>
+void winograd_by_panels(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
+                        const winograd_weights<T>& w, image<T> y, const epilogue<T>& finish) {
+  using plan = winograd_plan<T, A, m>;
+  constexpr index_t deep = 64, u_plane = plan::spread(deep * plan::panel);
+  const index_t tiles = p.tiles(images), work = tiles * plan::planes * p.in * p.outs;
+  const index_t v_plane = plan::spread(tiles * p.in_row());
+  const index_t out_plane = plan::spread(tiles * plan::panel);
+  T* const v = scratch<T, scratch_use::window>(plan::planes * v_plane + p.in);
+  T* const zeros = v + plan::planes * v_plane;
+  std::fill_n(zeros, p.in, T(0));
+  for (index_t i = 0; i < tiles; ++i) winograd_input(p, x, i, zeros, v + i * p.in_row(), v_plane);
+  split_work(p.panels(), work, [&](index_t begin, index_t end) {
+    T* const u = scratch<T, scratch_use::panels>(plan::planes * u_plane);
+    T* const products = scratch<T, scratch_use::partial>(plan::planes * out_plane);
+    strips<T> s;
+    s.rows = tiles;
+    s.a_row_step = p.in_row();
+    s.b_step = plan::panel;
+    s.c_row_step = plan::panel;
+    for (index_t q = begin; q < end; ++q) {
+      const index_t first = q * plan::panel;
+      s.cols = std::min(plan::panel, p.outs - first);
+      for (index_t k = 0; k < p.in; k += deep) {
+        s.depth = std::min(deep, p.in - k);
+        s.accumulate = k > 0;
+        winograd_pack(p, w, q, k, k + s.depth, u_plane, u);
+        for (int t = 0; t < plan::planes; ++t) {
+          s.a = v + t * v_plane + k;
+          s.b = u + t * u_plane;
+          s.c = products + t * out_plane;
+          run_strips<T, A, false>(s, 0, strip_count<T, A>(tiles));
+        }
+      }
+      for (index_t i = 0; i < tiles; ++i)
+        winograd_output(p, products + i * plan::panel, out_plane, first, first + s.cols, i, y,
+                        finish);
+    }
+  });
 }
 
 // y = x * weights for `images` images; x and y with c_stride 1.
@@ -208,32 +287,37 @@ template <class T, class A, int m>
 void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
               const winograd_weights<T>& w, image<T> y, const epilogue<T>& finish) {
   using plan = winograd_plan<T, A, m>;
-  const index_t tiles = images * p.tiles_down() * p.tiles_across(), block = p.block();
+  const index_t tiles = p.tiles(images), block = p.block();
+  if (p.few(tiles)) return winograd_by_panels(p, images, x, w, y, finish);
   T* const u = scratch<T, scratch_use::panels>(plan::planes * p.plane() + p.in);
   T* const zeros = u + plan::planes * p.plane();
   std::fill_n(zeros, p.in, T(0));
-  split_work(p.panels(), p.plane() * plan::planes * 8,
-             [&](index_t first, index_t last) { winograd_pack(p, w, first, last, u); });
+  split_work(p.panels(), p.plane() * plan::planes * 8, [&](index_t first, index_t last) {
+    for (index_t q = first; q < last; ++q)
+      winograd_pack(p, w, q, 0, p.in, p.plane(), u + q * p.in * plan::panel);
+  });
   const index_t work = tiles * plan::planes * p.in * p.outs;
   split_chunks(tiles, block, work, [&](index_t first, index_t last) {
     const index_t rows = last - first;
-    T* const v = scratch<T, scratch_use::window>(rows * plan::planes * p.in_row());
-    T* const products = scratch<T, scratch_use::partial>(rows * plan::planes * p.out_row());
+    const index_t v_plane = plan::spread(rows * p.in_row());
+    const index_t out_plane = plan::spread(rows * p.out_row());
+    T* const v = scratch<T, scratch_use::window>(plan::planes * v_plane);
+    T* const products = scratch<T, scratch_use::partial>(plan::planes * out_plane);
     for (index_t i = first; i < last; ++i)
-      winograd_input(p, x, i, zeros, v + (i - first) * p.in_row(), rows);
+      winograd_input(p, x, i, zeros, v + (i - first) * p.in_row(), v_plane);
     strips<T> s;
     s.rows = rows, s.cols = p.outs, s.depth = p.in;
     s.a_row_step = p.in_row();
     s.b_step = plan::panel, s.b_panel = plan::panel * p.in;
     s.c_row_step = p.out_row();
     for (int t = 0; t < plan::planes; ++t) {
-      s.a = v + t * rows * p.in_row();
+      s.a = v + t * v_plane;
       s.b = u + t * p.plane();
-      s.c = products + t * rows * p.out_row();
+      s.c = products + t * out_plane;
       run_strips<T, A, false>(s, 0, strip_count<T, A>(rows));
     }
     for (index_t i = first; i < last; ++i)
-      winograd_output(p, products + (i - first) * p.out_row(), rows, i, y, finish);
+      winograd_output(p, products + (i - first) * p.out_row(), out_plane, 0, p.outs, i, y, finish);
   });
 }
 

@@ -1,0 +1,139 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The three directions of depthwise convolutions of 3 x 3, over rows that threads share.
+#include <adze/kernels/depthwise3.hpp>
+
+namespace adze::kernels::inline ADZE_ISA {
+
+// Weights [c, 1, 3, 3] as [vector][tap][lane], and a vector of zeros behind them; taps in reverse
+// order when `flipped`.
+template <class T, class A>
+const T* depthwise3_taps(const T* weight, index_t channels, bool flipped, const T*& zeros) {
+  constexpr index_t lanes = simd::pack<T, A>::size;
+  const index_t vectors = (channels + lanes - 1) / lanes;
+  T* const by_tap = scratch<T, scratch_use::panels>((9 * vectors + 1) * lanes);
+  T* to = by_tap;
+  for (index_t v = 0; v < vectors; ++v) {
+    const T* from = weight + 9 * std::min(v * lanes, channels - lanes);
+    for (index_t t = 0; t < 9; ++t)
+      for (index_t i = 0; i < lanes; ++i) *to++ = from[9 * i + (flipped ? 8 - t : t)];
+  }
+  std::fill_n(to, lanes, T(0));
+  zeros = to;
+  return by_tap;
+}
+
+template <class T, class A>
+void finish_run(const epilogue<T>& finish, T* out, index_t n, index_t step, index_t channel) {
+  for (index_t i = 0; i < n && !finish.empty(); ++i)
+    apply<T, A>(finish, out + i * step, 0, channel, simd::pack<T, A>::size);
+}
+
+// y = x * weight [c, 1, 3, 3], whose taps are read backwards when `flipped`.
+template <class T, class A>
+void depthwise3_forward(const conv_shape& s, image<const T> x, const T* weight, bool flipped,
+                        image<T> y, const epilogue<T>& finish) {
+  const T* zeros = nullptr;
+  const T* const by_tap = depthwise3_taps<T, A>(weight, s.c, flipped, zeros);
+  const index_t out_h = s.out_h(), stride = s.stride_h;
+  split_work(s.n * out_h, s.work(), [&](index_t first, index_t last) {
+    depthwise3_sweep<T, A>(
+        x, s.w, s.c, by_tap, zeros, out_h, s.out_w(), first, last,
+        [&](index_t row) { return window_reach(row, stride, s.pad_h, s.h); },
+        [&](const depthwise_line<T>& line, index_t image, index_t row, index_t i, index_t n,
+            index_t c) {
+          T* const out = y.at(image, row, i) + c;
+          const index_t left = i * stride - s.pad_w;
+          if (stride == 1)
+            depthwise3_run<T, A, 1>(line, left, n, out, y.w_stride);
+          else
+            depthwise3_run<T, A, 2>(line, left, n, out, y.w_stride);
+          finish_run<T, A>(finish, out, n, y.w_stride, c);
+        });
+  });
+}
+
+// gx from gy with stride 2. Results are counted in pairs of columns here.
+template <class T, class A>
+void depthwise3_spread_rows(const conv_shape& s, image<const T> gy, const T* weight, image<T> gx,
+                            const epilogue<T>& finish) {
+  const T* zeros = nullptr;
+  const T* const by_tap = depthwise3_taps<T, A>(weight, s.c, false, zeros);
+  const index_t out_h = s.out_h(), step = gx.w_stride;
+  const index_t first_pair = s.pad_w / 2, pairs = (s.w - 1 + s.pad_w) / 2 + 1 - first_pair;
+  split_work(s.n * s.h, s.work(), [&](index_t first, index_t last) {
+    depthwise3_sweep<T, A>(
+        gy, s.out_w(), s.c, by_tap, zeros, s.h, pairs, first, last,
+        [&](index_t row) { return spread_reach(row, s.pad_h, out_h); },
+        [&](const depthwise_line<T>& line, index_t image, index_t row, index_t i, index_t n,
+            index_t c) {
+          for (index_t pair = first_pair + i; n > 0; n -= 4, pair += 4) {
+            const index_t column = 2 * pair - s.pad_w;  // may be -1
+            const index_t low = std::max<index_t>(0, -column);
+            const index_t high = std::min({index_t(8), 2 * n, s.w - column});
+            T* const out = gx.at(image, row, column + low) + c;
+            depthwise3_spread<T, A, 4>(line, pair - 1, low, high, out - low * step, step);
+            finish_run<T, A>(finish, out, high - low, step, c);
+          }
+        });
+  });
+}
+
+// gx from gy: with stride 1 the convolution of gy with the taps turned around.
+template <class T, class A>
+void depthwise3_data(const conv_shape& s, image<const T> gy, const T* weight, image<T> gx,
+                     const epilogue<T>& finish) {
+  if (s.stride_h == 2) return depthwise3_spread_rows<T, A>(s, gy, weight, gx, finish);
+  conv_shape turned = s;
+  turned.h = s.out_h(), turned.w = s.out_w();
+  turned.pad_h = 2 - s.pad_h, turned.pad_w = 2 - s.pad_w;
+  depthwise3_forward<T, A>(turned, gy, weight, true, gx, finish);
+}
+
+// One line's products: with three rows of taps at once, or one by one where some are missing.
+template <class T, class A, int stride>
+void depthwise3_weight_rows(const depthwise_line<T>& l, index_t left, index_t n, const T* g,
+                            index_t step, T* sums) {
+  if (l.rows == 3) return depthwise3_weight_run<T, A, stride, 3>(l, 0, left, n, g, step, sums);
+  for (index_t r = 0; r < l.rows; ++r)
+    depthwise3_weight_run<T, A, stride, 1>(l, r, left, n, g, step,
+                                           sums + 3 * r * simd::pack<T, A>::size);
+}
+
+// gw [c, 1, 3, 3]. Rows of outputs are summed in at most 16 parts, which are added in order.
+template <class T, class A>
+void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy, T* gw) {
+  constexpr index_t lanes = simd::pack<T, A>::size;
+  const index_t out_h = s.out_h(), stride = s.stride_h;
+  const index_t rows = s.n * out_h, wanted = std::clamp<index_t>(s.work() >> 18, 1, 16);
+  const index_t part = std::max<index_t>((rows + wanted - 1) / wanted, 1);
+  const index_t parts = (rows + part - 1) / part, size = (s.c + lanes - 1) / lanes * 9 * lanes;
+  T* const sums = scratch<T, scratch_use::partial>((parts + 1) * size + lanes);
+  std::fill_n(sums, (parts + 1) * size + lanes, T(0));
+  const T* const zeros = sums + (parts + 1) * size;
+  split_chunks(rows, part, s.work(), [&](index_t first, index_t last) {
+    T* const sum = sums + first / part * size;
+    depthwise3_sweep<T, A>(
+        x, s.w, s.c, sum, zeros, out_h, s.out_w(), first, last,
+        [&](index_t row) { return window_reach(row, stride, s.pad_h, s.h); },
+        [&](const depthwise_line<T>& line, index_t image, index_t row, index_t i, index_t n,
+            index_t c) {
+          if (line.rows == 0) return;
+          const T* g = gy.at(image, row, i) + c;
+          T* const to = sum + (line.weight[0] - sum);
+          const index_t left = i * stride - s.pad_w;
+          if (stride == 1)
+            return depthwise3_weight_rows<T, A, 1>(line, left, n, g, gy.w_stride, to);
+          depthwise3_weight_rows<T, A, 2>(line, left, n, g, gy.w_stride, to);
+        });
+  });
+  for (index_t i = 1; i < parts; ++i)
+    for (index_t k = 0; k < size; ++k) sums[k] += sums[i * size + k];
+  for (index_t v = 0; v < s.c; v += lanes) {
+    const index_t c = std::min(v, s.c - lanes);
+    for (index_t t = 0; t < 9; ++t)
+      for (index_t i = 0; i < lanes; ++i) gw[(c + i) * 9 + t] = sums[9 * v + t * lanes + i];
+  }
+}
+
+}  // namespace adze::kernels::inline ADZE_ISA
