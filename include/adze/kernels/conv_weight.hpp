@@ -56,7 +56,7 @@ void add_weight_gradient(const correlation<T>& p, const T* window, const index_t
         s.b_panel = shape::panel * s.depth;
         pack_panels<T, A>({gradient + k * step + g * out_group + j, s.depth, s.cols, step, 1},
                           panels);
-        split_work(strip_count<T, A>(s.rows), s.rows * s.cols * s.depth,
+        split_work(strip_count<T, A, true>(s.rows), s.rows * s.cols * s.depth,
                    [&](index_t i0, index_t i1) { run_strips<T, A, true>(s, i0, i1); });
       }
     }

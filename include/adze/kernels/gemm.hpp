@@ -200,7 +200,8 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
   const bool rows_adjacent = b.col_stride == 1;
   if (rows_adjacent && (c.rows == 1 || (c.rows <= 4 && right_bytes > (index_t(1) << 20))))
     return by_columns(sweep_product<T, A>);
-  const bool direct = rows_adjacent && (c.rows <= 12 || right_bytes <= small_right);
+  constexpr index_t few = tiles::bytes == 64 ? 64 : 12;  // rows for which packing does not pay
+  const bool direct = rows_adjacent && (c.rows <= few || right_bytes <= small_right);
   strips<T> s;
   s.alpha = o.alpha;
   s.accumulate = accumulate;

@@ -7,7 +7,6 @@
 // tile: how rows and columns are split never changes a bit.
 #include <algorithm>
 #include <array>
-#include <type_traits>
 #include <utility>
 
 #include <adze/fwd.hpp>
@@ -20,10 +19,9 @@ namespace adze::kernels::inline ADZE_ISA {
 // An array with a signed size: loops over registers then stay free of casts.
 template <class T, int n> using registers = T[static_cast<std::size_t>(n)];
 
-// Rows and vectors of a tile, and the block of the right operand that stays in the L2 cache. More
-// rows read that block less often; eight pointers to rows fit the registers, twelve do not.
+// Rows and vectors of a tile, and the block of the right operand that stays in the L2 cache.
 template <class T, class A> struct tile_shape {
-  static constexpr int rows = A::bytes == 64 && sizeof(T) == 4 ? 8 : 6, vectors = 2;
+  static constexpr int rows = 6, vectors = 2;
   static constexpr index_t panel = vectors * simd::pack<T, A>::size;
   static constexpr index_t depth_block = 256, column_block = 2048 / index_t(sizeof(T));
 };
@@ -95,26 +93,35 @@ template <class T, class A, int rows, int vectors, bool partial, bool indexed>
   }
   const P alpha(s.alpha);
   const bool cut = partial && width - last < lanes;
-  const auto write = [&](auto accumulate) __attribute__((always_inline)) {
+  const index_t rest = width - last;
+  if (s.accumulate) {  // asked once, not once for each vector
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      T* out = s.row(row + r) + column;  // not before: registers are short in the loop
+      const T* out = s.row(row + r) + column;
 #pragma GCC unroll 8
-      for (int v = 0; v < vectors; ++v, out += lanes) {
-        const auto sum_with = [&](P old) __attribute__((always_inline)) {
-          return accumulate ? fma(alpha, sum[r][v], old) : alpha * sum[r][v];
-        };
-        if (partial && v == vectors - 1 && cut) {
-          const index_t n = width - last;
-          sum_with(accumulate ? P::load_partial(out, n) : P(T(0))).store_partial(out, n);
-        } else {
-          sum_with(accumulate ? P::load(out) : P(T(0))).store(out);
-        }
+      for (int v = 0; v < vectors; ++v, out += lanes)
+        sum[r][v] =
+            fma(alpha, sum[r][v],
+                partial && v == vectors - 1 && cut ? P::load_partial(out, rest) : P::load(out));
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < vectors; ++v) sum[r][v] = alpha * sum[r][v];
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+    T* out = s.row(row + r) + column;  // not before: registers are short in the loop
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v, out += lanes) {
+      if (partial && v == vectors - 1 && cut) {
+        sum[r][v].store_partial(out, rest);
+      } else {
+        sum[r][v].store(out);
       }
     }
-  };
-  if (s.accumulate) return write(std::true_type{});  // asked once, not once for each vector
-  write(std::false_type{});
+  }
 }
 
 // The last columns, fewer than a panel, in as few vectors as hold them.
@@ -149,8 +156,16 @@ constexpr auto strip_table(std::integer_sequence<int, rows...>) {
   return std::array<function, sizeof...(rows)>{strip<T, A, rows + 1, indexed>...};
 }
 
-template <class T, class A> constexpr index_t strip_count(index_t rows) {
-  return (rows + tile_shape<T, A>::rows - 1) / tile_shape<T, A>::rows;
+// Rows of a strip. Where 32 registers hold them, eight read the right operand less often; twelve
+// pointers to rows no longer fit. Tables of rows and double keep six, for the time to compile.
+template <class T, class A, bool indexed>
+inline constexpr int strip_rows = A::bytes == 64 && sizeof(T) == 4 && !indexed
+                                      ? 8
+                                      : tile_shape<T, A>::rows;
+
+template <class T, class A, bool indexed = false> constexpr index_t strip_count(index_t rows) {
+  constexpr index_t most = strip_rows<T, A, indexed>;
+  return (rows + most - 1) / most;
 }
 
 // Strips [first, last) of the strip_count(rows), whose sizes differ by one row at most: 16 rows
@@ -159,8 +174,9 @@ template <class T, class A> constexpr index_t strip_count(index_t rows) {
 template <class T, class A, bool indexed>
 [[gnu::noinline]] void run_strips(const strips<T>& s, index_t first, index_t last) {
   static constexpr auto table =
-      strip_table<T, A, indexed>(std::make_integer_sequence<int, tile_shape<T, A>::rows>{});
-  const index_t count = strip_count<T, A>(s.rows), size = s.rows / count, longer = s.rows % count;
+      strip_table<T, A, indexed>(std::make_integer_sequence<int, strip_rows<T, A, indexed>>{});
+  const index_t count = strip_count<T, A, indexed>(s.rows), size = s.rows / count,
+                longer = s.rows % count;
   for (index_t i = first; i < last; ++i) {
     const index_t begin = i * size + std::min(i, longer), n = size + (i < longer);
     table[static_cast<std::size_t>(n - 1)](s, begin);
