@@ -58,14 +58,16 @@ struct div_f {
     return {d, c.wants(1) ? -(d * c.out(0)) : tensor()};
   }
 };
-struct pow_f {  // b log(a) needs a > 0; the gradient of the exponent is 0 where a is 0
+struct pow_f {  // a^0 is 1 everywhere and 0^b is 0 around any b > 0: slope 0, not 0 times infinity
   static constexpr std::string_view name = "pow";
-  static constexpr auto reads = gradient_reads(input(0) | input(1), input(0) | output(0));
+  static constexpr auto reads =
+      gradient_reads(input(0) | input(1), input(0) | input(1) | output(0));
   template <class V> V f(const V& a, const V& b) const { return pow(a, b); }
   template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
-    return {c.wants(0) ? g * c.in(1) * pow(c.in(0), c.in(1) - 1.0) : tensor(),
-            c.wants(1) ? g * where(c.in(0) == 0.0, 0.0, c.out(0) * log(c.in(0))) : tensor()};
+    const tensor a = c.in(0), b = c.in(1);
+    return {c.wants(0) ? g * where(b == 0.0, 0.0, b * pow(a, b - 1.0)) : tensor(),
+            c.wants(1) ? g * where(a == 0.0 && b >= 0.0, 0.0, c.out(0) * log(a)) : tensor()};
   }
 };
 struct maximum_f {  // equal values share the gradient
@@ -135,7 +137,9 @@ struct pow_scalar_f : scalar_functor {
   static constexpr numeric precision = numeric::wide;
   static constexpr auto reads = input(0);
   template <class V> V f(const V& x) const { return pow(x, b); }
-  template <class V> V df(const V& x, const V&) const { return pow(x, b - 1.0) * b; }
+  template <class V> V df(const V& x, const V&) const {
+    return b == 0.0 ? V(step(x) * 0.0) : V(pow(x, b - 1.0) * b);  // never 0 times infinity
+  }
 };
 struct maximum_scalar_f : scalar_functor {
   static constexpr std::string_view name = "maximum_scalar";
@@ -184,11 +188,16 @@ template <class = void> double scalar_of(std::string_view op, const tensor& x, d
 
 namespace adze::inline ADZE_ISA {
 
-// a + b, a - b, a * b, a / b: broadcast, PyTorch's promotion; integers wrap, and do not divide.
+// a + b, a - b, a * b, a / b: broadcast, PyTorch's promotion; integers wrap, and do not divide;
+// bool8 counts as i64 next to a scalar, and does not subtract.
 template <class> tensor add(const tensor& a, const tensor& b) {
   return record(binary<functors::add_f>{}, a, b);
 }
 template <class> tensor sub(const tensor& a, const tensor& b) {
+  if (a.dtype() == bool8 && b.dtype() == bool8) {
+    raise<dtype_error>("sub: bool8 is not a number; got ", a, " and ", b,
+                       "; a != b says where they differ, cast(x, i32) counts");
+  }
   return record(binary<functors::sub_f>{}, a, b);
 }
 template <class> tensor mul(const tensor& a, const tensor& b) {
@@ -209,9 +218,11 @@ template <class> tensor minimum(const tensor& a, const tensor& b) {
 }
 
 template <class> tensor add(const tensor& a, double b) {
+  if (a.dtype() == bool8) return add(cast(a, i64), b);  // as in PyTorch: true + 1 is 2
   return record(unary<functors::add_scalar_f>{{{detail::scalar_of("add", a, b)}}}, a);
 }
 template <class> tensor mul(const tensor& a, double b) {
+  if (a.dtype() == bool8) return mul(cast(a, i64), b);
   return record(unary<functors::mul_scalar_f>{{{detail::scalar_of("mul", a, b)}}}, a);
 }
 template <class> tensor pow(const tensor& a, double b) {
@@ -240,6 +251,7 @@ template <class> tensor operator/(const tensor& a, double b) {
 }
 template <class> tensor operator+(double a, const tensor& b) { return add(b, a); }
 template <class> tensor operator-(double a, const tensor& b) {
+  if (b.dtype() == bool8) return a - cast(b, i64);
   return record(unary<functors::from_scalar_f>{{{detail::scalar_of("sub", b, a)}}}, b);
 }
 template <class> tensor operator*(double a, const tensor& b) { return mul(b, a); }

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// Arithmetic where the generic suite's random numbers do not go: slopes of powers at zero, truth
+// values as numbers. Values and types are those of PyTorch 1.13.
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <adze/ops/arithmetic.hpp>
+
+#include "checks.hpp"
+
+namespace adze {
+namespace {
+
+using namespace test;
+using values_of = std::vector<double>;
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+
+}  // namespace
+
+TEST_CASE("slopes of powers with zero bases and exponents") {
+  const values_of points{0.0, -0.0, 2.0, -3.0, inf};
+  tensor x = tensor_f64(points, {5});
+  x.set_requires_grad();
+  CHECK(numbers(grad(sum(pow(x, 0.0)), x)) == values_of(5, 0.0));
+  CHECK(numbers(grad(sum(pow(x, 1.0)), x)) == values_of(5, 1.0));
+  tensor none = zeros({5}, f64);
+  none.set_requires_grad();
+  CHECK(numbers(grad(sum(pow(x, none)), x)) == values_of(5, 0.0));
+
+  tensor base = zeros({4}, f64), exponent = tensor_f64{2.0, 0.5, 0.0, -1.0};
+  exponent.set_requires_grad();
+  base.set_requires_grad();
+  const values_of slope = numbers(grad(sum(pow(base, exponent)), exponent));
+  CHECK(slope == values_of{0, 0, 0, -inf});  // 0^b falls from infinity to 1 at b = 0
+}
+
+TEST_CASE("truth values next to numbers are counted, and do not subtract") {
+  const tensor t = tensor_bool8{true, false};
+  for (const tensor& y : {t * 2.0, 2.0 * t, t + 1.0, 1.0 - t, t - 1.0}) CHECK(y.dtype() == i64);
+  CHECK(numbers(t * 2.0) == values_of{2, 0});
+  CHECK(numbers(t + 1.0) == values_of{2, 1});
+  CHECK(numbers(1.0 - t) == values_of{0, 1});
+  CHECK(numbers(t - 1.0) == values_of{0, -1});
+  CHECK((t + t).dtype() == bool8);
+  CHECK((t * tensor_f32{1, 2}).dtype() == f32);
+  CHECK_THROWS_AS(t - t, dtype_error);
+  CHECK(message_of([&] { return sub(t, t); }) ==
+        "sub: bool8 is not a number; got bool8[2] and bool8[2]; a != b says where they differ, "
+        "cast(x, i32) counts");
+}
+
+}  // namespace adze
