@@ -289,8 +289,8 @@ tensor conv1d(const tensor& x, const tensor& w, const tensor& bias, const conv_o
 
 // The linear map that is transposed to conv2d with the same weight and options: every input pixel
 // spreads w over the result. x [n, c, h, w], w [c, o / groups, kh, kw], bias [o]. Size of the
-// result (h - 1) s - 2 p + d (kh - 1) + output_padding + 1, where output_padding < s. Gradient of
-// x: conv2d.
+// result (h - 1) s - 2 p + d (kh - 1) + output_padding + 1, where output_padding < s (PyTorch also
+// takes one from s to below d, which no conv2d leaves over). Gradient of x: conv2d.
 template <class>
 tensor conv_transpose2d(const tensor& x, const tensor& w, const tensor& bias,
                         const conv_options& o) {

@@ -151,6 +151,7 @@ struct erf_f {
 
 template <class> tensor neg(const tensor& x) { return record(unary<functors::neg_f>{}, x); }
 template <class> tensor abs(const tensor& x) { return record(unary<functors::abs_f>{}, x); }
+// -1, 0 or 1; NaN stays NaN (0 in PyTorch), and with it the gradient of abs.
 template <class> tensor sign(const tensor& x) { return record(unary<functors::sign_f>{}, x); }
 template <class> tensor step(const tensor& x) { return record(unary<functors::step_f>{}, x); }
 template <class> tensor floor(const tensor& x) { return record(unary<functors::floor_f>{}, x); }

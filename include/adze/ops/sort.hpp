@@ -115,7 +115,8 @@ template <class> std::array<tensor, 2> max(const tensor& x, index_t axis, bool k
 template <class> std::array<tensor, 2> min(const tensor& x, index_t axis, bool keep) {
   return record(extreme_along_op<>{axis, keep, false}, x);
 }
-// The place of the largest (smallest) value along an axis, as in max and min.
+// The place of the largest (smallest) value along an axis, as in max and min; the last axis unless
+// named, where PyTorch would take all elements as one row: argmax(flatten(x)) does.
 template <class> tensor argmax(const tensor& x, index_t axis, bool keep) {
   return record(arg_extreme_op<>{axis, keep, true}, x);
 }
