@@ -212,6 +212,17 @@ TEST_CASE("layers pass their options on") {
   CHECK(nn::adaptive_max_pool2d{{.out = {2, 3}}}(x).shape() == shape{2, 3, 2, 3});
 }
 
+TEST_CASE("in ceil_mode a window may be larger than the image by less than a stride") {
+  const tensor x = reshape(arange(0.0, 16.0), {1, 1, 4, 4});
+  const pool_options o{.kernel = {5, 5}, .stride = {4, 4}, .ceil_mode = true};
+  CHECK(numbers(max_pool2d(x, o)) == std::vector<double>{15});
+  CHECK(numbers(avg_pool2d(x, o)) == std::vector<double>{7.5});
+  CHECK_THROWS_AS(max_pool2d(x, {.kernel = {5, 5}, .stride = {1, 1}, .ceil_mode = true}),
+                  shape_error);
+  CHECK_THROWS_AS(max_pool2d(x, {.kernel = {6, 6}, .stride = {2, 2}, .ceil_mode = true}),
+                  shape_error);
+}
+
 TEST_CASE("what pooling refuses") {
   const tensor x = ones({1, 1, 4, 4});
   CHECK(message_of([&] {

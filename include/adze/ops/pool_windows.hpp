@@ -72,7 +72,9 @@ shape pooled_shape(std::string_view op, const shape& x, const pool_geometry& p) 
   bool fits = x[2] * x[3] > 0;
   for (const std::size_t a : {0u, 1u}) {
     const index_t in = x[2 + static_cast<index_t>(a)];
-    fits = fits && (p.is_adaptive() || in + 2 * o.padding[a] > o.dilation[a] * (o.kernel[a] - 1));
+    const index_t beyond = o.ceil_mode ? p.stride(a) - 1 : 0;  // what a window may hang over
+    fits = fits &&
+           (p.is_adaptive() || in + 2 * o.padding[a] + beyond > o.dilation[a] * (o.kernel[a] - 1));
   }
   if (fits && x[2] > 0x7fffffff / x[3]) {
     raise<shape_error>(op, ": an image must be smaller than 2^31 pixels; got ", x);
