@@ -71,8 +71,10 @@ double error_of(const narrow_matrix& a, const narrow_matrix& b, const narrow_mat
 }  // namespace
 
 TEST_CASE("products of 16-bit matrices are those of the wide ones, rounded once") {
-  const sizes all[] = {{1, 1, 1},     {3, 5, 0},      {7, 10, 33},     {48, 32, 256},
-                       {49, 33, 257}, {130, 100, 70}, {300, 515, 520}, {1000, 40, 300}};
+  const sizes all[] = {
+      {1, 1, 1},      {3, 5, 0},       {7, 10, 33},     {48, 32, 256}, {49, 33, 257},
+      {130, 100, 70}, {300, 515, 520}, {1000, 40, 300}, {1, 130, 520}, {5, 515, 257},
+      {16, 67, 4500}, {48, 100, 777}};  // dots where b is transposed
   for (const dtype type : {bf16, f16}) {
     for (const sizes& s : all) {
       for (int form = 0; form < 8; ++form) {

@@ -9,6 +9,7 @@
 
 #include <adze/core/view.hpp>
 #include <adze/kernels/gemm_tile.hpp>
+#include <adze/simd/convert.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
@@ -16,9 +17,8 @@ namespace adze::kernels::inline ADZE_ISA {
 inline constexpr index_t thin_columns = 12;
 
 // Rows and columns of a tile of dot products, the rows up to which they beat packed panels, and
-// their packs. With 32 registers four rows share a
-// pass over the right operand; with packs as long as a cache line, rows that are a power of two
-// apart do not evict each other's lines half read.
+// their packs. With 32 registers four rows share a pass over the right operand; with packs as long
+// as a cache line, rows that are a power of two apart do not evict each other's lines half read.
 template <class T, class A> struct dot_shape {
   static constexpr int rows = 3, cols = 4;
   static constexpr index_t most_rows = 16;
@@ -31,11 +31,31 @@ requires(simd::tile_tag<A>::bytes == 64) struct dot_shape<float, A> {
   using tag = simd::tile_tag<A>;
 };
 
+// A pack of floats from as many codes in 16 bits; compilers keep the array in registers.
+template <class P, class T> P load_as(const T* from) {
+  if constexpr (std::is_same_v<T, typename P::value_type>) {
+    return P::load(from);
+  } else {
+    float each[static_cast<std::size_t>(P::size)];
+    simd::convert<T, float>(from, each, P::size);
+    return P::load(each);
+  }
+}
+template <class P, class T> P load_partial_as(const T* from, index_t n) {
+  if constexpr (std::is_same_v<T, typename P::value_type>) {
+    return P::load_partial(from, n);
+  } else {
+    float each[static_cast<std::size_t>(P::size)] = {};
+    for (index_t i = 0; i < n; ++i) each[i] = static_cast<float>(from[i]);
+    return P::load(each);
+  }
+}
+
 // Dot products of `depth` contiguous elements: out[r * cols + j] = a[r] . b[j]; out has room for a
-// multiple of pack::size.
+// multiple of pack::size. b may be in 16 bits where T is float.
 // No loop around this one in the same function: g++ would keep the sums in memory.
-template <class T, class A, int rows, int cols>
-[[gnu::noinline]] void dot_tile(const T* const* a, const T* const* b, index_t depth, T* out) {
+template <class T, class A, int rows, int cols, class B>
+[[gnu::noinline]] void dot_tile(const T* const* a, const B* const* b, index_t depth, T* out) {
   using P = simd::pack<T, A>;
   constexpr index_t lanes = P::size;
   registers<registers<P, cols>, rows> sum;
@@ -53,7 +73,7 @@ template <class T, class A, int rows, int cols>
     }
 #pragma GCC unroll 8
     for (int j = 0; j < cols; ++j) {
-      P right = P::load(b[j] + k);
+      P right = load_as<P>(b[j] + k);
       pin(right);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) {
@@ -68,7 +88,7 @@ template <class T, class A, int rows, int cols>
     for (int r = 0; r < rows; ++r) left[r] = P::load_partial(a[r] + k, n);
 #pragma GCC unroll 8
     for (int j = 0; j < cols; ++j) {
-      const P right = P::load_partial(b[j] + k, n);
+      const P right = load_partial_as<P>(b[j] + k, n);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) sum[r][j] = fma(left[r], right, sum[r][j]);
     }
@@ -85,15 +105,15 @@ template <class T, class A, int rows, int cols>
 
 // `width` <= cols columns of c = alpha a b (+ c), a tile of rows x cols. Missing columns repeat an
 // existing one, and are not stored.
-template <class T, class A, int rows, int cols>
-void dot_columns(const matrix<const T>& a, const T* b, index_t b_step, T* c, index_t c_step,
+template <class T, class A, int rows, int cols, class B>
+void dot_columns(const matrix<const T>& a, const B* b, index_t b_step, T* c, index_t c_step,
                  index_t width, T alpha, bool accumulate) {
-  registers<const T*, cols> right;
+  registers<const B*, cols> right;
   for (index_t j = 0; j < cols; ++j) right[j] = b + std::min(j, width - 1) * b_step;
   registers<const T*, rows> left;
   for (index_t r = 0; r < rows; ++r) left[r] = a.data + r * a.row_stride;
   registers<T, (rows * cols + 7) / 8 * 8> out;
-  dot_tile<T, A, rows, cols>(left, right, a.cols, out);
+  dot_tile<T, A, rows, cols, B>(left, right, a.cols, out);
   for (index_t r = 0; r < rows; ++r) {
     T* to = c + r * c_step;
     if (width == cols && !accumulate) {
@@ -106,22 +126,22 @@ void dot_columns(const matrix<const T>& a, const T* b, index_t b_step, T* c, ind
   }
 }
 
-template <class T, class A, int cols, int... rows>
+template <class T, class A, int cols, class B, int... rows>
 constexpr auto dot_table(std::integer_sequence<int, rows...>) {
   using function =
-      void (*)(const matrix<const T>&, const T*, index_t, T*, index_t, index_t, T, bool);
-  return std::array<function, sizeof...(rows)>{dot_columns<T, A, rows + 2, cols>...};
+      void (*)(const matrix<const T>&, const B*, index_t, T*, index_t, index_t, T, bool);
+  return std::array<function, sizeof...(rows)>{dot_columns<T, A, rows + 2, cols, B>...};
 }
 
 // Columns [first, last) of c = alpha a b (+ c); a rows contiguous, b columns contiguous. Sums of
 // at most 256 terms per lane bound the error. Tiles differ by one row at most.
-template <class T, class A>
-void dot_product(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, bool accumulate,
+template <class T, class A, class B = T>
+void dot_product(matrix<const T> a, matrix<const B> b, matrix<T> c, T alpha, bool accumulate,
                  index_t first, index_t last) {
   using shape = dot_shape<T, A>;
   using tag = typename shape::tag;
   static constexpr auto table =
-      dot_table<T, tag, shape::cols>(std::make_integer_sequence<int, shape::rows - 1>{});
+      dot_table<T, tag, shape::cols, B>(std::make_integer_sequence<int, shape::rows - 1>{});
   constexpr index_t most = 256 * simd::pack<T, tag>::size;
   const bool one = a.rows == 1;
   const index_t step = one ? 8 : shape::cols;
@@ -130,12 +150,13 @@ void dot_product(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, boo
   for (index_t k = 0; k < b.rows; k += most) {
     const bool add = accumulate || k > 0;
     for (index_t j = first; j < last; j += step) {
-      const T* right = b.data + k + j * b.col_stride;
+      const B* right = b.data + k + j * b.col_stride;
       matrix<const T> left{a.data + k, a.rows, std::min(most, b.rows - k), a.row_stride, 1};
       T* to = c.data + j;
       const index_t width = std::min(step, last - j);
       if (one) {
-        dot_columns<T, tag, 1, 8>(left, right, b.col_stride, to, c.row_stride, width, alpha, add);
+        dot_columns<T, tag, 1, 8, B>(left, right, b.col_stride, to, c.row_stride, width, alpha,
+                                     add);
         continue;
       }
       for (index_t i = 0; i < tiles; ++i) {
