@@ -198,9 +198,10 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
     return by_columns(dot_product<T, A>);
   if (thin) return thin_gemm<T, A>(a, b, c, o.alpha, accumulate, finish, work);
   const bool rows_adjacent = b.col_stride == 1;
-  if (rows_adjacent && (c.rows == 1 || (c.rows <= 4 && right_bytes > (index_t(1) << 20))))
+  // Rows for which a sweep beats tiles, and tiles on b as it stands beat packed panels.
+  constexpr index_t swept = tiles::bytes == 64 ? 2 : 4, few = tiles::bytes == 64 ? 32 : 12;
+  if (rows_adjacent && (c.rows == 1 || (c.rows <= swept && right_bytes > (index_t(1) << 20))))
     return by_columns(sweep_product<T, A>);
-  constexpr index_t few = tiles::bytes == 64 ? 64 : 12;  // rows for which packing does not pay
   const bool direct = rows_adjacent && (c.rows <= few || right_bytes <= small_right);
   strips<T> s;
   s.alpha = o.alpha;
