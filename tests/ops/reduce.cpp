@@ -326,6 +326,8 @@ TEST_CASE("gradients at ties, zeros and nothing") {
   check_gradients([](const list& v) { return prod(v[0], {0}); }, {z});
   CHECK(numbers(grad(norm(z * 0.0), z)) == values_of(6, 0.0));
   CHECK(numbers(grad(norm(z, 1.0), z)) == values_of{0, 1, 1, 0, 0, 1});
+  CHECK(numbers(grad(sum(std_dev(x, {1})), x))[5] == 0.0);  // the row of twos does not vary
+  CHECK(numbers(grad(std_dev(z * 0.0), z)) == values_of(6, 0.0));
   CHECK_FALSE(any(z).requires_grad());
 }
 

@@ -192,9 +192,10 @@ template <class = void> struct cumsum_op {
 template <class> tensor var(const tensor& x, const axes& over, double correction, bool keep) {
   return record(var_op<>{over, correction, keep}, x);
 }
-// sqrt(var(x)).
+// sqrt(var(x)). Gradient: (x - mean) / ((n - correction) y) g, and 0 where y = 0.
 template <class> tensor std_dev(const tensor& x, const axes& over, double correction, bool keep) {
-  return sqrt(var(x, over, correction, keep));
+  const tensor v = var(x, over, correction, keep), none = v == 0.0;
+  return where(none, 0.0, sqrt(where(none, 1.0, v)));
 }
 // (sum |x|^p)^(1/p); the largest |x| for p = infinity, the number of nonzeros for p = 0. Gradient:
 // sign(x) (|x| / y)^(p - 1) g, and 0 where y = 0. Floats. Throws value_error for p < 0.
