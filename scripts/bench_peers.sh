@@ -39,6 +39,7 @@ fetch libgfortran.so.5 libgfortran5
 fetch libgomp.so.1 libgomp1
 fetch libopenblas.so.0 libopenblas0-pthread
 fetch libblis.so.4 libblis4-pthread
+fetch libOpenCL.so.1 ocl-icd-libopencl1  # libdnnl does not load without it
 fetch libdnnl.so.2 libdnnl2
 
 # libtorch with everything that apt would install for it. OpenBLAS is its BLAS.
