@@ -217,6 +217,23 @@ TEST_CASE("conv: shapes of real networks") {
        .pad_w = 1,
        .groups = 40},
       {.n = 3, .c = 16, .w = 200, .o = 24, .kw = 5, .pad_w = 4, .dil_w = 2},
+      {.n = 3, .c = 40, .h = 32, .w = 32, .o = 72},  // 1 x 1, gradients in parts
+      {.n = 3, .c = 72, .h = 32, .w = 32, .o = 40},
+      // depthwise, in several strips of columns
+      {.c = 40, .h = 5, .w = 130, .o = 40, .kh = 3, .kw = 3, .pad_h = 1, .pad_w = 1, .groups = 40},
+      {.c = 40,
+       .h = 5,
+       .w = 130,
+       .o = 40,
+       .kh = 3,
+       .kw = 3,
+       .stride_h = 2,
+       .stride_w = 2,
+       .pad_h = 1,
+       .pad_w = 1,
+       .groups = 40},
+      // scattered, in several bands of rows
+      {.c = 4, .h = 60, .w = 300, .o = 8, .kh = 7, .kw = 7, .pad_h = 3, .pad_w = 3},
   };
   for (const conv_shape& s : shapes) {
     CHECK(worst_error<float, simd::native>(s, layout::plain, layout::channels_last, draw) <= 6);

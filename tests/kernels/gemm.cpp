@@ -219,9 +219,10 @@ TEST_CASE("gemm: the same bits for any number of threads") {
   };
   for (const size s :
        {size{150, 170, 333, false}, size{150, 170, 333, true}, size{9, 900, 700, true},
-        size{1, 3000, 1100, false}, size{3, 1500, 800, false}, size{300, 64, 300, true},
-        size{2500, 1, 1500, false}, size{3000, 10, 200, false}, size{3000, 11, 200, true},
-        size{3000, 10, 200, false, true}, size{3000, 9, 300, true, true}}) {
+        size{1, 3000, 1100, false}, size{3, 1500, 800, false}, size{20, 1500, 300, false},
+        size{300, 64, 300, true}, size{2500, 1, 1500, false}, size{3000, 10, 200, false},
+        size{3000, 11, 200, true}, size{3000, 10, 200, false, true},
+        size{3000, 9, 300, true, true}}) {
     guarded<float> a(s.m, s.k, s.left_transposed, 0), b(s.k, s.n, s.transposed, 0);
     const auto next = [&] { return static_cast<float>(draw() % 1000) * 0.01f - 5; };
     a.fill(next), b.fill(next);

@@ -118,9 +118,9 @@ void correlate(correlation<T> p, image<T> out, index_t groups, index_t outs,
   p.choose_window(outs, work, 4, 96);
   index_t* taps = scratch<index_t, scratch_use::taps>(depth);
   p.fill_taps(in_group, taps);
-  const bool one = p.rows() <= p.unit_rows;
-  const correlate_blocks<T, A> b{
-      p, weights, out, groups, outs, depth, one ? index_t(128) : shape::column_block, taps, finish};
+  const bool one = p.rows() <= p.unit_rows, shared = threads() > 1 && work >= 2 * parallel_work;
+  const index_t columns = !one ? shape::column_block : shared ? 32 : 128;
+  const correlate_blocks<T, A> b{p, weights, out, groups, outs, depth, columns, taps, finish};
   const index_t block = b.deep * b.wide;
   const auto each_unit = [&](index_t first, index_t last, auto f) {
     const index_t pixels = (last - first) * p.w.out;

@@ -75,7 +75,8 @@ void scatter_gradient(const conv_shape& s, image<const T> gy, const T* weight, i
       t.a = gradient_rows(p, gy, s.o, n * s.out_h() + y, n * s.out_h() + last, t.a_row_step);
       t.b = panels, t.b_step = panel, t.b_panel = panel * s.o;
       t.c = products, t.c_row_step = width;
-      run_strips<T, A, false>(t, 0, strip_count<T, A>(t.rows));
+      split_work(strip_count<T, A>(t.rows), t.rows * width * s.o,  // of one image alone
+                 [&](index_t i0, index_t i1) { run_strips<T, A, false>(t, i0, i1); });
       scatter_rows<T, A>(s, products, gx, n, y, last);
     }
     if (!finish.empty())

@@ -5,7 +5,6 @@
 // three rows of it stay in the L1 cache. A tile of neighbouring outputs shares its inputs in
 // registers; sums run over taps in order. The last vector begins early enough to be whole.
 #include <adze/kernels/conv_plan.hpp>
-#include <adze/kernels/depthwise.hpp>
 #include <adze/kernels/gemm.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
@@ -182,6 +181,7 @@ void depthwise3_sweep(image<const T> x, index_t w, index_t channels, const T* we
                       const T* zeros, index_t out_h, index_t out_w, index_t begin, index_t end,
                       Reach reach, F f) {
   constexpr index_t lanes = simd::pack<T, A>::size;
+  if (begin >= end || out_w == 0) return;
   const index_t strip = balanced_block(out_w, 56, 4);
   for (index_t q = 0; q < channels; q += lanes, weight += 9 * lanes) {
     const index_t c = std::min(q, channels - lanes);

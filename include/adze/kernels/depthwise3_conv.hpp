@@ -107,10 +107,11 @@ void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy,
   const index_t out_h = s.out_h(), stride = s.stride_h;
   const index_t rows = s.n * out_h, wanted = std::clamp<index_t>(s.work() >> 18, 1, 16);
   const index_t part = std::max<index_t>((rows + wanted - 1) / wanted, 1);
-  const index_t parts = (rows + part - 1) / part, size = (s.c + lanes - 1) / lanes * 9 * lanes;
-  T* const sums = scratch<T, scratch_use::partial>((parts + 1) * size + lanes);
-  std::fill_n(sums, (parts + 1) * size + lanes, T(0));
-  const T* const zeros = sums + (parts + 1) * size;
+  const index_t parts = std::max<index_t>((rows + part - 1) / part, 1);
+  const index_t size = (s.c + lanes - 1) / lanes * 9 * lanes;
+  T* const sums = scratch<T, scratch_use::partial>(parts * size + lanes);
+  std::fill_n(sums, parts * size + lanes, T(0));
+  const T* const zeros = sums + parts * size;
   split_chunks(rows, part, s.work(), [&](index_t first, index_t last) {
     T* const sum = sums + first / part * size;
     depthwise3_sweep<T, A>(
@@ -120,7 +121,7 @@ void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy,
             index_t c) {
           if (line.rows == 0) return;
           const T* g = gy.at(image, row, i) + c;
-          T* const to = sum + (line.weight[0] - sum);
+          T* const to = sum + (line.weight[0] - sum);  // where its taps stand, to write
           const index_t left = i * stride - s.pad_w;
           if (stride == 1)
             return depthwise3_weight_rows<T, A, 1>(line, left, n, g, gy.w_stride, to);

@@ -203,9 +203,17 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
   if (rows_adjacent && (c.rows == 1 || (c.rows <= swept && right_bytes > (index_t(1) << 20))))
     return by_columns(sweep_product<T, A>);
   const bool direct = rows_adjacent && (c.rows <= few || right_bytes <= small_right);
-  strips<T> s;
-  s.alpha = o.alpha;
-  s.accumulate = accumulate;
+  if (direct && c.rows <= few && c.cols >= 512)  // threads share columns: there are few strips
+    return split_work((c.cols + 255) / 256, work, [&](index_t j0, index_t j1) {
+      const index_t j = j0 * 256, n = std::min(j1 * 256, c.cols) - j;
+      epilogue<T> part = finish;
+      if (part.bias != nullptr) part.bias += j;
+      strips<T> s{.alpha = o.alpha, .accumulate = accumulate};
+      strip_product<T, tiles>(a, {b.data + j, b.rows, n, b.row_stride, 1},
+                              {c.data + j, c.rows, n, c.row_stride, 1}, s, false,
+                              part.empty() ? nullptr : &part);
+    });
+  strips<T> s{.alpha = o.alpha, .accumulate = accumulate};
   strip_product<T, tiles>(a, b, c, s, !direct, finish.empty() ? nullptr : &finish);
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Products of matrices kept in 16 bits: blocks of both operands are widened to f32 where they are
-// packed, and results rounded once, when their sums are complete. No wide copy of an operand or of
-// the result is ever made. The register tiles are those of gemm.
+// packed, and results rounded once, when their sums are complete. Large products never make a wide
+// copy of the weights. The register tiles are those of gemm.
 #include <adze/kernels/gemm.hpp>
 #include <adze/kernels/rows.hpp>
 
@@ -81,7 +81,8 @@ template <class A> class narrow_product {
   void run() const {
     // Sums that wait for further blocks of the depth are kept in f32, for some rows at a time.
     const bool waits = depth_ < b_.rows && c_.type != dtype::f32;
-    const index_t rows = waits ? balanced_block(a_.rows, most_sums / width_, shape::rows) : a_.rows;
+    const index_t rows =
+        waits ? balanced_block(a_.rows, most_sums / width_, strip_rows<float, A, false>) : a_.rows;
     float* const panels = scratch<float, scratch_use::panels>(depth_ * width_);
     float* const sums = waits ? scratch<float, scratch_use::partial>(rows * width_) : nullptr;
     for (index_t i = 0; i < a_.rows; i += rows) {
@@ -206,8 +207,11 @@ void gemm_narrow(const stored_matrix& a, const stored_matrix& b, const stored_ma
   const epilogue<float> finish{.bias = bias, .activate = act};
   const index_t all = (a.rows + b.cols) * a.cols + c.rows * c.cols;
   if (a.cols == 0 || all <= index_t{1} << 15) return small_narrow<A>(a, b, c, finish);
+  // Each pass over some rows widens the weights again: cheap where there is an instruction for it.
+  constexpr index_t few =
+      simd::detail::code_lanes > 1 ? dot_shape<float, A>::most_rows : dot_shape<float, A>::rows;
   if (b.row_stride == 1 && b.col_stride != 1 && a.col_stride == 1 && b.type != dtype::f32 &&
-      c.rows <= dot_shape<float, A>::most_rows) {
+      c.rows <= few) {
     return b.type == dtype::bf16 ? narrow_dots<A, bfloat16>(a, b, c, finish)
                                  : narrow_dots<A, float16>(a, b, c, finish);
   }

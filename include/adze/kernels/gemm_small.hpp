@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: MIT
 // Products with few rows, where copying the right operand would cost more than it saves:
 // `dot_product` for weights stored [out, in], `sweep_product` for few rows times a row-major
-// matrix. Both read the right operand once, front to back.
+// matrix; both read the right operand once from memory, front to back. `thin_product` is for few
+// columns.
 #include <algorithm>
 #include <array>
 #include <utility>
