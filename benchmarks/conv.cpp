@@ -180,7 +180,8 @@ void measure(bench::session& run, bench::problem p, direction d, const char* nam
   conv_problem ours(s, d);
   if (!p.has("direction")) p.values.emplace_back("direction", name);
   const std::string method = ours.method();
-  if (!p.has("by")) p.values.emplace_back("by", method);
+  std::erase_if(p.values, [](const auto& v) { return v.first == "by"; });
+  p.values.emplace_back("by", method);
   std::vector<bench::candidate> all;
   all.emplace_back("adze", [&](index_t) { ours.run(); });
   if (method.starts_with("winograd")) {

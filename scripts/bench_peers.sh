@@ -114,5 +114,6 @@ done
   head_text
   command -v python3 >/dev/null && python3 scripts/goals.py benchmarks/goals.txt "$peers"/*.json
   cat "$peers/page.md"
-} >"$output"
+} >"$peers/new.md"
+cp "$peers/new.md" "$output"
 echo "Written: $output; pages and JSON in build/peers"

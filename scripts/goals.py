@@ -7,6 +7,7 @@
 A goal is compared with the worst of its problems, for each compiler; it is met where the slower
 build reaches 97 % of it and the faster one all of it."""
 import json
+import os
 import re
 import sys
 
@@ -17,7 +18,7 @@ class Run:
     def __init__(self, path):
         data = json.load(open(path))
         self.program = data["context"]["executable"]
-        self.compiler = "clang" if "clang" in path else "g++"
+        self.compiler = "clang" if "clang" in os.path.basename(path) else "g++"
         self.rows = {}  # (problem, threads, state) -> {candidate: (row, [seconds of each round])}
         for e in data["benchmarks"]:
             key, candidate = e["run_name"].rsplit("/", 1)
@@ -46,8 +47,6 @@ def measure(goal, rows):
         return None
     if goal["what"] == "roof":
         return rows[goal["own"]][0].get("share_of_roof")
-    if goal["what"] == "rate":
-        return rows[goal["own"]][0].get("operations_per_second", 0) / 1e9
     ratios = [median([b / a for a, b in zip(own, other)]) for name in rows
               if re.fullmatch(goal["peers"], name) and name != goal["own"]
               and (other := times(name))]
@@ -56,14 +55,16 @@ def measure(goal, rows):
 
 def read_goals(path):
     for line in open(path):
-        fields = [f.strip() for f in line.split(" ; ")]
-        if line.startswith("#") or len(fields) != 7:
+        if line.startswith("#"):
             continue
+        fields = [f.strip() for f in line.split(" ; ")]
+        if len(fields) != 7:
+            sys.exit(f"goals.py: a goal has seven fields; got {line!r}")
         yield dict(zip(("title", "program", "problems", "own", "what", "peers", "goal"), fields))
 
 
 def figure(goal, run):
-    """The worst problem's figure, and where."""
+    """The worst problem's figure, where, its command; and how many problems there are."""
     found = []
     for key, rows in run.rows.items():
         if re.search(goal["problems"], key):
@@ -71,14 +72,13 @@ def figure(goal, run):
             if value is not None:
                 command = next(iter(rows.values()))[0].get("command", "")
                 found.append((value, key, command))
-    return min(found) if found else None
+    return (*min(found), len(found)) if found else None
 
 
 def show(goal, value):
     if value is None:
         return "-"
-    unit = {"roof": lambda v: f"{100 * v:.0f} %", "rate": lambda v: f"{v:.0f} Gop/s"}
-    return unit.get(goal["what"], lambda v: f"{v:.2f}x")(value)
+    return f"{100 * value:.0f} %" if goal["what"] == "roof" else f"{value:.2f}x"
 
 
 def main():
@@ -86,8 +86,8 @@ def main():
     print("## Goals\n")
     print("Each figure is the lowest of the row's problems against the best of its peers (median of "
           "the ratios of rounds).\n")
-    print("| workload | against | goal | g++ | clang | met | the lowest again |")
-    print("|---|---|---|---|---|---|---|")
+    print("| workload | problems | against | goal | g++ | clang | met | the lowest again |")
+    print("|---|---|---|---|---|---|---|---|")
     for goal in read_goals(sys.argv[1]):
         found = {r.compiler: f for r in runs if r.program == goal["program"]
                  and (f := figure(goal, r)) is not None}
@@ -98,8 +98,9 @@ def main():
             share = min(min(values) / (0.97 * wanted), max(values) / wanted)
             met = "yes" if share >= 1 else f"no ({100 * min(values) / wanted:.0f} %)"
         lowest = re.sub(r"^\S*/build/", "build/", min(found.values())[2]) if found else ""
-        against = {"roof": "roof", "rate": "-"}.get(goal["what"], goal["peers"].replace("|", ", "))
-        print(f"| {goal['title']} | {against} | {show(goal, wanted)} | "
+        against = "roof" if goal["what"] == "roof" else goal["peers"].replace("|", ", ")
+        count = max((f[3] for f in found.values()), default=0)
+        print(f"| {goal['title']} | {count} | {against} | {show(goal, wanted)} | "
               f"{show(goal, found.get('g++', (None,))[0])} | "
               f"{show(goal, found.get('clang', (None,))[0])} | {met} | {'`' + lowest + '`' if lowest else ''} |")
     print()

@@ -59,10 +59,12 @@ struct row {
   bool disturbed() const { return quiet < 0.95; }
   bool above_roof() const { return share() > 1.1; }
 
-  // What is compared: the same in every run of the same problem.
+  // What is compared: the same in every run of the same problem. `by` is what a kernel did with it.
   std::string key() const {
     std::string out = shape.kernel + "/" + shape.name;
-    for (const auto& [name, value] : shape.values) out += "/" + name + ":" + value;
+    for (const auto& [name, value] : shape.values) {
+      if (name != "by") out += "/" + name + ":" + value;
+    }
     return out + "/" + std::string(name_of(state)) + "/threads:" + std::to_string(threads);
   }
 };
