@@ -180,11 +180,13 @@ TEST_CASE("convert: ReLU6 behind a layer is a bound of its codes") {
 
 TEST_CASE("convert: layers otherwise by a rule, others in floats by a predicate, and why") {
   manual_seed(13);
-  nn::sequential net(
-      nn::conv2d{{.in = 3, .out = 8, .kernel = 3}}, [](const tensor& x) { return relu(x); },
-      nn::conv2d{{.in = 8, .out = 8, .kernel = 3}}, [](const tensor& x) { return flatten(x, 1); },
-      nn::linear{{.in = 8 * 16, .out = 6}}, [](const tensor& x) { return cumsum(x, 1); },
-      nn::linear{{.in = 6, .out = 4}});
+  nn::sequential net{nn::conv2d{{.in = 3, .out = 8, .kernel = 3}},
+                     [](const tensor& x) { return relu(x); },
+                     nn::conv2d{{.in = 8, .out = 8, .kernel = 3}},
+                     [](const tensor& x) { return flatten(x, 1); },
+                     nn::linear{{.in = 8 * 16, .out = 6}},
+                     [](const tensor& x) { return cumsum(x, 1); },
+                     nn::linear{{.in = 6, .out = 4}}};
   const tensor x = random({4, 3, 8, 8}, f32);
   config c = x86().keeping([](const layer_description& l) { return l.name == "2.weight"; });
   layer_config narrow = c.all;
@@ -236,9 +238,8 @@ TEST_CASE("convert: a GPT keeps attention, norms and embeddings in floats, its l
 TEST_CASE(
     "prepare_qat: observers and simulation switch by themselves; empty batches change nothing") {
   manual_seed(15);
-  nn::sequential net(
-      nn::linear{{.in = 6, .out = 5}}, [](const tensor& x) { return relu(x); },
-      nn::linear{{.in = 5, .out = 3}});
+  nn::sequential net{nn::linear{{.in = 6, .out = 5}}, [](const tensor& x) { return relu(x); },
+                     nn::linear{{.in = 5, .out = 3}}};
   const tensor x = random({8, 6}, f32);
   const no_grad plain;
   graph qat = prepare_qat(trace(net, x));
@@ -275,10 +276,9 @@ TEST_CASE("prepare_qat: LSQ, PACT, TQT and DoReFa by config train, and convert t
        {method{with_lsq(4, 2), 7, 5}, method{with_pact(4, 2), 7, 2}, method{with_tqt(4, 2), 7, 5},
         method{with_dorefa(3), 7, 0}, method{learned_weights(4), 7, 3}}) {
     manual_seed(16);
-    nn::sequential net(
-        nn::linear{{.in = 12, .out = 32}}, [](const tensor& x) { return relu(x); },
-        nn::linear{{.in = 32, .out = 32}}, [](const tensor& x) { return relu(x); },
-        nn::linear{{.in = 32, .out = 5}});
+    nn::sequential net{nn::linear{{.in = 12, .out = 32}}, [](const tensor& x) { return relu(x); },
+                       nn::linear{{.in = 32, .out = 32}}, [](const tensor& x) { return relu(x); },
+                       nn::linear{{.in = 32, .out = 5}}};
     const tensor x = random({64, 12}, f32), target = random({64, 5}, f32);
     graph qat = prepare_qat(trace(net, x), m.how);
     CHECK(adze::parameters(qat).size() == 6 + m.learned);

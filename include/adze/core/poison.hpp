@@ -15,7 +15,7 @@
 namespace adze::detail {
 
 #ifdef ASAN_POISON_MEMORY_REGION
-// From here on a read or write of these bytes is an error. Begins at a multiple of 8.
+// From here on a read or write of these bytes is an error.
 inline void poison(const void* p, std::size_t bytes) { __asan_poison_memory_region(p, bytes); }
 inline void unpoison(const void* p, std::size_t bytes) { __asan_unpoison_memory_region(p, bytes); }
 #else

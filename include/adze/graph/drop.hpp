@@ -217,9 +217,10 @@ namespace adze::inline ADZE_ISA {
 
 // The graph without the given groups of couple(g). Constants that lose indices are new leaves with
 // the old values; the others stay shared with g. Where no op normalises over a group (its `shifts`
-// is empty), the results are those of g with the group's constants set to zero. Throws value_error
-// for a pinned group, for one that would leave an axis empty and for another graph's coupling;
-// state_error for a custom op whose sizes do not follow.
+// is empty), and what lies between a channel and a sum over channels keeps zero (relu and tanh do,
+// sigmoid and exp do not), the results are those of g with the group's constants set to zero.
+// Throws value_error for a pinned group, for one that would leave an axis empty and for another
+// graph's coupling; state_error for a custom op whose sizes do not follow.
 template <class = void> graph drop(graph g, const coupling& c, const std::vector<index_t>& groups) {
   detail::check_dropped(g, c, groups);
   const detail::remaining left(g, c, groups);

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 // What passes over graphs share: who makes a value, redirecting its readers, and sweeping away
 // what nobody reads. Steps keep an order in which they can run.
+#include <set>
+
 #include <adze/graph/graph.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
@@ -17,10 +19,26 @@ inline std::vector<index_t> producers(const graph& g) {
   return by;
 }
 
+// A layer (x, weight, bias) whose weight and bias, if it has one, are constants.
+inline bool has_constant_weight(const graph& g, const graph_step& s) {
+  const bool bias = s.inputs[2] == no_value || g.constant(s.inputs[2]).defined();
+  return g.constant(s.inputs[1]).defined() && bias;
+}
+
 // Every reader of `from`, the graph's outputs too, reads `to` instead.
 inline void redirect(graph& g, value_id from, value_id to) {
   for (graph_step& s : g.steps) std::replace(s.inputs.begin(), s.inputs.end(), from, to);
   std::replace(g.outputs.begin(), g.outputs.end(), from, to);
+}
+
+// Names of constants occur once, so that they can be saved: the second "w" becomes "w.1".
+inline void number_names(graph& g) {
+  std::set<std::string> taken;
+  for (graph_value& v : g.values) {
+    if (!v.constant.defined()) continue;
+    const std::string name = v.name;
+    for (index_t i = 1; !taken.insert(v.name).second; ++i) v.name = text(name, ".", i);
+  }
 }
 
 // Removes steps whose results nobody reads, and values that are gone; ids change.
@@ -68,6 +86,7 @@ inline void sweep(graph& g) {
   renumber(g.inputs);
   renumber(g.outputs);
   for (graph_step& s : g.steps) renumber(s.inputs), renumber(s.outputs);
+  number_names(g);
 }
 
 // The step that makes `id` when it has one result and only one reader; null otherwise.

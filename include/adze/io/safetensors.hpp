@@ -38,6 +38,9 @@ inline placed_tensor read_entry(json_scanner& in, std::string name) {
   placed_tensor t{.name = std::move(name)};
   bool typed = false, sized = false, placed = false;
   in.object([&](const std::string& key) {
+    const bool again =
+        (key == "dtype" && typed) || (key == "shape" && sized) || (key == "data_offsets" && placed);
+    if (again) in.fail("a key twice", key);
     if (key == "dtype") {
       const std::string said = in.string();
       const auto found = std::find_if(std::begin(safetensors_types), std::end(safetensors_types),
@@ -49,7 +52,8 @@ inline placed_tensor read_entry(json_scanner& in, std::string name) {
       if (n.size() > static_cast<std::size_t>(max_rank)) in.fail("more than 8 axes", t.name);
       index_t all = 1;
       for (const index_t size : n) {
-        if (!multiply_sizes(all, size, all)) in.fail("sizes beyond 64 bits", t.name);
+        if (!multiply_sizes(all, std::max<index_t>(1, size), all))
+          in.fail("sizes beyond 64 bits", t.name);
       }
       t.sizes = shape(std::span<const index_t>(n)), sized = true;
     } else if (key == "data_offsets") {
@@ -159,9 +163,12 @@ inline named_tensors read_safetensors(byte_span bytes, const std::string& file) 
   return r;
 }
 
+// Throws as write_safetensors does, and io_error where the file cannot be written.
 inline void save_safetensors(const std::string& path, const named_tensors& all) {
   write_file(path, byte_span(write_safetensors(all)));
 }
+// Row-major tensors in the order of the file's header; metadata is skipped. io_error for a file
+// that cannot be read or does not hold together.
 inline named_tensors load_safetensors(const std::string& path) {
   return read_safetensors(read_file(path), path);
 }

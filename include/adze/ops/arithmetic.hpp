@@ -184,6 +184,11 @@ template <class = void> double scalar_of(std::string_view op, const tensor& x, d
   }
   return b;
 }
+inline void check_subtract(std::string_view name, const tensor& a, const tensor& b) {
+  if (a.dtype() != bool8 || b.dtype() != bool8) return;
+  raise<dtype_error>(name, ": bool8 is not a number; got ", a, " and ", b,
+                     "; a != b says where they differ, cast(x, i32) counts");
+}
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
@@ -194,10 +199,7 @@ template <class> tensor add(const tensor& a, const tensor& b) {
   return record(binary<functors::add_f>{}, a, b);
 }
 template <class> tensor sub(const tensor& a, const tensor& b) {
-  if (a.dtype() == bool8 && b.dtype() == bool8) {
-    raise<dtype_error>("sub: bool8 is not a number; got ", a, " and ", b,
-                       "; a != b says where they differ, cast(x, i32) counts");
-  }
+  detail::check_subtract("sub", a, b);
   return record(binary<functors::sub_f>{}, a, b);
 }
 template <class> tensor mul(const tensor& a, const tensor& b) {

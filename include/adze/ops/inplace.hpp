@@ -167,6 +167,7 @@ template <class> tensor& add_(tensor& y, const tensor& x) {
   return detail::apply_in_place("add_", binary<functors::add_f>{}, y, x);
 }
 template <class> tensor& sub_(tensor& y, const tensor& x) {
+  detail::check_subtract("sub_", y, x);
   return detail::apply_in_place("sub_", binary<functors::sub_f>{}, y, x);
 }
 template <class> tensor& mul_(tensor& y, const tensor& x) {

@@ -23,7 +23,7 @@ struct contender {
 struct compare_options {
   std::function<double(const graph&)> score{};  // such as accuracy in percent; may be empty
   std::vector<index_t> batches{1, 64};
-  double seconds = 0.3;  // of measurement for each graph and batch
+  double seconds = 0.3;  // of measurement per graph and batch, shared: all run equally often
 };
 
 // Microseconds of a call: the median and the quartiles.

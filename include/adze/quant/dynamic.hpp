@@ -71,7 +71,10 @@ template <class = void> graph quantize_dynamic(graph g, const dynamic_options& o
   g = fuse(fold(std::move(g)));
   for (graph_step& s : g.steps) {
     if (const auto* linear = s.op.template as<linear_op<>>()) {
-      if (!detail::quantizable_weight(g, s.inputs[1], o)) continue;
+      if (!adze::detail::has_constant_weight(g, s) ||
+          !detail::quantizable_weight(g, s.inputs[1], o)) {
+        continue;
+      }
       const auto [codes, scales] = detail::code_constants(g, s.inputs[1], o.weight);
       s.op = erased_op::of(dynamic_linear_op<>{linear->act, o.per_row, o.reduced});
       s.inputs = {s.inputs[0], codes, scales, s.inputs[2]};

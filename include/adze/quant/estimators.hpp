@@ -50,6 +50,10 @@ template <class = void>
 tensor estimated_activation(const tensor& x, const observer_options& o, bool simulate) {
   const code_range codes = o.format.codes();
   const double most = o.range.high;
+  if (!(most > 0)) {
+    raise<value_error>(
+        "quant::prepare: estimators of activations begin with a positive range; got ", most);
+  }
   if (o.kind == statistic::clipped) return pact_codes(x, new_parameter(most), codes, simulate);
   if (o.kind == statistic::unit) {
     return pact_codes(x, adze::detail::filled({}, f32, most), codes, simulate);

@@ -105,7 +105,7 @@ template <class = void> void quantize_biases(graph& g) {
     const tensor bias = layer ? g.constant(s.inputs[2]) : tensor();
     const graph_step* x = bias.defined() ? quantizer_of(g, s.inputs[0], by) : nullptr;
     const graph_step* w = x != nullptr ? quantizer_of(g, s.inputs[1], by) : nullptr;
-    if (w != nullptr && g.constant(x->inputs[1]).numel() == 1) {
+    if (w != nullptr && is_by_output(*w) && g.constant(x->inputs[1]).numel() == 1) {
       const tensor scale =
           sum_scales(g.constant(x->inputs[1]).template item<float>(),
                      adze::detail::dense_as(g.constant(w->inputs[1]), f32), bias.numel());

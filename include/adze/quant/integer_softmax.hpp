@@ -67,19 +67,22 @@ template <class = void> struct integer_softmax_op {
   tensor backward(backward_context&, const tensor&) const { return {}; }
 };
 
-// The same on the values of codes: softmax in a simulation.
+// The same on the values of codes: softmax in a simulation. Gradient: softmax's.
 template <class = void> struct softmax_of_codes_op {
   edge x{};
   index_t axis = -1;
   static constexpr std::string_view name = "softmax_of_codes";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = gradient_reads(values::nothing);
+  static constexpr auto reads = gradient_reads(values::output(0));
   shape result(const shape& sizes) const { return sizes; }
   tensor forward(const tensor& values) const {
     return detail::softmax_of_codes(quantize(values, make_parameters(x.affine(), x.codes)), x,
                                     axis);
   }
-  tensor backward(backward_context&, const tensor&) const { return {}; }
+  tensor backward(backward_context& c, const tensor& g) const {
+    const tensor y = c.out(0);
+    return y * (g - sum(g * y, {axis}, true));
+  }
 };
 
 }  // namespace adze::quant::inline ADZE_ISA

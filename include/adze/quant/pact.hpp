@@ -8,7 +8,7 @@
 
 namespace adze::quant::inline ADZE_ISA {
 
-// clamp(x, 0, alpha); alpha is 0-d.
+// clamp(x, 0, alpha); alpha is 0-d. NaN stays.
 template <class = void> struct pact_clip_op {
   static constexpr std::string_view name = "pact_clip";
   static constexpr numeric precision = numeric::promote;
@@ -16,11 +16,11 @@ template <class = void> struct pact_clip_op {
       gradient_reads(values::input(0) | values::input(1), values::input(0) | values::input(1));
   shape result(const shape& x, const shape&) const { return x; }
   tensor forward(const tensor& x, const tensor& alpha) const {
-    return where(x < alpha, where(x >= 0.0, x, 0.0), alpha);
+    return where(x >= alpha, alpha, where(x < 0.0, 0.0, x));
   }
   std::array<tensor, 2> backward(backward_context& c, const tensor& g) const {
-    const tensor x = c.in(0), over = where(x < c.in(1), 0.0, g);
-    return {c.wants(0) ? where(x < c.in(1), where(x >= 0.0, g, 0.0), 0.0) : tensor(),
+    const tensor x = c.in(0), over = where(x >= c.in(1), g, 0.0);
+    return {c.wants(0) ? where(x >= c.in(1), 0.0, where(x < 0.0, 0.0, g)) : tensor(),
             c.wants(1) ? reshape(sum(over), c.in_shape(1)) : tensor()};
   }
 };

@@ -30,11 +30,6 @@ template <class = void> bool is_image_mean(const graph& g, const graph_step& s) 
          resolve_axis(over[0], 4, "mean") >= 2 && resolve_axis(over[1], 4, "mean") >= 2;
 }
 
-template <class = void> bool has_constant_weight(const graph& g, const graph_step& s) {
-  const bool bias = s.inputs[2] == no_value || g.constant(s.inputs[2]).defined();
-  return g.constant(s.inputs[1]).defined() && bias;
-}
-
 using moving_ops =
     types<reshape_op<>, flatten_op<>, transpose_op<>, permute_op<>, squeeze_op<>, unsqueeze_op<>,
           slice_op<>, select_op<>, contiguous_op<>, clone_op<>, detach_op<>>;
@@ -53,7 +48,7 @@ using table_functions =
 template <class = void> step_kind kind_of(const graph& g, const graph_step& s) {
   if (s.op.as<linear_op<>>() != nullptr || s.op.as<conv2d_op<>>() != nullptr ||
       s.op.as<normed_layer_op<>>() != nullptr) {
-    return has_constant_weight(g, s) ? step_kind::layer : step_kind::other;
+    return adze::detail::has_constant_weight(g, s) ? step_kind::layer : step_kind::other;
   }
   const bool adds = s.op.as<binary<functors::add_f>>() != nullptr ||
                     s.op.as<binary<functors::add_relu_f>>() != nullptr;
@@ -103,6 +98,12 @@ template <class = void> observer_options result_options(const graph_step& s, obs
   o.kind = statistic::fixed;
   o.range = unit ? kernels::extent{0.0f, 1 - 1 / count} : kernels::extent{-1.0f, 1 - 2 / count};
   return o;
+}
+
+// A weight's quantizer with one scale for all outputs or one for each.
+template <class = void> bool is_by_output(const graph_step& fake) {
+  const granularity& g = fake.op.as<fake_quantize_op<>>()->grain;
+  return g.of == granularity::kind::tensor || (g.of == granularity::kind::axis && g.axis == 0);
 }
 
 // Scales of the sums of a layer, [out]: those of x times those of the weight, in f32.

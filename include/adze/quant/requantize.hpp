@@ -24,6 +24,7 @@ struct fixed_multiplier {
     if (whole == std::int64_t(1) << 31) whole /= 2, ++shift;
     q = static_cast<std::int32_t>(whole);
     shift = -shift;
+    if (shift > 31) q = 0, shift = 0;  // no sum of 32 bits would reach a half
   }
 };
 
@@ -62,7 +63,7 @@ inline std::int32_t rounding_shift(std::int32_t x, int n) {
 inline std::int32_t two_roundings(std::int32_t sum, const fixed_multiplier& m, std::int32_t zero,
                                   kernels::code_range r) {
   const std::int32_t y = rounding_shift(doubling_high(sum, m.q), m.shift);
-  return std::clamp(y + zero, r.low, r.high);
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(std::int64_t(y) + zero, r.low, r.high));
 }
 
 // One rounding in 64 bits, ties upwards (XNNPACK's rndnu).

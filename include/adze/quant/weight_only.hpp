@@ -135,9 +135,9 @@ template <class = void> graph quantize_weights(graph g, const weight_only_option
   g = fuse(fold(std::move(g)));
   for (graph_step& s : g.steps) {
     const auto* linear = s.op.template as<linear_op<>>();
-    if (linear == nullptr) continue;
+    if (linear == nullptr || !adze::detail::has_constant_weight(g, s)) continue;
     const graph_value w = g.at(s.inputs[1]);
-    if (!w.constant.defined() || !is_floating(w.type) || (o.skip && o.skip(w.name))) continue;
+    if (!is_floating(w.type) || (o.skip && o.skip(w.name))) continue;
     const parameters p = weight_parameters(w.constant, f);
     const value_id codes =
         g.add_constant(w.name, detail::pack_nibbles(quantize(w.constant, p)), false);

@@ -53,6 +53,10 @@ template <class = void> void simulate_softmax(graph& g) {
     const auto* softmax = s == nullptr ? nullptr : s->op.template as<softmax_op<>>();
     const graph_step* x = softmax == nullptr ? nullptr : quantizer_of(g, s->inputs[0], by);
     if (x == nullptr || g.constant(x->inputs[1]).numel() != 1) continue;
+    const auto wide = [](const graph_step& q) {
+      return storage_of(q.op.template as<fake_quantize_op<>>()->codes) == i32;
+    };
+    if (wide(*x) || wide(reader)) continue;  // no tables for them: convert leaves it in floats
     s->op = erased_op::of(softmax_of_codes_op<>{edge_at(g, *x), softmax->axis});
   }
 }
@@ -70,7 +74,10 @@ template <class = void> void snap_sums(graph& g) {
     const bool own = layer || is_image_mean(g, s) || s.op.template as<avg_pool2d_op<>>() != nullptr;
     const graph_step* x = own ? quantizer_of(g, s.inputs[0], by) : nullptr;
     const graph_step* w = x != nullptr && layer ? quantizer_of(g, s.inputs[1], by) : nullptr;
-    if (x == nullptr || (layer && w == nullptr) || g.constant(x->inputs[1]).numel() != 1) continue;
+    if (x == nullptr || (layer && (w == nullptr || !is_by_output(*w))) ||
+        g.constant(x->inputs[1]).numel() != 1) {
+      continue;
+    }
     const float scale = g.constant(x->inputs[1]).template item<float>();
     const index_t rank = g.at(s.outputs[0]).sizes.rank();
     tensor step;
@@ -83,13 +90,15 @@ template <class = void> void snap_sums(graph& g) {
     if (!step.defined()) continue;
     const bool conv = s.op.template as<conv2d_op<>>() != nullptr;
     const granularity grain = layer ? per_axis(conv ? 1 : rank - 1) : per_tensor();
-    const value_id scales = g.add_constant("sum_scale", step, false);
+    const std::string name = layer ? g.at(w->inputs[0]).name + "_sum_scale" : "sum_scale";
+    const value_id scales = g.add_constant(name, step, false);
     const graph_value like = g.at(s.outputs[0]);
     const value_id raw = g.add_value({like.sizes, like.type});
     steps.push_back({erased_op::of(snap_op<>{{grain, bias_codes}}), {raw, scales}, {s.outputs[0]}});
     steps[steps.size() - 2].outputs[0] = raw;
   }
   g.steps = std::move(steps);
+  adze::detail::sweep(g);
 }
 
 }  // namespace adze::quant::detail::inline ADZE_ISA
