@@ -246,4 +246,9 @@ TEST_CASE("shapes and shared memory") {
   CHECK(numbers(rows) == std::vector<double>{0, 2, 1, 3});
 }
 
+TEST_CASE("masks do not subtract in place either") {
+  tensor mask = cast(ones({3}), bool8);
+  CHECK(message_of([&] { sub_(mask, mask); }).starts_with("sub_: bool8 is not a number"));
+}
+
 }  // namespace adze

@@ -373,5 +373,18 @@ TEST_CASE("prepare_qat: batch norms train in folded form; frozen and converted t
   CHECK(r.g.steps.size() == 11);
 }
 
+TEST_CASE("convert: weights by input or by group stay in floats, in the simulation too") {
+  const no_grad guard;
+  const nn::linear layer{{.in = 16, .out = 70}};
+  const tensor x = random({5, 16}, f32);
+  for (const granularity grain : {per_axis(1), per_group(8, 1)}) {
+    config c = full8();
+    c.all.weight.format.grain = grain;
+    const graph g = calibrated(trace(layer, x), c, {x});
+    CHECK(distance(simulate(g)(x), layer(x)) < 0.03);
+    CHECK(distance(convert(g)(x), layer(x)) < 0.03);
+  }
+}
+
 }  // namespace
 }  // namespace adze::quant

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Dynamic quantization: graphs keep their results to the error of eight bits, weights are codes,
 // plans give the same bits, and each layer is the kernel's formula.
+#include <set>
+
 #include <doctest/doctest.h>
 
 #include <adze/graph/cost.hpp>
@@ -107,6 +109,25 @@ TEST_CASE("quantize_weights: four bits by group, odd sizes, plans") {
   CHECK(constant_bytes(quantize_weights(g)) < 0.17 * static_cast<double>(constant_bytes(g)));
   CHECK(quantize_weights(g, {.bits = 8}).steps[0].op.name() == "dynamic_linear");
   CHECK_THROWS_AS(quantize_weights(g, {.bits = 5}), value_error);
+}
+
+TEST_CASE("quantize_dynamic, quantize_weights: a bias that is computed keeps its layer in floats") {
+  const no_grad guard;
+  const tensor x = random({4, 4}, f32), w = random({4, 4}, f32);
+  const graph g = trace([&](const tensor& v) { return linear(v, w, sum(v, {0})); }, x);
+  CHECK(numbers(quantize_dynamic(g)(x)) == numbers(g(x)));
+  CHECK(numbers(quantize_weights(g, {.group = 8})(x)) == numbers(g(x)));
+}
+
+TEST_CASE("quantize_dynamic: a tied weight is there twice, under two names") {
+  const no_grad guard;
+  const tensor token = arange(3), w = random({5, 8}, f32);
+  const graph g = trace([&](const tensor& t) { return linear(embedding(t, w), w); }, token);
+  const auto buffers = named_buffers(quantize_dynamic(g));
+  std::set<std::string> names;
+  for (const auto& b : buffers) names.insert(b.first);
+  CHECK(buffers.size() == 3);  // floats, codes and scales
+  CHECK(names.size() == buffers.size());
 }
 
 }  // namespace

@@ -162,5 +162,11 @@ TEST_CASE("tqt: scales are powers of two, gradients those of the logarithm") {
   CHECK(d[1].item() == doctest::Approx(slope * s * std::log(2.0)));
 }
 
+TEST_CASE("pact: NaN stays") {
+  const tensor y = pact(tensor_f32{NAN, 1.0f}, full({}, 4.0, f32), 4);
+  CHECK(std::isnan(numbers(y)[0]));
+  CHECK(numbers(y)[1] == doctest::Approx(1.0).epsilon(0.1));
+}
+
 }  // namespace
 }  // namespace adze::quant

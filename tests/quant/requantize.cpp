@@ -44,6 +44,10 @@ TEST_CASE("requantize: multipliers, saturation, clamps") {
   CHECK(two.shift == -2);
   constexpr std::int32_t least = std::numeric_limits<std::int32_t>::min();
   CHECK(requantize::doubling_high(least, least) == std::numeric_limits<std::int32_t>::max());
+  for (const double m : {1e-12, 1e-30}) {  // beyond what a shift can say: every sum is 0
+    CHECK(requantize::half_up(least, fixed_multiplier(m), 3, {0, 255}) == 3);
+    CHECK(requantize::two_roundings(least, fixed_multiplier(m), 3, {0, 255}) == 3);
+  }
   CHECK(requantize::nearest(1000, 1.0f, 3, {0, 255}) == 255);
   CHECK(requantize::clamped_first(-1000, 1.0f, 3, {0, 255}) == 0);
 }
