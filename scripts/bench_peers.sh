@@ -79,7 +79,7 @@ head_text() {
   cat <<'TEXT'
 # Benchmarks
 
-Printed by `scripts/bench_peers.sh`; nothing here is written by hand. How to read it:
+Printed by `scripts/bench_peers.sh`; only the section on what resists is written by hand. How to read it:
 
 - Every candidate is compared with a reference before and after it is timed; a wrong one gets no number.
 - All candidates of a problem run in the same process, in rounds, each once a round in an order drawn anew. *Speed over it* is
@@ -113,6 +113,7 @@ done
 {
   head_text
   command -v python3 >/dev/null && python3 scripts/goals.py benchmarks/goals.txt "$peers"/*.json
+  cat benchmarks/attempts.md
   cat "$peers/page.md"
 } >"$peers/new.md"
 cp "$peers/new.md" "$output"
