@@ -11,72 +11,11 @@
 #include <cstring>
 #include <vector>
 
+#include "models.hpp"
+
 namespace {
 
 using namespace adze;
-
-struct mlp {
-  nn::linear fc1{{.in = 784, .out = 512}}, fc2{{.in = 512, .out = 512}},
-      fc3{{.in = 512, .out = 10}};
-  tensor operator()(const tensor& x) const { return fc3(relu(fc2(relu(fc1(x))))); }
-  void visit(auto&& f) { f("fc1", fc1), f("fc2", fc2), f("fc3", fc3); }
-};
-
-// LeCun, Bottou, Bengio, Haffner 1998, with ReLU and max pooling.
-struct lenet_5 {
-  nn::conv2d conv1{{.in = 1, .out = 6, .kernel = 5, .padding = 2}};
-  nn::conv2d conv2{{.in = 6, .out = 16, .kernel = 5}};
-  nn::linear fc1{{.in = 400, .out = 120}}, fc2{{.in = 120, .out = 84}}, fc3{{.in = 84, .out = 10}};
-  tensor operator()(const tensor& x) const {
-    const tensor h = max_pool2d(relu(conv2(max_pool2d(relu(conv1(x))))));
-    return fc3(relu(fc2(relu(fc1(flatten(h, 1))))));
-  }
-  void visit(auto&& f) {
-    f("conv1", conv1), f("conv2", conv2), f("fc1", fc1), f("fc2", fc2), f("fc3", fc3);
-  }
-};
-
-// conv - norm - relu - conv - norm, beside the input or every second pixel of it with new channels
-// of zeros (He et al. 2016, option A).
-struct residual_block {
-  index_t grow, stride;
-  nn::conv2d conv1, conv2;
-  nn::batch_norm2d norm1, norm2;
-  residual_block(index_t in, index_t out)
-      : grow(out - in), stride(in == out ? 1 : 2),
-        conv1({.in = in, .out = out, .kernel = 3, .stride = stride, .padding = 1, .bias = false}),
-        conv2({.in = out, .out = out, .kernel = 3, .padding = 1, .bias = false}),
-        norm1({.channels = out}), norm2({.channels = out}) {}
-  tensor operator()(const tensor& x) const {
-    tensor beside = x;
-    if (stride > 1) {
-      beside = slice(slice(x, 2, {.step = 2}), 3, {.step = 2});
-      beside = pad(beside, {0, 0, 0, 0, grow / 2, grow / 2});
-    }
-    return relu(norm2(conv2(relu(norm1(conv1(x))))) + beside);
-  }
-  void visit(auto&& f) {
-    f("conv1", conv1), f("conv2", conv2), f("norm1", norm1), f("norm2", norm2);
-  }
-};
-
-struct resnet_20 {
-  nn::conv2d stem{{.in = 3, .out = 16, .kernel = 3, .padding = 1, .bias = false}};
-  nn::batch_norm2d norm{{.channels = 16}};
-  std::vector<residual_block> blocks;
-  nn::linear head{{.in = 64, .out = 10}};
-  resnet_20() {
-    for (const index_t c : {16, 32, 64}) {
-      for (int i = 0; i < 3; ++i) blocks.emplace_back(i == 0 && c > 16 ? c / 2 : c, c);
-    }
-  }
-  tensor operator()(const tensor& x) const {
-    tensor y = relu(norm(stem(x)));
-    for (const residual_block& b : blocks) y = b(y);
-    return head(flatten(adaptive_avg_pool2d(y, {1, 1}), 1));
-  }
-  void visit(auto&& f) { f("stem", stem), f("norm", norm), f("blocks", blocks), f("head", head); }
-};
 
 struct small_gpt : nn::gpt {
   small_gpt()
@@ -190,10 +129,11 @@ int main(int argc, char** argv) {
     if (wanted(name)) measure<Model>(t, name, x, y);
   };
   const tensor tokens = randint(0, 65, {8, 256});
-  add(std::type_identity<mlp>{}, "MLP 784-512-512-10, batch 128", rand({128, 784}),
+  add(std::type_identity<models::mlp>{}, "MLP 784-512-512-10, batch 128", rand({128, 784}),
       labels(128, 10));
-  add(std::type_identity<lenet_5>{}, "LeNet-5, batch 128", rand({128, 1, 28, 28}), labels(128, 10));
-  add(std::type_identity<resnet_20>{}, "ResNet-20, batch 32", rand({32, 3, 32, 32}),
+  add(std::type_identity<models::lenet_1998>{}, "LeNet-5, batch 128", rand({128, 1, 28, 28}),
+      labels(128, 10));
+  add(std::type_identity<models::resnet_20>{}, "ResNet-20, batch 32", rand({32, 3, 32, 32}),
       labels(32, 10));
   add(std::type_identity<small_gpt>{}, "GPT, 2 layers of 128, 8 x 256", tokens, labels(2048, 65));
   add(std::type_identity<lstm_model>{}, "LSTM of 256, 32 x 64", randint(0, 65, {32, 64}),
