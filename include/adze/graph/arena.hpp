@@ -10,6 +10,8 @@
 #include <memory>
 #include <vector>
 
+#include <utility>
+
 #include <adze/tensor/storage.hpp>
 
 namespace adze::detail {

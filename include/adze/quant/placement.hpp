@@ -13,6 +13,7 @@
 #include <adze/ops/softmax.hpp>
 #include <adze/quant/batch_norm.hpp>
 #include <adze/quant/config.hpp>
+#include <adze/quant/fake_quant.hpp>
 
 namespace adze::quant::detail::inline ADZE_ISA {
 
