@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: MIT
 // Convolution of eight-bit codes with packed weights: exact s32 sums, finished as products are
 // (gemm_int8_finish.hpp). Windows are laid out as rows of a product, some output rows at a time;
-// 1 x 1 convolutions read the image as it stands; depthwise ones sum taps channel by channel.
+// 1 x 1 convolutions read the image as it stands; depthwise ones are depthwise_int8.hpp's.
 // Padding is the zero point of the image, never 0.
 #include <adze/kernels/conv_plan.hpp>
+#include <adze/kernels/depthwise_int8.hpp>
 #include <adze/kernels/gemm.hpp>
 #include <adze/kernels/gemm_int8.hpp>
 
@@ -16,17 +17,14 @@ inline bool is_depthwise_codes(const conv_shape& s) {
 
 // The weight [o, c / groups, kh, kw] of s8 in the form that convolutions read: one packed product
 // for each group, its depth in the order y, x, channel and up to whole steps with weights of 0;
-// depthwise: taps by channels.
+// depthwise ones have weights of their own.
 template <class A = simd::native> class conv_int8_weights {
  public:
   conv_int8_weights(const conv_shape& s, const std::int8_t* w, left_codes left)
       : depth_((s.c / s.groups * s.kh * s.kw + 3) / 4 * 4) {
     const index_t taps = s.kh * s.kw, in = s.c / s.groups, out = s.o / s.groups;
     if (is_depthwise_codes(s)) {
-      taps_.resize(static_cast<std::size_t>(taps * s.c));
-      for (index_t c = 0; c < s.c; ++c)
-        for (index_t t = 0; t < taps; ++t)
-          taps_[static_cast<std::size_t>(t * s.c + c)] = w[c * taps + t];
+      depthwise_ = {s, w};
       return;
     }
     std::vector<std::int8_t> turned(static_cast<std::size_t>(out * depth_));
@@ -42,9 +40,9 @@ template <class A = simd::native> class conv_int8_weights {
     }
   }
   const integer_weights<A>& group(index_t g) const { return groups_[static_cast<std::size_t>(g)]; }
-  const std::int16_t* taps() const { return taps_.data(); }
+  const depthwise_int8_weights<A>& depthwise() const { return depthwise_; }
   index_t bytes() const {
-    index_t n = static_cast<index_t>(2 * taps_.size());
+    index_t n = depthwise_.bytes();
     for (const integer_weights<A>& g : groups_) n += g.bytes();
     return n;
   }
@@ -54,7 +52,7 @@ template <class A = simd::native> class conv_int8_weights {
  private:
   index_t depth_;
   std::vector<integer_weights<A>> groups_{};
-  std::vector<std::int16_t> taps_{};
+  depthwise_int8_weights<A> depthwise_{};
 };
 
 // n codes; short runs as eight bytes at once where both sides have them.
@@ -107,58 +105,6 @@ void fill_windows(const conv_shape& s, image<const Code> x, index_t channel, ind
   }
 }
 
-// Depthwise: sums of 16 channels at a time, finished pixel by pixel.
-template <class Code, class Out, class A>
-void depthwise_codes(const conv_shape& s, image<const Code> x, affine left,
-                     const std::int16_t* taps, Out* y, const integer_finish& f) {
-  constexpr index_t lanes = 16;
-  const std::int32_t zero = left.zero;
-  const float scale = left.scale;
-  const index_t oh = s.out_h(), ow = s.out_w();
-  const auto rows = [&](index_t r0, index_t r1) {
-    alignas(64) std::int32_t sums[integer_block_columns] = {};
-    static constexpr std::int32_t no_sums[integer_block_columns] = {};  // sums hold no zero point
-    column_terms terms;
-    for (index_t c0 = 0; c0 < s.c; c0 += integer_block_columns) {
-      const index_t count = std::min(integer_block_columns, s.c - c0);
-      integer_finish block = f;
-      if (f.bias) block.bias += c0;
-      if (f.column_scales) block.column_scales += c0;
-      if (f.real_bias) block.real_bias += c0;
-      terms.prepare(block, no_sums, {scale, 0}, {0, count}, (count + lanes - 1) / lanes * lanes);
-      for (index_t r = r0; r < r1; ++r) {
-        const index_t n = r / oh, i = r % oh;
-        for (index_t j = 0; j < ow; ++j) {
-          for (index_t c = 0; c < count; c += lanes) {
-            const index_t width = std::min(lanes, count - c);
-            std::int32_t sum[lanes] = {};
-            for (index_t a = 0; a < s.kh; ++a) {
-              const index_t row = i * s.stride_h - s.pad_h + a * s.dil_h;
-              if (row < 0 || row >= s.h) continue;  // padding is the zero point: it adds nothing
-              for (index_t b = 0; b < s.kw; ++b) {
-                const index_t column = j * s.stride_w - s.pad_w + b * s.dil_w;
-                if (column < 0 || column >= s.w) continue;
-                const Code* from = x.at(n, row, column) + c0 + c;
-                const std::int16_t* w = taps + (a * s.kw + b) * s.c + c0 + c;
-                if (width == lanes)
-                  for (index_t k = 0; k < lanes; ++k) sum[k] += (from[k] - zero) * w[k];
-                else
-                  for (index_t k = 0; k < width; ++k) sum[k] += (from[k] - zero) * w[k];
-              }
-            }
-            std::memcpy(sums + c, sum, sizeof(sum));
-          }
-          finish_rows<Out, A>(f, {.sums = sums, .rows = 1, .cols = count}, terms,
-                              y + (r * ow + j) * s.c + c0, s.c);
-        }
-      }
-    }
-  };
-  const index_t all = s.n * oh, work = all * ow * s.c * s.kh * s.kw;
-  if (work < 2 * parallel_work) return rows(0, all);
-  parallel_for(all, std::max<index_t>(1, all * parallel_work / work), rows);
-}
-
 // y [n, oh, ow, o] = finish(x * w), x [n, c, h, w] with adjacent channels; the terms of `finish`
 // are by output channel, its left zero point is what padding holds. Any split over threads gives
 // the same bits.
@@ -168,7 +114,9 @@ void conv_int8(const conv_shape& s, std::type_identity_t<image<const Code>> x,
   const affine left = finish.left.each ? finish.left(0) : affine{};
   const std::int32_t zero = left.zero;
   if (s.n * s.out_h() * s.out_w() * s.o == 0) return;
-  if (is_depthwise_codes(s)) return depthwise_codes<Code, Out, A>(s, x, left, w.taps(), y, finish);
+  if (is_depthwise_codes(s))
+    return split_work(s.n * s.out_h(), s.work(),
+                      depthwise_int8_product<Code, Out, A>(s, x, w.depthwise(), y, finish));
   const index_t in = s.c / s.groups, out = s.o / s.groups, depth = w.depth();
   const index_t pixels = s.n * s.out_h() * s.out_w();
   const bool plain = depth == in && s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 &&

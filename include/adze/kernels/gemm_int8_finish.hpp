@@ -71,6 +71,21 @@ inline float least_result(const integer_finish& f) {
   return f.activate == activation::relu ? 0.0f : -std::numeric_limits<float>::infinity();
 }
 
+// The real number behind a sum, in steps of codes, inside of their range.
+template <class P> struct code_rounding {
+  P inverse, low, high;
+
+  explicit code_rounding(const integer_finish& f)
+      : inverse(f.inverse), low(static_cast<float>(lowest(f) - f.zero)),
+        high(static_cast<float>(f.codes.high - f.zero)) {}
+  static std::int32_t lowest(const integer_finish& f) {
+    return f.activate == activation::relu ? std::max(f.codes.low, f.zero) : f.codes.low;
+  }
+  template <class I> [[gnu::always_inline]] P operator()(I t, P scale) const {
+    return less_of(greater_of(to_float(t) * scale * inverse, low), high);
+  }
+};
+
 // Some rows of `cols` columns: sums of whole panels, [row][integer_block_columns], and terms of the
 // same columns from place `first` on. Rows have sides of their own unless `left` is null: then
 // column_sums are those of the first column.
@@ -124,16 +139,12 @@ requires(simd::code<Out>)
                                        const column_terms& terms, Out* out, index_t out_stride) {
   using I = simd::integers<A>;
   using P = simd::pack<float, A>;
-  const std::int32_t lowest =
-      f.activate == activation::relu ? std::max(f.codes.low, f.zero) : f.codes.low;
-  const P inverse(f.inverse);
-  const P low(static_cast<float>(lowest - f.zero));
-  const P high(static_cast<float>(f.codes.high - f.zero));
+  const code_rounding<P> rounding(f);
   constexpr index_t block = 4 * P::size;
   for (index_t r = 0; r < x.rows; ++r, out += out_stride) {
     const auto real = [&](index_t j) {
       const auto [t, scale] = exact_terms<I, P>(x, terms, r, j);
-      return less_of(greater_of(to_float(t) * scale * inverse, low), high);
+      return rounding(t, scale);
     };
     index_t j = 0;
     for (; j + block <= x.cols; j += block) {
