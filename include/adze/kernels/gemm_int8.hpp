@@ -134,34 +134,36 @@ template <class T, class Out, class A, integer_layout layout> class integer_prod
       s.accumulate = k > 0;
       table[static_cast<std::size_t>(rows - 1)](s);
     };
-    // Floats are finished in registers; a last panel that is not whole by way of `part`.
-    const bool in_registers = std::is_same_v<Out, float> && !finish_.left.per_row;
+    // Floats and codes are finished in registers; a last panel that is not whole through `part`.
+    const bool in_registers = !std::is_same_v<Out, std::int32_t> && !finish_.left.per_row;
     const index_t whole = in_registers ? std::clamp(b_.cols() / panel, x.p0, x.p1) : x.p0;
-    alignas(64) float part[static_cast<std::size_t>(shape::rows * panel)];
-    const index_t at = (whole - x.p0) * panel;
-    real_output real{nullptr,       c_.row_stride, x.terms.offset,
-                     x.terms.scale, x.terms.bias,  least_result(finish_)};
-    if constexpr (std::is_same_v<Out, float>)
-      real.out = c_.data + row * c_.row_stride + x.p0 * panel;
-    const real_output rest{part,           panel,     real.offset + at, real.scale + at,
-                           real.bias + at, real.least};
+    alignas(64) Out part[static_cast<std::size_t>(shape::rows * panel)];
+    const finished_output all =
+        output(x, 0, c_.data + row * c_.row_stride + x.p0 * panel, c_.row_stride);
+    const finished_output rest = output(x, (whole - x.p0) * panel, part, panel);
     for (index_t k = 0; k == 0 || k < steps; k += length) {
       const left_block<A, layout> left(a_, row, rows, k, std::min(length, steps - k));
       left.describe(s);
       const bool last = k + length >= steps;
-      s.real = in_registers && last ? &real : nullptr;
+      s.finished = in_registers && last ? &all : nullptr;
       if (whole > x.p0) add(k, x.p0, whole);
-      s.real = in_registers && last ? &rest : nullptr;
+      s.finished = in_registers && last ? &rest : nullptr;
       const index_t few = blocks == 1 ? 4 : x.p1 - x.p0;  // few panels: their sums are still near
       for (index_t p = whole; p < x.p1; p += few) {
         add(k, p, std::min(p + few, x.p1));
         if (last && !in_registers) finish(x, row, rows, p, std::min(p + few, x.p1));
       }
     }
-    if constexpr (std::is_same_v<Out, float>)
-      for (index_t r = 0; in_registers && whole < x.p1 && r < rows; ++r)
-        std::copy_n(part + r * panel, b_.cols() - whole * panel,
-                    c_.data + (row + r) * c_.row_stride + whole * panel);
+    for (index_t r = 0; in_registers && whole < x.p1 && r < rows; ++r)
+      std::copy_n(part + r * panel, b_.cols() - whole * panel,
+                  c_.data + (row + r) * c_.row_stride + whole * panel);
+  }
+
+  finished_output output(const block& x, index_t first, Out* to, index_t stride) const {
+    finished_output made{.finish = &finish_, .terms = &x.terms, .first = first, .stride = stride};
+    if constexpr (std::is_same_v<Out, float>) made.real = to;
+    if constexpr (simd::code<Out>) made.codes = reinterpret_cast<std::uint8_t*>(to);
+    return made;
   }
 
   // The left side of a row. Signed codes were moved up to be quads.

@@ -2,25 +2,29 @@
 // SPDX-License-Identifier: MIT
 // The register tile of integer products, and strips of tiles: a few rows of codes, steps of 32 bits
 // of them repeated in all lanes, times a panel of weights. The sums go to a buffer that stays in
-// the L1 cache; what becomes of them is gemm_int8_finish.hpp's business.
+// the L1 cache; or are finished in registers; what becomes of them is gemm_int8_finish.hpp's
+// business.
 #include <array>
 #include <cstdint>
 #include <utility>
 
+#include <adze/kernels/gemm_int8_finish.hpp>
 #include <adze/kernels/gemm_int8_pack.hpp>
 #include <adze/kernels/gemm_tile.hpp>
+#include <adze/simd/codes.hpp>
 #include <adze/simd/dot.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// Whole panels finished in registers: out = max(least, fma(sum + offset, scale, bias)).
-struct real_output {
-  float* out = nullptr;  // of the strip's first row and column; all at the same column
+// Whole panels finished in registers, as floats or as bytes of codes: of the strip's first row and
+// column, which has place `first` in the terms.
+struct finished_output {
+  const integer_finish* finish = nullptr;
+  const column_terms* terms = nullptr;
+  index_t first = 0;
+  float* real = nullptr;  // or
+  std::uint8_t* codes = nullptr;
   index_t stride = 0;
-  const std::int32_t* offset = nullptr;
-  const float* scale = nullptr;
-  const float* bias = nullptr;
-  float least = 0;
 };
 
 // Products of a few rows with a run of panels, over some steps of the depth.
@@ -35,7 +39,7 @@ struct integer_strip {
   std::int32_t* sums = nullptr;              // [row][column]
   index_t sums_stride = 0;
   bool accumulate = false;
-  const real_output* real = nullptr;  // instead of storing the sums, with the last steps
+  const finished_output* finished = nullptr;  // instead of the sums, with the last steps
 };
 
 template <integer_layout layout, class I>
@@ -45,21 +49,31 @@ template <integer_layout layout, class I>
 }
 
 template <class I, int rows, int vectors, class Sums>
-[[gnu::always_inline]] inline void finish_tile(const Sums& sum, const real_output& f,
+[[gnu::always_inline]] inline void finish_tile(const Sums& sum, const finished_output& f,
                                                index_t column) {
   using P = decltype(to_float(I()));
-  float* const out = f.out + column;
-  const index_t stride = f.stride;
-  const P least(f.least);
+  const column_terms& terms = *f.terms;
+  const auto each = [&](auto store) __attribute__((always_inline)) {
 #pragma GCC unroll 4
-  for (int v = 0; v < vectors; ++v) {
-    const index_t j = v * I::size;
-    const I offset = I::load(f.offset + column + j);
-    const P scale = P::load(f.scale + column + j), bias = P::load(f.bias + column + j);
+    for (int v = 0; v < vectors; ++v) {
+      const index_t j = column + v * I::size, at = f.first + j;
+      const I offset = I::load(terms.offset + at);
+      const P scale = P::load(terms.scale + at), bias = P::load(terms.bias + at);
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r)
-      greater_of(least, fma(to_float(sum[r][v] + offset), scale, bias)).store(out + r * stride + j);
+      for (int r = 0; r < rows; ++r) store(r * f.stride + j, sum[r][v] + offset, scale, bias);
+    }
+  };
+  if (f.codes) {
+    const code_rounding<P> steps(*f.finish);
+    const std::int32_t zero = f.finish->zero;
+    return each([&](index_t at, I t, P scale, P) __attribute__((always_inline)) {
+      store_code_bytes(steps(t, scale), zero, f.codes + at);
+    });
   }
+  const P least(least_result(*f.finish));
+  each([&](index_t at, I t, P scale, P bias) __attribute__((always_inline)) {
+    greater_of(least, fma(to_float(t), scale, bias)).store(f.real + at);
+  });
 }
 
 // The first `vectors` registers of one panel. Few rows take turns in several sets of sums, as a
@@ -128,7 +142,7 @@ template <class A, integer_layout layout, int rows, int vectors>
       for (int v = 0; v < vectors; ++v)
         sum[0][r][v] = sum[0][r][v] + I::load(out + r * out_stride + v * I::size);
   }
-  if (s.real) return finish_tile<I, rows, vectors>(sum[0], *s.real, column);
+  if (s.finished) return finish_tile<I, rows, vectors>(sum[0], *s.finished, column);
 #pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4

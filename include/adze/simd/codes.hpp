@@ -28,6 +28,14 @@ void store_codes(const pack<float, A>* x, std::int32_t zero, Code* out) {
   }
 }
 
+// The same for one pack, as bytes, which are those of either kind of codes.
+template <class A> void store_code_bytes(pack<float, A> x, std::int32_t zero, std::uint8_t* out) {
+  float all[pack<float, A>::width];
+  x.store(all);
+  for (std::size_t i = 0; i < pack<float, A>::width; ++i)
+    out[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(std::nearbyint(all[i])) + zero);
+}
+
 // The codes at p as floats, one for each lane.
 template <class A, code Code> void load_codes(const Code* p, pack<float, A>& x) {
   constexpr std::size_t width = pack<float, A>::width;
@@ -51,6 +59,15 @@ template <code Code> void store_codes(const pack<float, avx2>* x, std::int32_t z
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permutevar8x32_epi32(bytes, order));
 }
 
+[[gnu::always_inline]] inline void store_code_bytes(pack<float, avx2> x, std::int32_t zero,
+                                                    std::uint8_t* out) {
+  const __m256i whole = _mm256_add_epi32(_mm256_cvtps_epi32(x.v.data), _mm256_set1_epi32(zero));
+  const __m256i bytes = _mm256_and_si256(whole, _mm256_set1_epi32(255));
+  const __m128i words =
+      _mm_packus_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packus_epi16(words, words));
+}
+
 template <code Code> void load_codes(const Code* p, pack<float, avx2>& x) {
   const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
   const __m256i whole =
@@ -58,6 +75,17 @@ template <code Code> void load_codes(const Code* p, pack<float, avx2>& x) {
   x = pack<float, avx2>(pack<float, avx2>::lane_type(_mm256_cvtepi32_ps(whole)));
 }
 
+#  if defined(__AVX512BW__) && XSIMD_WITH_AVX512F
+
+[[gnu::always_inline]] inline void store_code_bytes(pack<float, avx512> x, std::int32_t zero,
+                                                    std::uint8_t* out) {
+  constexpr __mmask16 all = 0xffff;  // by a mask: g++ 12 warns of the forms without one
+  const __m512i whole =
+      _mm512_add_epi32(_mm512_maskz_cvtps_epi32(all, x.v), _mm512_set1_epi32(zero));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_maskz_cvtepi32_epi8(all, whole));
+}
+
+#  endif
 #endif
 
 }  // namespace adze::simd::inline ADZE_ISA
