@@ -121,7 +121,8 @@ template <class T, class Out, class A, integer_layout layout> class integer_prod
   };
 
   void strip(block& x, index_t row, index_t rows) const {
-    static constexpr auto table = integer_strip_table<A, layout>();
+    static constexpr auto table = integer_strip_table<A, layout, shape::vectors>();
+    static constexpr auto thin_table = integer_strip_table<A, layout, 1>();
     const index_t steps = b_.steps();
     const index_t depth = shape::depth * shape::rows / rows;  // the memory of left_block
     const index_t blocks = std::max<index_t>((steps + depth - 1) / depth, 1);
@@ -132,15 +133,18 @@ template <class T, class Out, class A, integer_layout layout> class integer_prod
       s.count = last - first;
       s.sums = x.sums + (first - x.p0) * panel;
       s.accumulate = k > 0;
-      table[static_cast<std::size_t>(rows - 1)](s);
+      const bool thin = s.count == 1 && b_.cols() - first * panel <= shape::lanes::size;
+      (thin ? thin_table : table)[static_cast<std::size_t>(rows - 1)](s);
     };
-    // Floats and codes are finished in registers; a last panel that is not whole through `part`.
+    // Floats and codes are finished in registers; through `part` where the last are not whole.
     const bool in_registers = !std::is_same_v<Out, std::int32_t> && !finish_.left.per_row;
     const index_t whole = in_registers ? std::clamp(b_.cols() / panel, x.p0, x.p1) : x.p0;
     alignas(64) Out part[static_cast<std::size_t>(shape::rows * panel)];
-    const finished_output all =
-        output(x, 0, c_.data + row * c_.row_stride + x.p0 * panel, c_.row_stride);
-    const finished_output rest = output(x, (whole - x.p0) * panel, part, panel);
+    const bool in_place = b_.cols() - whole * panel == shape::lanes::size;
+    const auto place = [&](index_t p) { return c_.data + row * c_.row_stride + p * panel; };
+    const finished_output all = output(x, 0, place(x.p0), c_.row_stride);
+    const finished_output rest = output(x, (whole - x.p0) * panel, in_place ? place(whole) : part,
+                                        in_place ? c_.row_stride : panel);
     for (index_t k = 0; k == 0 || k < steps; k += length) {
       const left_block<A, layout> left(a_, row, rows, k, std::min(length, steps - k));
       left.describe(s);
@@ -154,9 +158,8 @@ template <class T, class Out, class A, integer_layout layout> class integer_prod
         if (last && !in_registers) finish(x, row, rows, p, std::min(p + few, x.p1));
       }
     }
-    for (index_t r = 0; in_registers && whole < x.p1 && r < rows; ++r)
-      std::copy_n(part + r * panel, b_.cols() - whole * panel,
-                  c_.data + (row + r) * c_.row_stride + whole * panel);
+    for (index_t r = 0; in_registers && !in_place && whole < x.p1 && r < rows; ++r)
+      std::copy_n(part + r * panel, b_.cols() - whole * panel, place(whole) + r * c_.row_stride);
   }
 
   finished_output output(const block& x, index_t first, Out* to, index_t stride) const {

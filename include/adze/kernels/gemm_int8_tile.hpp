@@ -157,12 +157,12 @@ template <class A, integer_layout layout, int rows, int vectors>
 }
 
 // The function for each number of rows, from 1 on.
-template <class A, integer_layout layout> constexpr auto integer_strip_table() {
+template <class A, integer_layout layout, int vectors> constexpr auto integer_strip_table() {
   using function = void (*)(const integer_strip&);
   using shape = integer_tile_shape<A, layout>;
   return []<int... rows>(std::integer_sequence<int, rows...>) {
     return std::array<function, sizeof...(rows)>{
-        run_integer_strip<A, layout, rows + 1, shape::vectors>...};
+        run_integer_strip<A, layout, rows + 1, vectors>...};
   }
   (std::make_integer_sequence<int, shape::rows>{});
 }
