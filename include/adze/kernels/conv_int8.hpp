@@ -55,55 +55,107 @@ template <class A = simd::native> class conv_int8_weights {
   depthwise_int8_weights<A> depthwise_{};
 };
 
-// n codes; short runs as eight bytes at once where both sides have them.
-inline void copy_run(void* to, const void* from, index_t n, bool roomy) {
-  if (n <= 8 && roomy) {
-    std::memcpy(to, from, 8);
-  } else {
-    std::memcpy(to, from, static_cast<std::size_t>(n));
+// Codes that window_runs may write beyond a row of windows, and read beyond a run.
+inline constexpr index_t window_slack = 32;
+
+// Pixels all columns of which exist, where the taps of a row are one run: windows of `rows` runs of
+// n codes, a pixel's runs `step[a]` codes after those of the pixel before. In blocks of `block`
+// codes: the next run, or the next window, is written over what is too much.
+template <index_t block, class Code> struct window_runs {
+  index_t rows, n, depth;
+
+  void operator()(const Code* const* lines, const index_t* step, index_t pixels, Code* to) const {
+    const index_t rest = depth - rows * n;
+    for (index_t j = 0; j < pixels; ++j, to += rest)
+      for (index_t a = 0; a < rows; ++a, to += n) {
+        const Code* const from = lines[a] + j * step[a];
+        for (index_t k = 0; k < n; k += block) std::memcpy(to + k, from + k, block);
+      }
   }
-}
+};
 
 // The windows of output pixels [first, last), counted through images, rows and columns, as rows of
-// `depth` codes: for a group of `in` channels from `channel` on. x has adjacent channels; `to` has
-// room for eight codes more.
-template <class Code>
-void fill_windows(const conv_shape& s, image<const Code> x, index_t channel, index_t in, Code zero,
-                  index_t first, index_t last, index_t depth, Code* row) {
-  const index_t oh = s.out_h(), ow = s.out_w();
-  const bool run = s.dil_w == 1 && in == s.c && x.w_stride == s.c;  // a row of taps is one run
-  const Code* const end = x.at(s.n - 1, s.h - 1, s.w - 1) + s.c - 8;
-  index_t n = first / (oh * ow), i = first / ow % oh, j = first % ow;
-  for (index_t p = first; p < last; ++p, row += depth) {
-    const index_t x0 = j * s.stride_w - s.pad_w;
-    Code* to = row;
-    for (index_t a = 0; a < s.kh; ++a) {
-      const index_t y = i * s.stride_h - s.pad_h + a * s.dil_h;
-      if (y < 0 || y >= s.h) {
-        std::fill_n(to, s.kw * in, zero);
-        to += s.kw * in;
-        continue;
-      }
-      if (run && x0 >= 0 && x0 + s.kw <= s.w) {
-        const Code* from = x.at(n, y, x0);
-        copy_run(to, from, s.kw * in, from <= end);
-        to += s.kw * in;
-        continue;
-      }
-      for (index_t b = 0; b < s.kw; ++b, to += in) {
-        const index_t column = x0 + b * s.dil_w;
-        if (column < 0 || column >= s.w) {
-          std::fill_n(to, in, zero);
-        } else {
-          const Code* from = x.at(n, y, column) + channel;
-          copy_run(to, from, in, from <= end);
+// `depth` codes, for a group of `in` channels from `channel` on. x has adjacent channels; there is
+// room for window_slack codes more.
+template <class Code> class window_rows {
+ public:
+  window_rows(const conv_shape& s, image<const Code> x, Code zero, index_t in, index_t depth)
+      : s_(s), x_(x), zero_(zero), in_(in), depth_(depth), out_h_(s.out_h()), out_w_(s.out_w()),
+        end_(x.at(s.n - 1, s.h - 1, s.w - 1) + s.c) {
+    const bool runs = s.dil_w == 1 && in == s.c && x.w_stride == s.c;
+    if (!runs || s.w < s.kw || s.kh > most_rows) return;
+    begin_ = std::min((s.pad_w + s.stride_w - 1) / s.stride_w, out_w_);
+    whole_ = std::max((s.w - s.kw + s.pad_w) / s.stride_w + 1, begin_);
+    padding_ = scratch<Code, scratch_use::pixels>(s.kw * in + window_slack);
+    std::fill_n(padding_, s.kw * in + window_slack, zero);
+  }
+
+  void operator()(index_t channel, index_t first, index_t last, Code* to) const {
+    while (first < last) {
+      const index_t r = first / out_w_, j = first % out_w_;
+      const index_t count = std::min(last - first, out_w_ - j);
+      row(r / out_h_, r % out_h_, channel, j, j + count, to);
+      first += count, to += count * depth_;
+    }
+  }
+
+ private:
+  static constexpr index_t most_rows = 16;
+
+  // Pixels [j0, j1) of one row of outputs.
+  void row(index_t n, index_t i, index_t channel, index_t j0, index_t j1, Code* to) const {
+    const index_t top = i * s_.stride_h - s_.pad_h, run = s_.kw * in_;
+    const index_t a0 = std::clamp(begin_, j0, j1);
+    index_t a1 = std::clamp(whole_, a0, j1);
+    const Code* lines[most_rows];
+    index_t steps[most_rows];
+    for (index_t a = 0; a0 < a1 && a < s_.kh; ++a) {
+      const index_t y = top + a * s_.dil_h;
+      const bool outside = y < 0 || y >= s_.h;
+      lines[a] = outside ? padding_ : x_.at(n, y, a0 * s_.stride_w - s_.pad_w);
+      steps[a] = outside ? 0 : s_.stride_w * s_.c;
+      while (!outside && a1 > a0 && end_ - lines[a] < (a1 - 1 - a0) * steps[a] + run + window_slack)
+        --a1;
+    }
+    for (index_t j = j0; j < a0; ++j, to += depth_) pixel(n, top, j, channel, to);
+    if (a0 < a1) {
+      if (run <= 16)
+        window_runs<16, Code>{s_.kh, run, depth_}(lines, steps, a1 - a0, to);
+      else
+        window_runs<32, Code>{s_.kh, run, depth_}(lines, steps, a1 - a0, to);
+      to += (a1 - a0) * depth_;
+    }
+    for (index_t j = a1; j < j1; ++j, to += depth_) pixel(n, top, j, channel, to);
+  }
+
+  // Any pixel, tap by tap.
+  void pixel(index_t n, index_t top, index_t j, index_t channel, Code* to) const {
+    const index_t left = j * s_.stride_w - s_.pad_w;
+    for (index_t a = 0; a < s_.kh; ++a) {
+      const index_t y = top + a * s_.dil_h;
+      for (index_t b = 0; b < s_.kw; ++b, to += in_) {
+        const index_t column = left + b * s_.dil_w;
+        if (y < 0 || y >= s_.h || column < 0 || column >= s_.w) {
+          std::memset(to, static_cast<int>(zero_), static_cast<std::size_t>(in_));
+          continue;
         }
+        const Code* const from = x_.at(n, y, column) + channel;
+        if (in_ <= 16 && end_ - from >= 16)
+          std::memcpy(to, from, 16);
+        else
+          std::memcpy(to, from, static_cast<std::size_t>(in_));
       }
     }
-    if (++j == ow) j = 0, ++i;
-    if (i == oh) i = 0, ++n;
   }
-}
+
+  const conv_shape s_;
+  const image<const Code> x_;
+  const Code zero_;
+  const index_t in_, depth_, out_h_, out_w_;
+  const Code* const end_;
+  Code* padding_ = nullptr;
+  index_t begin_ = 0, whole_ = 0;  // pixels all columns of which exist
+};
 
 // y [n, oh, ow, o] = finish(x * w), x [n, c, h, w] with adjacent channels; the terms of `finish`
 // are by output channel, its left zero point is what padding holds. Any split over threads gives
@@ -137,11 +189,12 @@ void conv_int8(const conv_shape& s, std::type_identity_t<image<const Code>> x,
   }
   const index_t chunk = std::clamp<index_t>((index_t(96) << 10) / depth / 12 * 12, 12, 1536);
   const auto run = [&](index_t first, index_t last) {
+    const window_rows<Code> windows(s, x, static_cast<Code>(zero), in, depth);
     for (index_t p = first; p < last; p += chunk) {
       const index_t n = std::min(chunk, last - p);
-      Code* rows = scratch<Code, scratch_use::window>(n * depth + 8);
+      Code* rows = scratch<Code, scratch_use::window>(n * depth + window_slack);
       for (index_t g = 0; g < s.groups; ++g) {
-        fill_windows<Code>(s, x, g * in, in, static_cast<Code>(zero), p, p + n, depth, rows);
+        windows(g * in, p, p + n, rows);
         group(g, dense_matrix<const Code>(rows, n, depth), p);
       }
     }
