@@ -123,7 +123,7 @@ conv_shape random_shape(std::mt19937& draw, index_t groups, index_t most) {
   conv_shape s{.n = up_to(3),
                .c = groups * up_to(most),
                .h = up_to(9),
-               .w = up_to(9),
+               .w = draw() % 8 == 0 ? 40 + up_to(40) : up_to(9),
                .o = groups * up_to(most),
                .kh = up_to(5),
                .kw = up_to(5),
@@ -168,6 +168,27 @@ TEST_CASE("conv_int8: depthwise, all numbers of channels around the block, kerne
     check_kinds<simd::native>(
         {.c = c, .h = 4, .w = 5, .o = c, .kh = 3, .kw = 3, .pad_h = 1, .pad_w = 1, .groups = c},
         draw);
+}
+
+TEST_CASE("join_channels: every code of any layout at its place") {
+  std::mt19937 draw(8);
+  for (const index_t c : {1, 2, 3, 4, 5, 70}) {
+    const conv_shape s{.n = 3, .c = c, .h = 5, .w = 17};
+    const index_t size = s.n * s.c * s.h * s.w;
+    std::vector<std::uint8_t> planes(static_cast<std::size_t>(size)), pixels(planes.size() + 1, 85);
+    for (std::uint8_t& q : planes) q = static_cast<std::uint8_t>(draw());
+    const kernels::image<const std::uint8_t> x =
+        kernels::plain_image<const std::uint8_t>(planes.data(), c, s.h, s.w);
+    kernels::join_channels(s, x, pixels.data());
+    bool right = pixels.back() == 85;
+    const std::uint8_t* got = pixels.data();
+    for (index_t n = 0; n < s.n; ++n)
+      for (index_t y = 0; y < s.h; ++y)
+        for (index_t column = 0; column < s.w; ++column)
+          for (index_t k = 0; k < c; ++k)
+            right = right && *got++ == x.at(n, y, column)[k * x.c_stride];
+    CHECK(right);
+  }
 }
 
 TEST_CASE("conv_int8: the same for any number of threads") {

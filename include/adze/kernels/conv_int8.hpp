@@ -157,6 +157,22 @@ template <class Code> class window_rows {
   index_t begin_ = 0, whole_ = 0;  // pixels all columns of which exist
 };
 
+// The codes of an image in any layout with adjacent channels, as conv_int8 wants them: to
+// [n, h, w, c].
+template <class Code>
+void join_channels(const conv_shape& s, std::type_identity_t<image<const Code>> x, Code* to) {
+  const auto rows = [&](index_t r0, index_t r1) {
+    const index_t w = s.w, channels = s.c, step = x.w_stride;
+    for (index_t r = r0; r < r1; ++r)
+      for (index_t c = 0; c < channels; ++c) {
+        const Code* const from = x.at(r / s.h, r % s.h, 0) + c * x.c_stride;
+        Code* const row = to + r * w * channels + c;
+        for (index_t j = 0; j < w; ++j) row[j * channels] = from[j * step];
+      }
+  };
+  split_work(s.n * s.h, 8 * s.n * s.h * s.w * s.c, rows);  // a code costs 8 multiplications
+}
+
 // y [n, oh, ow, o] = finish(x * w), x [n, c, h, w] with adjacent channels; the terms of `finish`
 // are by output channel, its left zero point is what padding holds. Any split over threads gives
 // the same bits.

@@ -42,7 +42,9 @@ tensor run_conv(const layer_finish& f, const conv_options& o, const tensor& x, c
   tensor in = x;
   if (s.c > 1 && x.strides()[1] != 1) {
     in = empty_channels_last(x.shape(), x.dtype());
-    kernels::copy(x.shape(), adze::detail::operand_of(in), adze::detail::operand_of(x));
+    with_code_type(f.x, [&]<class In>() {
+      kernels::join_channels<In>(s, adze::detail::image_of<In>(x), in.data_as<In>());
+    });
   }
   tensor y = empty_channels_last({s.n, s.o, s.out_h(), s.out_w()}, f.result_type());
   const kernels::affine left = f.left();
