@@ -8,9 +8,8 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
-#include <vector>
-
 #include <utility>
+#include <vector>
 
 #include <adze/tensor/storage.hpp>
 
