@@ -4,6 +4,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstdint>
+#include <cstring>
 
 #include <adze/fwd.hpp>
 #include <adze/simd/arch.hpp>
@@ -44,6 +45,29 @@ template <class A, code Code> void load_codes(const Code* p, pack<float, A>& x) 
   x = pack<float, A>::load(all);
 }
 
+#if defined(XSIMD_VERSION_MAJOR) && XSIMD_WITH_SSE2
+
+template <code Code> void store_codes(const pack<float, sse2>* x, std::int32_t zero, Code* out) {
+  const __m128i shift = _mm_set1_epi32(zero);
+  const auto whole = [&](const pack<float, sse2>& lanes) {
+    return _mm_add_epi32(_mm_cvtps_epi32(lanes.v), shift);
+  };
+  const __m128i low = _mm_packs_epi32(whole(x[0]), whole(x[1]));
+  const __m128i high = _mm_packs_epi32(whole(x[2]), whole(x[3]));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), std::same_as<Code, std::uint8_t>
+                                                        ? _mm_packus_epi16(low, high)
+                                                        : _mm_packs_epi16(low, high));
+}
+
+inline void store_code_bytes(pack<float, sse2> x, std::int32_t zero, std::uint8_t* out) {
+  const __m128i whole = _mm_add_epi32(_mm_cvtps_epi32(x.v), _mm_set1_epi32(zero));
+  const __m128i bytes = _mm_and_si128(whole, _mm_set1_epi32(255));
+  const __m128i words = _mm_packs_epi32(bytes, bytes);
+  const std::int32_t four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+  std::memcpy(out, &four, sizeof four);
+}
+
+#endif
 #if defined(XSIMD_VERSION_MAJOR) && XSIMD_WITH_FMA3_AVX2
 
 template <code Code> void store_codes(const pack<float, avx2>* x, std::int32_t zero, Code* out) {

@@ -224,3 +224,5 @@ template <> struct integers<avx512> {
 #endif
 
 }  // namespace adze::simd::inline ADZE_ISA
+
+#include <adze/simd/sse2.hpp>

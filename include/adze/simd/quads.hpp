@@ -4,17 +4,12 @@
 // bytes, so that one step adds the products of four rows. The last part is the overrides.
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <type_traits>
 
 #include <adze/fwd.hpp>
 #include <adze/simd/arch.hpp>
 #include <adze/simd/codes.hpp>
 #include <adze/simd/dot.hpp>
-
-#if defined(__SSE2__)
-#  include <emmintrin.h>
-#endif
 
 namespace adze::simd::inline ADZE_ISA {
 
@@ -24,9 +19,6 @@ template <class A> inline constexpr index_t quad_block = 4 * integers<A>::size;
 // Registers that hold the weights of one register of quads: where no instruction multiplies bytes
 // exactly they are words, those of rows 0 and 2 before those of rows 1 and 3.
 template <class A> inline constexpr index_t quad_parts = integers<A>::bytes_exact ? 1 : 2;
-#if defined(__SSE2__)
-template <> inline constexpr index_t quad_parts<sse2> = 2;
-#endif
 
 // Signed codes move up by 128.
 template <code Code> std::uint8_t quad_byte(Code x) {
@@ -50,13 +42,7 @@ template <class A>
   return dot_bytes(sum, quads, integers<A>::load(w));
 }
 
-#if defined(__SSE2__)
-
-inline __m128i words_of(integers<sse2> a) {
-  __m128i made;
-  std::memcpy(&made, a.v.data(), sizeof made);
-  return made;
-}
+#if defined(XSIMD_VERSION_MAJOR) && XSIMD_WITH_SSE2
 
 template <code Code>
 [[gnu::always_inline]] inline void load_quads(const Code* const* rows, index_t at,
@@ -68,21 +54,18 @@ template <code Code>
   const __m128i a = row(0), b = row(1), c = row(2), d = row(3);
   const __m128i ab_low = _mm_unpacklo_epi8(a, b), ab_high = _mm_unpackhi_epi8(a, b);
   const __m128i cd_low = _mm_unpacklo_epi8(c, d), cd_high = _mm_unpackhi_epi8(c, d);
-  const __m128i all[4] = {_mm_unpacklo_epi16(ab_low, cd_low), _mm_unpackhi_epi16(ab_low, cd_low),
-                          _mm_unpacklo_epi16(ab_high, cd_high),
-                          _mm_unpackhi_epi16(ab_high, cd_high)};
-  std::memcpy(quads, all, sizeof all);
+  quads[0].v = _mm_unpacklo_epi16(ab_low, cd_low);
+  quads[1].v = _mm_unpackhi_epi16(ab_low, cd_low);
+  quads[2].v = _mm_unpacklo_epi16(ab_high, cd_high);
+  quads[3].v = _mm_unpackhi_epi16(ab_high, cd_high);
 }
 
 [[gnu::always_inline]] inline integers<sse2> add_quads(integers<sse2> sum, integers<sse2> quads,
                                                        const std::byte* w) {
   using I = integers<sse2>;
-  const __m128i words = words_of(quads);
-  const __m128i even =
-      _mm_madd_epi16(_mm_and_si128(words, _mm_set1_epi16(255)), words_of(I::load(w)));
-  const __m128i odd = _mm_madd_epi16(_mm_srli_epi16(words, 8), words_of(I::load(w + I::size * 4)));
-  const __m128i all = _mm_add_epi32(words_of(sum), _mm_add_epi32(even, odd));
-  return I::load(&all);
+  const I even{_mm_and_si128(quads.v, _mm_set1_epi16(255))};
+  const I odd{_mm_srli_epi16(quads.v, 8)};
+  return dot_words(dot_words(sum, even, I::load(w)), odd, I::load(w + I::size * 4));
 }
 
 #endif
