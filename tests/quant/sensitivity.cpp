@@ -34,9 +34,8 @@ struct digit_net {
   void visit(auto&& f) { f("fc1", fc1), f("norm", norm), f("fc2", fc2), f("fc3", fc3); }
 };
 
-const data::tensor_dataset& test_digits() {
-  static const data::tensor_dataset set = data::synthetic_digits({.count = 1000, .first = 4000});
-  return set;
+data::tensor_dataset test_digits() {
+  return data::synthetic_digits({.count = 1000, .first = 4000});
 }
 double accuracy(const graph& g) {
   const no_grad guard;
@@ -44,27 +43,24 @@ double accuracy(const graph& g) {
   return 100 * mean(cast(argmax(g(x)) == y, f64)).item();
 }
 
-// Trained once, in evaluation.
-const digit_net& trained_net() {
-  static const digit_net net = [] {
-    manual_seed(5);
-    digit_net model;
-    const auto set = data::synthetic_digits({.count = 4000});
-    optim::adam opt(adze::parameters(model), {.lr = 2e-3});
-    for (index_t epoch = 0; epoch < 4; ++epoch) {
-      for (auto& [x, y] : data::loader(set, {.batch_size = 50, .shuffle = true}).epoch(epoch)) {
-        opt.zero_grad();
-        backward(cross_entropy(model(x), y));
-        opt.step();
-      }
+// Trained, in evaluation.
+digit_net trained_net() {
+  manual_seed(5);
+  digit_net model;
+  const auto set = data::synthetic_digits({.count = 4000});
+  optim::adam opt(adze::parameters(model), {.lr = 2e-3});
+  for (index_t epoch = 0; epoch < 4; ++epoch) {
+    for (auto& [x, y] : data::loader(set, {.batch_size = 50, .shuffle = true}).epoch(epoch)) {
+      opt.zero_grad();
+      backward(cross_entropy(model(x), y));
+      opt.step();
     }
-    eval(model);
-    return model;
-  }();
-  return net;
+  }
+  eval(model);
+  return model;
 }
 std::vector<tensor> calibration() {
-  static const auto set = data::synthetic_digits({.count = 256, .first = 5000});
+  const auto set = data::synthetic_digits({.count = 256, .first = 5000});
   return {set.slice(0, 128).x, set.slice(128, 128).x};
 }
 graph traced(const digit_net& net) { return trace(net, test_digits().slice(0, 4).x); }
@@ -85,7 +81,8 @@ digit_net uneven(const digit_net& from) {
 }
 
 TEST_CASE("uneven channels: one scale for all of them collapses, one for each repairs it") {
-  const graph even = traced(trained_net()), g = traced(uneven(trained_net()));
+  const digit_net net = trained_net();
+  const graph even = traced(net), g = traced(uneven(net));
   const double exact = accuracy(even);
   CHECK(exact > 85);
   CHECK(std::abs(accuracy(g) - exact) <= 0.3);
