@@ -106,7 +106,7 @@ inline byte_vector write_safetensors(const named_tensors& all) {
     }
     const auto found =
         std::find_if(std::begin(detail::safetensors_types), std::end(detail::safetensors_types),
-                     [&x](const auto& t) { return t.type == x.dtype(); });
+                     [type = x.dtype()](const auto& t) { return t.type == type; });
     const auto bytes = static_cast<index_t>(adze::detail::checked_bytes(x.shape(), x.dtype()));
     std::string sizes;
     for (const index_t n : x.shape()) sizes += text(sizes.empty() ? "" : ",", n);
