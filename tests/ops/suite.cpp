@@ -299,12 +299,14 @@ bool mistrusted(const array& a) {
 // records of tensors, too, nor where wider temporaries of the op may have used the block before.
 constexpr auto mark = std::byte{0xa5};
 void mark_free_blocks(std::size_t bytes) {
+  if (detail::poisons) return;  // the address sanitizer sees it
   void* blocks[6];
   const std::size_t all = detail::class_bytes(detail::class_of(bytes));
   for (void*& b : blocks) b = std::memset(detail::pool_get(bytes), 0xa5, all);
   for (void* b : blocks) detail::pool_put(b, bytes);
 }
 bool written_past_end(const tensor& y) {
+  if (detail::poisons) return false;
   const detail::storage& s = *y.impl().store;
   if (s.data != reinterpret_cast<const std::byte*>(&s + 1)) return false;
   const std::size_t used = sizeof(detail::storage) + s.bytes;

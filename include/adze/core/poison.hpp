@@ -15,10 +15,12 @@
 namespace adze::detail {
 
 #ifdef ASAN_POISON_MEMORY_REGION
+inline constexpr bool poisons = true;
 // From here on a read or write of these bytes is an error.
 inline void poison(const void* p, std::size_t bytes) { __asan_poison_memory_region(p, bytes); }
 inline void unpoison(const void* p, std::size_t bytes) { __asan_unpoison_memory_region(p, bytes); }
 #else
+inline constexpr bool poisons = false;
 inline void poison(const void*, std::size_t) {}
 inline void unpoison(const void*, std::size_t) {}
 #endif
