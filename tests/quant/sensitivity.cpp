@@ -158,7 +158,9 @@ TEST_CASE("compare: scores, bytes and latencies of each format") {
   CHECK(rows[0].score == accuracy(g));
   CHECK(rows[1].score == accuracy(q));
   CHECK(rows[1].file_bytes * 10 < rows[0].file_bytes * 3);
-  CHECK(rows[1].run_bytes * 10 < rows[0].run_bytes * 5);
+  // Where no instruction multiplies bytes exactly, plans hold weights as words.
+  const index_t tenths = simd::integers<simd::native>::bytes_exact ? 5 : 6;
+  CHECK(rows[1].run_bytes * 10 < rows[0].run_bytes * tenths);
   CHECK(rows[2].file_bytes * 10 < rows[0].file_bytes * 2);
   for (const comparison& r : rows) {
     REQUIRE(r.calls.size() == 2);
