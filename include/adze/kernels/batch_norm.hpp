@@ -78,10 +78,10 @@ void merge_columns(const T* x, index_t rows, index_t step, Lanes lanes, index_t 
   using pack = simd::pack<T>;
   const pack first = lanes.load(x);
   const double count = static_cast<double>(rows);
-  alignas(64) T start[16], sum[16], near[16], square[16];
+  alignas(64) T start[16] = {}, sum[16] = {}, near[16] = {}, square[16] = {};
   first.store(start);
   column_sum<T>(rows, [&](index_t r) { return lanes.load(x + r * step) - first; }).store(sum);
-  double mean[16];
+  double mean[16] = {};
   for (index_t j = 0; j < pack::size; ++j) {
     mean[j] = static_cast<double>(start[j]) + static_cast<double>(sum[j]) / count;
     near[j] = static_cast<T>(mean[j]);

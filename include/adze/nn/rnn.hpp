@@ -59,8 +59,7 @@ class recurrent_layer {
 
   void visit(auto&& f) {
     for (std::size_t i = 0; i < weights.size(); ++i) {
-      const std::string of =
-          "l" + std::to_string(i / directions()) + (reversed(i) ? "_reverse" : "");
+      const std::string of = text("l", i / directions(), reversed(i) ? "_reverse" : "");
       f("weight_ih_" + of, weights[i].input);
       f("weight_hh_" + of, weights[i].hidden);
       f("bias_ih_" + of, weights[i].input_bias);
