@@ -17,7 +17,7 @@
 
 #include "autograd/helpers.hpp"
 
-namespace adze {
+namespace adze::grad_scaler_test {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -497,4 +497,4 @@ TEST_CASE("grad_scaler: 1,000 random sequences of calls do what a model of the s
   CHECK(refused > 1000);  // wrong orders are among them
 }
 
-}  // namespace adze
+}  // namespace adze::grad_scaler_test

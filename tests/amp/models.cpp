@@ -21,7 +21,7 @@
 #include <adze/tensor/create.hpp>
 #include <adze/tensor/typed.hpp>
 
-namespace adze {
+namespace adze::models_test {
 namespace {
 
 constexpr index_t letters = 16;
@@ -164,4 +164,4 @@ TEST_SUITE("slow") {
   }
 }
 
-}  // namespace adze
+}  // namespace adze::models_test

@@ -4,7 +4,7 @@
 
 #include <adze/bench/roofline.hpp>
 
-namespace adze::bench {
+namespace adze::bench::roofline_test {
 namespace {
 
 const peaks machine{.threads = 1,
@@ -56,4 +56,4 @@ TEST_CASE("roofline: unknown peaks give no share") {
 }
 
 }  // namespace
-}  // namespace adze::bench
+}  // namespace adze::bench::roofline_test

@@ -8,7 +8,7 @@
 
 #  include <adze/data/gzip.hpp>
 
-namespace adze::data {
+namespace adze::data::gzip_test {
 namespace {
 
 using bytes = byte_vector;
@@ -151,6 +151,6 @@ TEST_CASE("gzip: any one changed byte throws or unpacks to the same") {
 }
 
 }  // namespace
-}  // namespace adze::data
+}  // namespace adze::data::gzip_test
 
 #endif

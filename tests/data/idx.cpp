@@ -8,7 +8,7 @@
 #include <adze/data/idx.hpp>
 #include <adze/tensor/typed.hpp>
 
-namespace adze::data {
+namespace adze::data::idx_test {
 namespace {
 
 using bytes = byte_vector;
@@ -219,4 +219,4 @@ TEST_CASE("idx: a good file cut anywhere, or with any header byte changed, throw
 }
 
 }  // namespace
-}  // namespace adze::data
+}  // namespace adze::data::idx_test

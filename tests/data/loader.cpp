@@ -13,7 +13,7 @@
 #include <adze/data/loader.hpp>
 #include <adze/tensor/typed.hpp>
 
-namespace adze::data {
+namespace adze::data::loader_test {
 namespace {
 
 using labels = std::vector<std::int64_t>;
@@ -261,4 +261,4 @@ TEST_CASE("loader: wrong options") {
 }
 
 }  // namespace
-}  // namespace adze::data
+}  // namespace adze::data::loader_test

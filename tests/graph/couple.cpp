@@ -17,7 +17,7 @@
 
 #include "../ops/checks.hpp"
 
-namespace adze {
+namespace adze::couple_test {
 namespace {
 
 using namespace test;
@@ -740,7 +740,7 @@ TEST_CASE("drop: hidden units and heads of a GPT; what leaves the stream shifts 
 }
 
 }  // namespace
-}  // namespace adze
+}  // namespace adze::couple_test
 
 namespace user {
 
@@ -788,7 +788,7 @@ struct halves_op {  // adds the halves of the last axis; `stuck` states the size
 
 }  // namespace user
 
-namespace adze {
+namespace adze::couple_test {
 namespace {
 
 TEST_CASE("couple: custom ops by letters, by a member, and undeclared") {
@@ -841,4 +841,4 @@ TEST_CASE("axis_ties: letters that do not fit are refused whole; runs are checke
 }
 
 }  // namespace
-}  // namespace adze
+}  // namespace adze::couple_test

@@ -19,7 +19,7 @@
 
 #include "../ops/checks.hpp"
 
-namespace adze {
+namespace adze::plan_test {
 namespace {
 
 using namespace test;
@@ -189,4 +189,4 @@ TEST_CASE("arena: departures from the script take pool memory and stay right") {
 }
 
 }  // namespace
-}  // namespace adze
+}  // namespace adze::plan_test

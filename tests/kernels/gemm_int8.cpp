@@ -13,7 +13,7 @@
 #include <adze/kernels/gemm_int8.hpp>
 #include <adze/kernels/reference_int8.hpp>
 
-namespace adze {
+namespace adze::gemm_int8_test {
 namespace {
 
 using kernels::integer_finish;
@@ -291,4 +291,4 @@ TEST_CASE("gemm_int8 refuses operands that do not belong together") {
 }
 
 }  // namespace
-}  // namespace adze
+}  // namespace adze::gemm_int8_test

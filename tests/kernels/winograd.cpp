@@ -11,7 +11,7 @@
 #include <adze/kernels/conv.hpp>
 #include <adze/kernels/reference.hpp>
 
-namespace adze {
+namespace adze::winograd_test {
 namespace {
 
 using kernels::conv_shape;
@@ -209,4 +209,4 @@ TEST_CASE("winograd: chosen where it pays, and never when it is not allowed") {
 }
 
 }  // namespace
-}  // namespace adze
+}  // namespace adze::winograd_test

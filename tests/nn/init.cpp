@@ -4,7 +4,7 @@
 
 #include <adze/nn/init.hpp>
 
-namespace adze {
+namespace adze::init_test {
 namespace {
 
 std::vector<double> values_of(const tensor& x) {
@@ -155,4 +155,4 @@ TEST_CASE("orthogonal rows or columns") {
   CHECK_THROWS_AS(nn::init::orthogonal_(line), shape_error);
 }
 
-}  // namespace adze
+}  // namespace adze::init_test

@@ -13,7 +13,7 @@
 
 #include "../ops/checks.hpp"
 
-namespace adze {
+namespace adze::layers_test {
 namespace {
 
 using namespace test;
@@ -240,4 +240,4 @@ TEST_CASE("what layers refuse") {
         }).starts_with("set_requires_grad: only floating"));
 }
 
-}  // namespace adze
+}  // namespace adze::layers_test

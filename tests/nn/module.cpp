@@ -5,7 +5,7 @@
 #include <adze/nn/state_dict.hpp>
 #include <adze/tensor/typed.hpp>
 
-namespace adze {
+namespace adze::module_test {
 namespace {
 
 tensor filled(const shape& sizes, double first, dtype type = f32) {
@@ -237,4 +237,4 @@ TEST_CASE("a name used twice is refused") {
         "load_state_dict: two tensors are named in; names must differ");
 }
 
-}  // namespace adze
+}  // namespace adze::module_test

@@ -9,7 +9,7 @@
 
 #include "../ops/checks.hpp"
 
-namespace adze {
+namespace adze::transformer_test {
 namespace {
 
 using namespace test;
@@ -161,4 +161,4 @@ TEST_CASE("a language model learns a sequence by heart and continues it") {
   CHECK_THROWS_AS(nn::generate(net, in, {.count = 1}), value_error);
 }
 
-}  // namespace adze
+}  // namespace adze::transformer_test

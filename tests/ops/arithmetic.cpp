@@ -11,7 +11,7 @@
 
 #include "checks.hpp"
 
-namespace adze {
+namespace adze::arithmetic_test {
 namespace {
 
 using namespace test;
@@ -53,4 +53,4 @@ TEST_CASE("truth values next to numbers are counted, and do not subtract") {
         "cast(x, i32) counts");
 }
 
-}  // namespace adze
+}  // namespace adze::arithmetic_test

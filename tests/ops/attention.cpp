@@ -14,7 +14,7 @@
 
 #include "numbers.hpp"
 
-namespace adze {
+namespace adze::attention_test {
 namespace {
 
 using namespace test;
@@ -245,4 +245,4 @@ TEST_CASE("attention of nothing, and of what does not fit") {
   CHECK_THROWS_AS(scaled_dot_product_attention(smooth({4}), k, v), shape_error);
 }
 
-}  // namespace adze
+}  // namespace adze::attention_test

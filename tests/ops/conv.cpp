@@ -6,7 +6,7 @@
 
 #include "checks.hpp"
 
-namespace adze {
+namespace adze::conv_test {
 namespace {
 
 using namespace test;
@@ -268,4 +268,4 @@ TEST_CASE("what convolutions refuse") {
   CHECK_THROWS_AS(conv_transpose2d(x, ones({3, 4, 1, 1}), {}, {.padding = {3, 3}}), shape_error);
 }
 
-}  // namespace adze
+}  // namespace adze::conv_test

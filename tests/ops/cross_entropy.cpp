@@ -11,7 +11,7 @@
 
 #include "numbers.hpp"
 
-namespace adze {
+namespace adze::cross_entropy_test {
 namespace {
 
 using namespace test;
@@ -260,4 +260,4 @@ TEST_CASE("cross-entropy says what does not fit before anything happens") {
   CHECK_THROWS_AS(nll_loss(x, tensor_i64{0, 1}, {.label_smoothing = 0.1}), value_error);
 }
 
-}  // namespace adze
+}  // namespace adze::cross_entropy_test

@@ -10,7 +10,7 @@
 
 #include "checks.hpp"
 
-namespace adze {
+namespace adze::pool_test {
 namespace {
 
 using namespace test;
@@ -239,4 +239,4 @@ TEST_CASE("what pooling refuses") {
   CHECK_THROWS_AS(avg_pool2d(ones({1, 1, 4, 4}, i32)), dtype_error);
 }
 
-}  // namespace adze
+}  // namespace adze::pool_test

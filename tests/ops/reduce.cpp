@@ -12,7 +12,7 @@
 
 #include "checks.hpp"
 
-namespace adze {
+namespace adze::reduce_test {
 namespace {
 
 using namespace test;
@@ -331,4 +331,4 @@ TEST_CASE("gradients at ties, zeros and nothing") {
   CHECK_FALSE(any(z).requires_grad());
 }
 
-}  // namespace adze
+}  // namespace adze::reduce_test

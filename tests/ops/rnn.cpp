@@ -12,7 +12,7 @@
 
 #include "numbers.hpp"
 
-namespace adze {
+namespace adze::rnn_test {
 namespace {
 
 using namespace test;
@@ -241,4 +241,4 @@ TEST_CASE("recurrent layers say what does not fit") {
                        shape_error);
 }
 
-}  // namespace adze
+}  // namespace adze::rnn_test

@@ -12,7 +12,7 @@
 
 #include "numbers.hpp"
 
-namespace adze {
+namespace adze::softmax_test {
 namespace {
 
 using namespace test;
@@ -133,4 +133,4 @@ TEST_CASE("softmax has the same bits for any number of threads") {
   for (std::size_t i = 3; i < seen.size(); ++i) CHECK(seen[i] == seen[i % 3]);
 }
 
-}  // namespace adze
+}  // namespace adze::softmax_test

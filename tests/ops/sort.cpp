@@ -12,7 +12,7 @@
 
 #include "checks.hpp"
 
-namespace adze {
+namespace adze::sort_test {
 namespace {
 
 using namespace test;
@@ -123,4 +123,4 @@ TEST_CASE("gradients go to the places, twice") {
   CHECK_FALSE(argmax(x[0]).requires_grad());
 }
 
-}  // namespace adze
+}  // namespace adze::sort_test

@@ -11,7 +11,7 @@
 
 #include "suite.hpp"
 
-namespace adze::suite {
+namespace adze::suite::suite_activation_test {
 namespace {
 
 using namespace functors;
@@ -115,4 +115,4 @@ TEST_CASE("suite: activations") {
   run_family("activation");
 }
 
-}  // namespace adze::suite
+}  // namespace adze::suite::suite_activation_test

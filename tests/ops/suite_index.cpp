@@ -13,7 +13,7 @@
 
 #include "suite.hpp"
 
-namespace adze::suite {
+namespace adze::suite::suite_index_test {
 namespace {
 
 using samples_of = std::function<std::vector<sample>(index_t)>;
@@ -245,4 +245,4 @@ TEST_CASE("suite: ops by index and by order") {
   run_family("index");
 }
 
-}  // namespace adze::suite
+}  // namespace adze::suite::suite_index_test

@@ -11,7 +11,7 @@
 
 #include "suite.hpp"
 
-namespace adze::suite {
+namespace adze::suite::suite_layout_test {
 namespace {
 
 using samples_of = std::function<std::vector<sample>(index_t)>;
@@ -316,4 +316,4 @@ TEST_CASE("suite: layout ops") {
   run_family("layout");
 }
 
-}  // namespace adze::suite
+}  // namespace adze::suite::suite_layout_test

@@ -15,7 +15,7 @@
 
 #include "suite.hpp"
 
-namespace adze::suite {
+namespace adze::suite::suite_norm_test {
 namespace {
 
 using samples_of = std::function<std::vector<sample>(index_t)>;
@@ -488,4 +488,4 @@ TEST_CASE("suite: normalisation, losses and pooling") {
   run_family("norm");
 }
 
-}  // namespace adze::suite
+}  // namespace adze::suite::suite_norm_test

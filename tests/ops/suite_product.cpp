@@ -15,7 +15,7 @@
 
 #include "suite.hpp"
 
-namespace adze::suite {
+namespace adze::suite::suite_product_test {
 namespace {
 
 using samples_of = std::function<std::vector<sample>(index_t)>;
@@ -397,4 +397,4 @@ TEST_CASE("suite: products") {
   run_family("product");
 }
 
-}  // namespace adze::suite
+}  // namespace adze::suite::suite_product_test

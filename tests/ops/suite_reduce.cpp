@@ -11,7 +11,7 @@
 
 #include "suite.hpp"
 
-namespace adze::suite {
+namespace adze::suite::suite_reduce_test {
 namespace {
 
 using values_of = std::vector<double>;
@@ -267,4 +267,4 @@ TEST_CASE("suite: reductions") {
   run_family("reduce");
 }
 
-}  // namespace adze::suite
+}  // namespace adze::suite::suite_reduce_test

@@ -11,8 +11,6 @@
 namespace adze::optim::testing {
 namespace {
 
-std::vector<tensor> one() { return {tensor_with({1}, {0.0}).set_requires_grad()}; }
-
 TEST_CASE("one_cycle: by hand, linear") {
   // 10 steps, 0.4 of them up: the top at 3, the end at 9. From 1 up to 10, down to 0.1.
   sgd o(one(), {.lr = 5.0, .momentum = 0.5});

@@ -9,8 +9,6 @@
 namespace adze::optim::testing {
 namespace {
 
-std::vector<tensor> one() { return {tensor_with({1}, {0.0}).set_requires_grad()}; }
-
 // The rate after each measure.
 numbers follow(const plateau_options& options, const numbers& measures) {
   sgd o(one(), {.lr = 1.0});

@@ -21,6 +21,8 @@ inline tensor tensor_with(const shape& sizes, const numbers& values, dtype type 
   kernels::copy(sizes, adze::detail::operand_of(x), {values.data(), f64, dense_strides(sizes)});
   return x;
 }
+// One parameter with one element.
+inline std::vector<tensor> one() { return {tensor_with({1}, {0.0}).set_requires_grad()}; }
 inline numbers values_of(const tensor& x) {
   numbers v(static_cast<std::size_t>(x.numel()));
   kernels::copy(x.shape(), {v.data(), f64, dense_strides(x.shape())}, adze::detail::operand_of(x));

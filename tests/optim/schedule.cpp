@@ -13,8 +13,6 @@ namespace {
 
 const double pi = std::acos(-1.0);
 
-std::vector<tensor> one() { return {tensor_with({1}, {0.0}).set_requires_grad()}; }
-
 // The rates of steps 0, 1, ...
 template <class Rule> numbers rates(double lr, Rule rule, int count) {
   sgd o(one(), {.lr = lr});

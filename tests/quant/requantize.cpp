@@ -6,7 +6,7 @@
 
 #include <adze/quant/requantize.hpp>
 
-namespace adze::quant {
+namespace adze::quant::requantize_test {
 namespace {
 
 constexpr kernels::code_range wide{-100000, 100000};
@@ -66,4 +66,4 @@ TEST_CASE("requantize: half_up is the exact product rounded once, ties upwards")
 }
 
 }  // namespace
-}  // namespace adze::quant
+}  // namespace adze::quant::requantize_test
