@@ -37,7 +37,7 @@ struct block {
   }
 };
 
-TEST_CASE("plan: the bits of the folded and fused graph") {
+TEST_CASE("plan: what the folded and fused graph gives, but for the order of sums") {
   manual_seed(1);
   nn::sequential net{nn::conv2d{{.in = 3, .out = 8, .kernel = 3, .padding = 1}},
                      block{},
@@ -56,7 +56,7 @@ TEST_CASE("plan: the bits of the folded and fused graph") {
   for (int i = 0; i < 3; ++i) {
     const tensor now = random({2, 3, 8, 8}, f32);
     const no_grad guard;
-    CHECK(same_bits(p(now), small(now)));
+    CHECK(distance(numbers(p(now)), numbers(small(now))) < 1e-6);
   }
   CHECK(p.arena_bytes() * 10 < p.unshared_bytes() * 6);
   CHECK(p(x).requires_grad() == false);

@@ -8,7 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <adze/core/parallel.hpp>
-#include <adze/kernels/gemm.hpp>
+#include <adze/kernels/gemm_packed.hpp>
 #include <adze/kernels/reference.hpp>
 
 namespace adze {
@@ -45,7 +45,7 @@ struct problem {
   index_t m, n, k;
   bool a_transposed = false, b_transposed = false, c_transposed = false, sparse = false;
   double alpha = 1, beta = 0;
-  bool positive = false, bias = false, row_bias = false, relu = false;
+  bool positive = false, bias = false, row_bias = false, relu = false, packed = false;
 };
 
 // The largest error in units of u |A||B|; fails on a NaN, and on a number written outside c.
@@ -71,7 +71,11 @@ template <class T, class A = simd::native> double error_of(const problem& p, std
   if (p.bias) o.bias = bias.data();
   if (p.row_bias) o.row_bias = row_bias.data();
   if (p.relu) o.activate = activation::relu;
-  kernels::gemm<T, A>(a.view, b.view, c.view, o);
+  if (p.packed) {
+    kernels::gemm<T, A>(a.view, kernels::packed_right<T, A>(b.view), c.view, o);
+  } else {
+    kernels::gemm<T, A>(a.view, b.view, c.view, o);
+  }
   double worst = 0;
   for (index_t i = 0; i < p.m; ++i) {
     for (index_t j = 0; j < p.n; ++j) {
@@ -109,7 +113,8 @@ template <class A> void check_small_shapes() {
                                                : 1.3,
                         .bias = (bits & 1024) != 0,
                         .row_bias = (bits & 6144) == 0,
-                        .relu = (bits & 8192) != 0};
+                        .relu = (bits & 8192) != 0,
+                        .packed = (bits & 28) != 0 && (bits & 16384) != 0};
         worst = std::max(worst, error_of<float, A>(p, draw));
         if constexpr (!std::is_same_v<A, simd::scalar>)
           worst = std::max(worst, error_of<double, A>(p, draw));
@@ -142,6 +147,8 @@ TEST_CASE("gemm: shapes around the edges of tiles, blocks and paths") {
                   .beta = (bits & 192) ? 0.0 : 1.3};
         worst = std::max(worst, error_of<float>(p, draw));
         if (bits & 256) worst = std::max(worst, error_of<double>(p, draw));
+        p.packed = true;
+        worst = std::max(worst, error_of<float>(p, draw));
         p.positive = true;
         positive = std::max(positive, error_of<float>(p, draw) / std::min(4 + std::sqrt(k), 20.0));
       }
@@ -227,12 +234,20 @@ TEST_CASE("gemm: the same bits for any number of threads") {
     const auto next = [&] { return static_cast<float>(draw() % 1000) * 0.01f - 5; };
     a.fill(next), b.fill(next);
     std::vector<float> one(static_cast<std::size_t>(s.m * s.n)), many(one.size());
-    set_threads(1);
-    kernels::gemm<float>(a.view, b.view, dense_matrix(one.data(), s.m, s.n));
-    for (int n : {2, 3, 7}) {
-      set_threads(n);
-      kernels::gemm<float>(a.view, b.view, dense_matrix(many.data(), s.m, s.n));
-      CHECK(std::memcmp(one.data(), many.data(), one.size() * sizeof(float)) == 0);
+    const kernels::packed_right<float> packed(b.view);
+    for (const bool before : {false, true}) {
+      const auto run = [&](std::vector<float>& to) {
+        const auto c = dense_matrix(to.data(), s.m, s.n);
+        return before ? kernels::gemm<float>(a.view, packed, c)
+                      : kernels::gemm<float>(a.view, b.view, c);
+      };
+      set_threads(1);
+      run(one);
+      for (int n : {2, 3, 7}) {
+        set_threads(n);
+        run(many);
+        CHECK(std::memcmp(one.data(), many.data(), one.size() * sizeof(float)) == 0);
+      }
     }
   }
   set_threads(2);

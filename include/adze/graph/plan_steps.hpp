@@ -4,6 +4,8 @@
 // the form that kernels read, and nothing kept for gradients. An op above the graph brings its own
 // way by a member `prepare`.
 #include <adze/graph/graph.hpp>
+#include <adze/kernels/gemm_packed.hpp>
+#include <adze/ops/linear.hpp>
 #include <adze/ops/pool.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
@@ -41,6 +43,25 @@ template <class = void> std::unique_ptr<prepared_step> prepare_max_pool(const ma
   });
 }
 
+// With the weight packed. Sums run in another order than the op's where its product is not one of
+// tiles: results may differ in the last bits.
+template <class T>
+std::unique_ptr<prepared_step> prepare_linear(const linear_op<>& op, const tensor& weight) {
+  kernels::packed_right<T> w(matrix_of<T>(weight).transposed());
+  const index_t bytes = w.bytes();
+  return make_step(
+      [act = op.act, w = std::move(w)](const tensor* const* in) {
+        const tensor rows = feature_rows(*in[0], dtype_of<T>);
+        const tensor bias = in[2]->defined() ? dense_as(*in[2], dtype_of<T>) : *in[2];
+        tensor y = empty(in[0]->shape().with(in[0]->rank() - 1, w.cols()), dtype_of<T>);
+        kernels::gemm<T>(matrix_of<T>(rows), w,
+                         dense_matrix(y.data_as<T>(), rows.shape()[0], w.cols()),
+                         {.bias = bias.defined() ? bias.data_as<T>() : nullptr, .activate = act});
+        return y;
+      },
+      values::input(1), bytes);
+}
+
 // The step of a core op, null where its forward is all there is.
 template <class = void>
 std::unique_ptr<prepared_step> prepare_core_step(const graph& g, const graph_step& s,
@@ -49,7 +70,12 @@ std::unique_ptr<prepared_step> prepare_core_step(const graph& g, const graph_ste
   if (const auto* pool = s.op.as<max_pool2d_op<>>()) {
     if (is_floating(type_of(0))) return prepare_max_pool(*pool);
   }
-  static_cast<void>(constants);
+  if (const auto* linear = s.op.as<linear_op<>>()) {
+    const tensor& w = constants[1];
+    if (w.defined() && w.dtype() == f32 && type_of(0) == f32) {
+      return prepare_linear<float>(*linear, w);
+    }
+  }
   return nullptr;
 }
 

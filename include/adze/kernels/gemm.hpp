@@ -46,48 +46,76 @@ template <class F> void split_chunks(index_t count, index_t chunk, index_t work,
   for (index_t i = 0; i < count; i += chunk) f(i, std::min(i + chunk, count));
 }
 
-// Blocks of b, as it stands or packed, times strips of a.
+// f(j, k, cols, depth) for the blocks of a right operand: from row k and column j on.
+template <class T, class A, class F> void over_blocks(index_t rows, index_t cols, F f) {
+  using shape = tile_shape<T, A>;
+  const index_t depth = balanced_block(rows, shape::depth_block, 1);
+  const index_t width = balanced_block(cols, shape::column_block, shape::panel);
+  for (index_t j = 0; j < cols; j += width)
+    for (index_t k = 0; k < rows; k += depth)
+      f(j, k, std::min(width, cols - j), std::min(depth, rows - k));
+}
+
+// A block of b packed into this thread's scratch memory.
+template <class T, class A> const T* pack_block(matrix<const T> block) {
+  constexpr index_t panel = tile_shape<T, A>::panel;
+  const index_t count = panel_count<T, A>(block.cols);
+  T* const panels = scratch<T, scratch_use::panels>(count * panel * block.rows);
+  split_work(count, block.rows * block.cols * 4, [&](index_t first, index_t last) {
+    matrix<const T> part = block;
+    part.data += first * panel * block.col_stride;
+    part.cols = std::min(last * panel, block.cols) - first * panel;
+    pack_panels<T, A>(part, panels + first * panel * block.rows);
+  });
+  return panels;
+}
+
+// Strips of a times one block. Threads share the strips, or the panels where there are few strips.
+template <class T, class A> void block_product(const strips<T>& s, bool packed) {
+  constexpr index_t panel = tile_shape<T, A>::panel;
+  const index_t work = s.rows * s.cols * s.depth, count = strip_count<T, A>(s.rows);
+  if (!packed || count > 4)
+    return split_work(
+        count, work, [&](index_t first, index_t last) { run_strips<T, A, false>(s, first, last); });
+  split_work(panel_count<T, A>(s.cols), work, [&](index_t first, index_t last) {
+    strips<T> part = s;
+    part.b += first * s.b_panel;
+    part.c += first * panel;
+    part.first_column += first * panel;
+    part.cols = std::min(last * panel, s.cols) - first * panel;
+    run_strips<T, A, false>(part, 0, count);
+  });
+}
+
+// Blocks of b, as it stands, packed here, or packed before (`ready`), times strips of a.
 template <class T, class A>
 void strip_product(matrix<const T> a, matrix<const T> b, matrix<T> c, strips<T> s, bool packed,
-                   const epilogue<T>* finish) {
-  using shape = tile_shape<T, A>;
+                   const epilogue<T>* finish, const T* ready = nullptr) {
+  constexpr index_t panel = tile_shape<T, A>::panel;
   const bool accumulate = s.accumulate;
-  const index_t depth = balanced_block(b.rows, shape::depth_block, 1);
-  const index_t width = balanced_block(b.cols, shape::column_block, shape::panel);
-  T* panels = packed ? scratch<T, scratch_use::panels>(depth * width) : nullptr;
   s.rows = a.rows;
   s.a_row_step = a.row_stride;
   s.a_col_step = a.col_stride;
   s.c_row_step = c.row_stride;
-  for (index_t j = 0; j < b.cols; j += width) {
-    for (index_t k = 0; k < b.rows; k += depth) {
-      s.cols = std::min(width, b.cols - j);
-      s.depth = std::min(depth, b.rows - k);
-      s.a = a.data + k * a.col_stride;
-      s.b = b.data + k * b.row_stride + j * b.col_stride;
-      s.b_step = b.row_stride;
-      s.b_panel = shape::panel;
-      if (packed) {
-        const matrix<const T> block{s.b, s.depth, s.cols, b.row_stride, b.col_stride};
-        split_work((s.cols + shape::panel - 1) / shape::panel, s.depth * s.cols * 4,
-                   [&](index_t p0, index_t p1) {
-                     auto part = block;
-                     part.data += p0 * shape::panel * b.col_stride;
-                     part.cols = std::min(p1 * shape::panel, s.cols) - p0 * shape::panel;
-                     pack_panels<T, A>(part, panels + p0 * shape::panel * s.depth);
-                   });
-        s.b = panels;
-        s.b_step = shape::panel;
-        s.b_panel = shape::panel * s.depth;
-      }
-      s.c = c.data + j;
-      s.accumulate = accumulate || k > 0;
-      s.finish = k + s.depth == b.rows ? finish : nullptr;
-      s.first_column = j;
-      split_work(strip_count<T, A>(s.rows), s.rows * s.cols * s.depth,
-                 [&](index_t i0, index_t i1) { run_strips<T, A, false>(s, i0, i1); });
+  over_blocks<T, A>(b.rows, b.cols, [&](index_t j, index_t k, index_t cols, index_t depth) {
+    s.cols = cols;
+    s.depth = depth;
+    s.a = a.data + k * a.col_stride;
+    s.b = b.data + k * b.row_stride + j * b.col_stride;
+    s.b_step = b.row_stride;
+    s.b_panel = panel;
+    if (packed) {
+      s.b = ready ? ready : pack_block<T, A>({s.b, depth, cols, b.row_stride, b.col_stride});
+      s.b_step = panel;
+      s.b_panel = panel * depth;
+      if (ready) ready += panel_count<T, A>(cols) * s.b_panel;
     }
-  }
+    s.c = c.data + j;
+    s.accumulate = accumulate || k > 0;
+    s.finish = k + depth == b.rows ? finish : nullptr;
+    s.first_column = j;
+    block_product<T, A>(s, packed);
+  });
 }
 
 // A small product on the calling thread, the right operand as it stands in one block.

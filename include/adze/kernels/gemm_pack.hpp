@@ -43,6 +43,11 @@ constexpr index_t balanced_block(index_t size, index_t most, index_t step) {
   return (block + step - 1) / step * step;
 }
 
+// Panels that hold so many columns.
+template <class T, class A> constexpr index_t panel_count(index_t cols) {
+  return (cols + tile_shape<T, A>::panel - 1) / tile_shape<T, A>::panel;
+}
+
 // Columns contiguous: four rows at a time keep four read streams and one line being written.
 template <class T, class A> void pack_rows(matrix<const T> b, T* out) {
   using P = simd::pack<T, A>;
