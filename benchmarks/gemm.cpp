@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: MIT
 // Matrix products against the libraries found on this machine (peers/blas.hpp). Problem lines:
 //   gemm <name> m= n= k= [a=t] [b=t]      c[m,n] = a[m,k] b[k,n], row-major; t: stored transposed
+//   gemm_packed <name> m= n= k= [b=t]     the same with b packed before, against oneDNN's layers
+// On several threads our product on one of them is a candidate, too.
 // The error is the largest in units of u |A||B|; sampled rows are compared with double sums, and
 // all rows by c x = a (b x) with random signs x.
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include <adze/bench/session.hpp>
 #include <adze/core/random.hpp>
-#include <adze/kernels/gemm.hpp>
+#include <adze/kernels/gemm_packed.hpp>
 #include <adze/kernels/reference.hpp>
 
 #include "allocation_count.hpp"
 #include "peers/blas.hpp"
+#include "peers/dnnl_product.hpp"
 
 namespace {
 
@@ -125,6 +129,63 @@ class product_problem {
   std::vector<double> signs_, signed_truth_, signed_size_;
 };
 
+void measure(bench::session& run, const bench::problem& p, product_problem& x, index_t sets,
+             std::vector<bench::candidate> all) {
+  run.measure({.shape = p,
+               .cost = x.cost(),
+               .sets = sets,
+               .spoil = [&] { x.spoil(); },
+               .error = [&] { return x.error(); },
+               .tolerance = 6},
+              std::move(all));
+}
+
+void measure_product(bench::session& run, const bench::problem& p, index_t sets,
+                     const std::vector<peers::sgemm_peer>& found) {
+  product_problem x(p, sets);
+  const auto own = [&](index_t set) { kernels::gemm(x.a(set), x.b(set), x.c(set)); };
+  std::vector<bench::candidate> all{{"adze", own}};
+  if (const int n = threads(); n > 1)
+    all.emplace_back("adze on one", [&, n](index_t set) {
+      set_threads(1);
+      own(set);
+      set_threads(n);
+    });
+  for (const peers::sgemm_peer& peer : found)
+    all.emplace_back(peer.name, [&](index_t set) {
+      peer(x.shape(), x.a(set).data, x.b(set).data, x.c(set).data);
+    });
+  measure(run, p, x, sets, std::move(all));
+}
+
+void measure_packed(bench::session& run, const bench::problem& p, index_t sets) {
+  product_problem x(p, sets);
+  std::vector<kernels::packed_right<float>> own;
+  std::vector<std::unique_ptr<peers::dnnl_product>> layers[2];
+  for (index_t i = 0; i < sets; ++i) {
+    own.emplace_back(x.b(i));
+    for (const bool inner : {false, true})
+      layers[inner].push_back(std::make_unique<peers::dnnl_product>(
+          peers::dnnl_product::problem{.m = p.size("m"),
+                                       .n = p.size("n"),
+                                       .k = p.size("k"),
+                                       .type = peers::dnnl_product::left::f32,
+                                       .b_transposed = p.word("b") == "t",
+                                       .as_inner_product = inner},
+          x.b(i).data));
+  }
+  const auto at = [](auto& list, index_t i) -> auto& { return list[static_cast<std::size_t>(i)]; };
+  std::vector<bench::candidate> all;
+  all.emplace_back("adze", [&](index_t i) { kernels::gemm<float>(x.a(i), at(own, i), x.c(i)); });
+  all.emplace_back("adze unpacked", [&](index_t i) { kernels::gemm(x.a(i), x.b(i), x.c(i)); });
+  for (const bool inner : {false, true}) {
+    if (!*layers[inner][0]) continue;
+    all.emplace_back(inner ? "oneDNN inner product" : "oneDNN matmul",
+                     [&, inner](index_t i) { (*at(layers[inner], i))(x.a(i).data, x.c(i).data); });
+  }
+  measure(run, p, x, sets, std::move(all));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -140,29 +201,19 @@ int main(int argc, char** argv) {
           [&](int n) {
             for (const peers::sgemm_peer& p : found)
               if (p.threads_function != nullptr) p.set_threads(p, n);
+            peers::dnnl_product::set_threads(n);
           },
   };
   return bench::run_program(argc, argv, about, [&](bench::session& run) {
     found = peers::sgemm_peers();
     for (const peers::sgemm_peer& p : found) run.add_fact(p.name, p.version);
-    for (const bench::problem& p : run.problems({"gemm"})) {
-      const double bytes =
-          4.0 * static_cast<double>(p.size("m") * p.size("k") + p.size("k") * p.size("n"));
-      product_problem x(p, run.sets(bytes));
-      std::vector<bench::candidate> all;
-      all.emplace_back("adze", [&](index_t set) { kernels::gemm(x.a(set), x.b(set), x.c(set)); });
-      for (const peers::sgemm_peer& peer : found) {
-        all.emplace_back(peer.name, [&](index_t set) {
-          peer(x.shape(), x.a(set).data, x.b(set).data, x.c(set).data);
-        });
-      }
-      run.measure({.shape = p,
-                   .cost = x.cost(),
-                   .sets = run.sets(bytes),
-                   .spoil = [&] { x.spoil(); },
-                   .error = [&] { return x.error(); },
-                   .tolerance = 6},
-                  std::move(all));
+    for (const bench::problem& p : run.problems({"gemm", "gemm_packed"})) {
+      const index_t sets = run.sets(
+          4.0 * static_cast<double>(p.size("m") * p.size("k") + p.size("k") * p.size("n")));
+      if (p.kernel == "gemm_packed")
+        measure_packed(run, p, sets);
+      else
+        measure_product(run, p, sets, found);
     }
   });
 }

@@ -19,7 +19,7 @@
 #include <adze/kernels/gemm_int8.hpp>
 
 #include "allocation_count.hpp"
-#include "peers/dnnl_int8.hpp"
+#include "peers/dnnl_product.hpp"
 
 namespace {
 
@@ -78,24 +78,26 @@ template <class T, class W> class integer_problem {
   }
   // oneDNN in one of its two ways, in as many sets; none where it has no such kernel.
   auto peer(bool as_inner_product) {
-    std::vector<std::unique_ptr<peers::dnnl_int8>> made;
+    std::vector<std::unique_ptr<peers::dnnl_product>> made;
     if constexpr (sizeof(T) == 1 && sizeof(W) == 1) {
       std::vector<float> bias;
       for (index_t j = 0; j < n_; ++j) bias.push_back(float(-zero * weights_[0].column_sums()[j]));
       for (index_t s = 0; s < sets_; ++s)
-        made.push_back(std::make_unique<peers::dnnl_int8>(
-            peers::dnnl_int8::problem{.m = m_,
-                                      .n = n_,
-                                      .k = k_,
-                                      .signed_left = std::is_signed_v<T>,
-                                      .scale = scale,
-                                      .bias = bias.data(),
-                                      .as_inner_product = as_inner_product},
+        made.push_back(std::make_unique<peers::dnnl_product>(
+            peers::dnnl_product::problem{.m = m_,
+                                         .n = n_,
+                                         .k = k_,
+                                         .type = std::is_signed_v<T>
+                                                     ? peers::dnnl_product::left::s8
+                                                     : peers::dnnl_product::left::u8,
+                                         .scale = scale,
+                                         .bias = bias.data(),
+                                         .as_inner_product = as_inner_product},
             b_.data()));
     }
     return made;
   }
-  void run_peer(peers::dnnl_int8& p, index_t set) {
+  void run_peer(peers::dnnl_product& p, index_t set) {
     p(a_.data() + set * m_ * k_, c_.data() + set * m_ * n_);
   }
 
@@ -202,10 +204,10 @@ int main(int argc, char** argv) {
       .lists = {"gemm_int8"},
       .flags = ADZE_FLAGS,
       .memory = counted::memory,
-      .on_threads = peers::dnnl_int8::set_threads,
+      .on_threads = peers::dnnl_product::set_threads,
   };
   return bench::run_program(argc, argv, about, [&](bench::session& run) {
-    peers::dnnl_int8::set_threads(1);
+    peers::dnnl_product::set_threads(1);
     for (const bench::problem& p : run.problems({"gemm_int8"})) {
       const std::string a = p.word("a", "u8");
       if (a == "s16" && p.word("b") == "s16")

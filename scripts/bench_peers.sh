@@ -93,6 +93,15 @@ Printed by `scripts/bench_peers.sh`; only the section on what resists is written
 
 TEXT
 }
+# measure PROGRAM OUTPUT ARGUMENT...: one run, its table on the page, its other files as OUTPUT.*
+measure() {
+  local program=$1 to=$peers/$2
+  shift 2
+  "$peers/$program-$compiler" --label "built by $compiler" --markdown "$to.md" --json "$to.json" \
+    --html "$to.html" --svg "$to.svg" "$@"
+  sed "s|$peers/|build/peers/|g" "$to.md" >>"$peers/page.md"
+  echo >>"$peers/page.md"
+}
 rm -f "$peers"/*.json "$peers/page.md"
 for compiler in g++ clang++; do
   command -v "$compiler" >/dev/null || continue
@@ -103,11 +112,8 @@ for compiler in g++ clang++; do
     "$compiler" -std=c++20 -O3 -march=native -Iinclude -DADZE_FLAGS="\"$flags\"" \
       -DADZE_PROBLEMS="\"$PWD/benchmarks/problems\"" benchmarks/$program.cpp \
       -o "$peers/$program-$compiler" -pthread -ldl
-    "$peers/$program-$compiler" --label "built by $compiler" --markdown "$peers/$program.md" \
-      --json "$peers/$program-$compiler.json" --html "$peers/$program-$compiler.html" \
-      --svg "$peers/$program-$compiler.svg" ${own[@]+"${own[@]}"} ${arguments[@]+"${arguments[@]}"}
-    sed "s|$peers/|build/peers/|g" "$peers/$program.md" >>"$peers/page.md"
-    echo >>"$peers/page.md"
+    measure "$program" "$program-$compiler" ${own[@]+"${own[@]}"} ${arguments[@]+"${arguments[@]}"}
+    [ "$program" = gemm ] && measure gemm "gemm-2-threads-$compiler" --threads 2 --filter '#cube'
   done
 done
 {

@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Integer products of oneDNN 2, with weights in the layout that it prefers: as a matmul and as an
-// inner product, whose kernels differ.
+// Products of oneDNN 2 with weights in the layout that it prefers: as a matmul and as an inner
+// product, whose kernels differ.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -18,19 +18,24 @@ namespace peers {
 using adze::index_t;
 using adze::bench::library;
 
-// c[m,n] f32 = scale (a[m,k] b[k,n] + bias[n]); a of u8 or s8 codes, b of s8 codes, row-major.
-class dnnl_int8 : dnnl {
+// c[m,n] f32 = scale (a[m,k] b[k,n] + bias[n]), row-major; a of u8 or s8 codes and b of s8 codes,
+// or both of floats.
+class dnnl_product : dnnl {
  public:
+  enum class left { u8, s8, f32 };
   struct problem {
     index_t m = 0, n = 0, k = 0;
-    bool signed_left = false;
+    left type = left::u8;
+    bool b_transposed = false;  // stored [n,k]
     float scale = 1;
     const float* bias = nullptr;
     bool as_inner_product = false;
   };
 
   // Nothing where the library or the kernel is missing: see bool.
-  dnnl_int8(const problem& p, const std::int8_t* b) : p_(p), b_(b), bias_(p.bias, p.bias + p.n) {
+  dnnl_product(const problem& p, const void* b) : p_(p), b_(b) {
+    bias_.assign(static_cast<std::size_t>(p.n), 0.0f);
+    if (p.bias != nullptr) bias_.assign(p.bias, p.bias + p.n);
     ready_ = find_functions() && make();
   }
 
@@ -64,15 +69,18 @@ class dnnl_int8 : dnnl {
     const bool inner = p_.as_inner_product;
     const std::int64_t a[] = {p_.m, p_.k}, c[] = {p_.m, p_.n}, one[] = {1, p_.n}, line[] = {p_.n};
     const std::int64_t b[] = {inner ? p_.n : p_.k, inner ? p_.k : p_.n};
-    const std::int64_t b_steps[] = {inner ? 1 : p_.n, inner ? p_.n : 1};
+    const std::int64_t down = p_.b_transposed ? 1 : p_.n, across = p_.b_transposed ? p_.k : 1;
+    const std::int64_t b_steps[] = {inner ? across : down, inner ? down : across};
+    const type codes = p_.type == left::s8 ? s8 : u8, a_type = p_.type == left::f32 ? f32 : codes;
+    const type b_type = p_.type == left::f32 ? f32 : s8;
     auto all = std::make_unique<descriptor[]>(6);
     descriptor &src = all[0], &wei = all[1], &bias = all[2], &dst = all[3], &op = all[4];
     opaque attributes = nullptr, about = nullptr;
     const bool made =
-        by_tag_(&src, 2, a, p_.signed_left ? s8 : u8, row_major) == 0 &&
-        by_tag_(&wei, 2, b, s8, any) == 0 &&
+        by_tag_(&src, 2, a, a_type, row_major) == 0 && by_tag_(&wei, 2, b, b_type, any) == 0 &&
         by_tag_(&bias, inner ? 1 : 2, inner ? line : one, f32, inner ? vector : row_major) == 0 &&
-        by_tag_(&dst, 2, c, f32, row_major) == 0 && by_strides_(&given_, 2, b, s8, b_steps) == 0 &&
+        by_tag_(&dst, 2, c, f32, row_major) == 0 &&
+        by_strides_(&given_, 2, b, b_type, b_steps) == 0 &&
         (inner ? inner_(&op, 96, &src, &wei, &bias, &dst)
                : matmul_(&op, &src, &wei, &bias, &dst)) == 0 &&
         attributes_create_(&attributes) == 0 && scales_(attributes, 1, 0, &p_.scale) == 0 &&
@@ -91,9 +99,9 @@ class dnnl_int8 : dnnl {
     return make_primitive() && pack();
   }
   bool pack() {
-    packed_ = adze::bench::aligned_buffer<std::int8_t>(static_cast<index_t>(bytes_(preferred_)));
+    packed_ = adze::bench::aligned_buffer<std::byte>(static_cast<index_t>(bytes_(preferred_)));
     opaque from = nullptr;
-    return memory_(&from, &given_, engine_, const_cast<std::int8_t*>(b_)) == 0 &&
+    return memory_(&from, &given_, engine_, const_cast<void*>(b_)) == 0 &&
            memory_(&weights_, preferred_, engine_, packed_.data()) == 0 &&
            copy(&given_, from, preferred_, weights_);
   }
@@ -101,12 +109,12 @@ class dnnl_int8 : dnnl {
   static inline int threads_ = 1;
 
   problem p_;
-  const std::int8_t* b_;
+  const void* b_;
   std::vector<float> bias_;
   int made_for_ = 0;
   bool ready_ = false;
   std::string kernel_;
-  adze::bench::aligned_buffer<std::int8_t> packed_{0};
+  adze::bench::aligned_buffer<std::byte> packed_{0};
   descriptor given_{};
   const void* preferred_ = nullptr;
   opaque primitive_ = nullptr, source_ = nullptr, weights_ = nullptr, bias_memory_ = nullptr,
