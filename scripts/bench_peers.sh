@@ -113,7 +113,9 @@ for compiler in g++ clang++; do
       -DADZE_PROBLEMS="\"$PWD/benchmarks/problems\"" benchmarks/$program.cpp \
       -o "$peers/$program-$compiler" -pthread -ldl
     measure "$program" "$program-$compiler" ${own[@]+"${own[@]}"} ${arguments[@]+"${arguments[@]}"}
-    [ "$program" = gemm ] && measure gemm "gemm-2-threads-$compiler" --threads 2 --filter '#cube'
+    if [ "$program" = gemm ]; then
+      measure gemm "gemm-2-threads-$compiler" --threads 2 --filter '#cube'
+    fi
   done
 done
 {
