@@ -187,6 +187,21 @@ TEST_CASE("winograd: by panels of outputs, whatever the number of threads") {
   set_threads(before);
 }
 
+TEST_CASE("winograd: weights transformed before give the same bits") {
+  std::mt19937 draw(37);
+  const conv_shape s{
+      .n = 2, .c = 33, .h = 13, .w = 14, .o = 50, .kh = 3, .kw = 3, .pad_h = 1, .pad_w = 1};
+  case_of c(s, 2, draw);
+  const kernels::packed_filter<float> packed(s, c.w.data());
+  CHECK(packed.planes() != nullptr);
+  kernels::conv_forward<float>(s, c.x.view, c.w.data(), c.y.view);
+  const std::vector<float> first = c.y.memory;
+  c.y.fill(draw);
+  const std::vector<float> none(c.w.size(), std::numeric_limits<float>::quiet_NaN());
+  kernels::conv_forward<float>(s, c.x.view, none.data(), c.y.view, {}, &packed);
+  CHECK(std::memcmp(first.data(), c.y.memory.data(), first.size() * sizeof(float)) == 0);
+}
+
 TEST_CASE("winograd: chosen where it pays, and never when it is not allowed") {
   const image<const float> last{}, plain{nullptr, 0, 49, 7, 1};
   const conv_shape s{

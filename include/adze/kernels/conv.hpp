@@ -6,95 +6,35 @@
 // matrices (conv_windows.hpp). Results are channels-last. Splits depend on sizes alone: the same
 // bits for any thread count.
 #include <adze/kernels/conv_correlate.hpp>
-#include <adze/kernels/conv_pointwise.hpp>
-#include <adze/kernels/conv_scatter.hpp>
+#include <adze/kernels/conv_packed.hpp>
 #include <adze/kernels/conv_weight.hpp>
 #include <adze/kernels/conv_windows.hpp>
-#include <adze/kernels/conv_winograd.hpp>
-#include <adze/kernels/depthwise3_conv.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
-inline bool is_depthwise(const conv_shape& s) { return s.groups == s.c && s.o == s.c && s.c > 1; }
-
-// How a convolution of floats is computed: `conv_method_name` says why.
-enum class conv_method { pointwise, winograd, depthwise3, depthwise, scatter, windows };
-inline const char* conv_method_name(conv_method m) {
-  constexpr const char* names[] = {"product-of-pixels",          "winograd-3x3-stride-1",
-                                   "depthwise-3x3-in-registers", "depthwise-by-windows",
-                                   "scatter-few-inputs",         "tiles-of-windows"};
-  return names[static_cast<std::size_t>(m)];
-}
-
-// Whether Winograd's products are worth their transforms. Counted in multiplications for each
-// weight (benchmarks/conv): transforming one costs as much as 200, as 400 where a panel at a time
-// is transformed, and as 1300 where the transformed weights leave the L2 cache.
-template <class T, class A>
-bool prefers_winograd(const conv_shape& s, const winograd_plan<T, A, 4>& p, image<const T> x) {
-  const bool fits = s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 &&
-                    s.dil_w == 1 && s.groups == 1 && x.c_stride == 1 && s.c >= 16 && s.o >= 16;
-  if (!fits || s.exact || !winograd_allowed.load(std::memory_order_relaxed)) return false;
-  const index_t tiles = p.tiles(s.n), bytes = 36 * s.c * s.o * index_t(sizeof(T));
-  const index_t transform = p.few(tiles) ? 400 : bytes > (index_t(1) << 20) ? 1300 : 200;
-  return 9 * s.n * p.out_h * p.out_w > 40 * tiles + transform;
-}
-
-template <class T, class A> winograd_plan<T, A, 4> forward_winograd(const conv_shape& s) {
-  return {s.c, s.o, s.h, s.w, s.out_h(), s.out_w(), s.pad_h, s.pad_w};
-}
-template <class T, class A> winograd_plan<T, A, 4> data_winograd(const conv_shape& s) {
-  return {s.o, s.c, s.out_h(), s.out_w(), s.h, s.w, 2 - s.pad_h, 2 - s.pad_w};
-}
-
-template <class T, class A = simd::native>
-conv_method forward_method(const conv_shape& s, std::type_identity_t<image<const T>> x,
-                           std::type_identity_t<image<const T>> y) {
-  using tiles = simd::tile_tag<A>;
-  if (is_depthwise(s))
-    return has_depthwise3<T, tiles>(s, x) ? conv_method::depthwise3 : conv_method::depthwise;
-  if (is_pointwise(s, x, y)) return conv_method::pointwise;
-  const bool filter = prefers_winograd(s, forward_winograd<T, tiles>(s), x);
-  return filter ? conv_method::winograd : conv_method::windows;
-}
-
-template <class T, class A = simd::native>
-conv_method data_method(const conv_shape& s, std::type_identity_t<image<const T>> gx,
-                        std::type_identity_t<image<const T>> gy) {
-  using tiles = simd::tile_tag<A>;
-  if (is_depthwise(s))
-    return has_depthwise3<T, tiles>(s, gy) ? conv_method::depthwise3 : conv_method::depthwise;
-  if (is_pointwise(s, gx, gy)) return conv_method::pointwise;
-  if (prefers_winograd(s, data_winograd<T, tiles>(s), gy)) return conv_method::winograd;
-  return prefers_scatter(s) ? conv_method::scatter : conv_method::windows;
-}
-
-template <class T, class A = simd::native>
-conv_method weight_method(const conv_shape& s, std::type_identity_t<image<const T>> x,
-                          std::type_identity_t<image<const T>> gy) {
-  if (is_depthwise(s)) {
-    const bool direct = has_depthwise3<T, simd::tile_tag<A>>(s, x) && gy.c_stride == 1;
-    return direct ? conv_method::depthwise3 : conv_method::depthwise;
-  }
-  return is_pointwise(s, x, gy) ? conv_method::pointwise : conv_method::windows;
-}
-
 // Convolution y = x * weight, then bias[o] and activation. x [n, c, h, w] with any strides, weight
-// [o, c / groups, kh, kw] dense, y [n, o, out_h, out_w] with c_stride 1. float and double.
+// [o, c / groups, kh, kw] dense, y [n, o, out_h, out_w] with c_stride 1. `packed`: the weight made
+// ready for these sizes. float and double.
 template <class T, class A = simd::native>
 void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, const T* weight,
                   std::type_identity_t<image<T>> y,
-                  const std::type_identity_t<epilogue<T>>& finish = {}) {
+                  const std::type_identity_t<epilogue<T>>& finish = {},
+                  const packed_filter<T, A>* packed = nullptr) {
   if constexpr (std::is_same_v<T, double>) {
     window_forward<T, A>(s, x, weight, y, finish);
   } else {
     using tiles = simd::tile_tag<A>;
     switch (forward_method<T, A>(s, x, y)) {
-    case conv_method::pointwise:
-      return gemm<T, A>(pixel_rows(s, x, s.c), {weight, s.c, s.o, 1, s.c}, pixel_rows(s, y, s.o),
-                        {.bias = finish.bias, .activate = finish.activate});
+    case conv_method::pointwise: {
+      const matrix<const T> rows = pixel_rows(s, x, s.c);
+      const gemm_options<T> o{.bias = finish.bias, .activate = finish.activate};
+      if (packed && packed->pixels())
+        return gemm<T, A>(rows, *packed->pixels(), pixel_rows(s, y, s.o), o);
+      return gemm<T, A>(rows, {weight, s.c, s.o, 1, s.c}, pixel_rows(s, y, s.o), o);
+    }
     case conv_method::winograd:
-      return winograd(forward_winograd<T, tiles>(s), s.n, x, {weight, 9, s.c * 9, false}, y,
-                      finish);
+      return winograd(forward_winograd<T, tiles>(s), s.n, x, {weight, 9, s.c * 9, false}, y, finish,
+                      packed ? packed->planes() : nullptr);
     case conv_method::depthwise3:
       return depthwise3_forward<T, tiles>(s, x, weight, false, y, finish);
     default:

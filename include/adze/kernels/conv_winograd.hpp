@@ -113,6 +113,7 @@ template <class T, class A, int m> struct winograd_plan {
     return ((size + line - 1) / line | 1) * line;
   }
   index_t plane() const { return spread(panels() * panel * in); }
+  index_t weights() const { return planes * plane(); }
   index_t tiles_down() const { return (out_h + m - 1) / m; }
   index_t tiles_across() const { return (out_w + m - 1) / m; }
   index_t tiles(index_t images) const { return images * tiles_down() * tiles_across(); }
@@ -173,6 +174,15 @@ void winograd_pack(const winograd_plan<T, A, m>& p, const winograd_weights<T>& w
     for (index_t v = 0; v < plan::panel; v += plan::lanes)
       winograd_weight(p, taps + v, w.flipped, plane, u + v);
   }
+}
+
+// All of them, as p.weights() elements.
+template <class T, class A, int m>
+void winograd_transform(const winograd_plan<T, A, m>& p, const winograd_weights<T>& w, T* u) {
+  split_work(p.panels(), p.weights() * 8, [&](index_t first, index_t last) {
+    for (index_t q = first; q < last; ++q)
+      winograd_pack(p, w, q, 0, p.in, p.plane(), u + q * p.in * winograd_plan<T, A, m>::panel);
+  });
 }
 
 // Tile `tile` of the images, all planes, to v, planes `plane` apart.
@@ -282,20 +292,21 @@ void winograd_by_panels(const winograd_plan<T, A, m>& p, index_t images, image<c
   });
 }
 
-// y = x * weights for `images` images; x and y with c_stride 1.
+// y = x * weights for `images` images; x and y with c_stride 1. `ready`: weights transformed
+// before.
 template <class T, class A, int m>
 void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
-              const winograd_weights<T>& w, image<T> y, const epilogue<T>& finish) {
+              const winograd_weights<T>& w, image<T> y, const epilogue<T>& finish,
+              const T* ready = nullptr) {
   using plan = winograd_plan<T, A, m>;
   const index_t tiles = p.tiles(images), block = p.block();
   if (p.few(tiles)) return winograd_by_panels(p, images, x, w, y, finish);
-  T* const u = scratch<T, scratch_use::panels>(plan::planes * p.plane() + p.in);
-  T* const zeros = u + plan::planes * p.plane();
+  const index_t made = ready ? 0 : p.weights();
+  T* const memory = scratch<T, scratch_use::panels>(made + p.in);
+  if (!ready) winograd_transform(p, w, memory);
+  const T* const u = ready ? ready : memory;
+  T* const zeros = memory + made;
   std::fill_n(zeros, p.in, T(0));
-  split_work(p.panels(), p.plane() * plan::planes * 8, [&](index_t first, index_t last) {
-    for (index_t q = first; q < last; ++q)
-      winograd_pack(p, w, q, 0, p.in, p.plane(), u + q * p.in * plan::panel);
-  });
   const index_t work = tiles * plan::planes * p.in * p.outs;
   split_chunks(tiles, block, work, [&](index_t first, index_t last) {
     const index_t rows = last - first;
