@@ -5,6 +5,7 @@
 // way by a member `prepare`.
 #include <adze/graph/graph.hpp>
 #include <adze/kernels/gemm_packed.hpp>
+#include <adze/ops/conv.hpp>
 #include <adze/ops/linear.hpp>
 #include <adze/ops/pool.hpp>
 
@@ -62,6 +63,20 @@ std::unique_ptr<prepared_step> prepare_linear(const linear_op<>& op, const tenso
       values::input(1), bytes);
 }
 
+// With the weight in the form that the kernel reads beside it as it stands, which kernels for other
+// strides read. Null where there is no such form.
+template <class = void>
+std::unique_ptr<prepared_step> prepare_conv(const conv2d_op<>& op, const shape& x,
+                                            const tensor& weight) {
+  const tensor dense = dense_as(weight, f32);
+  kernels::packed_filter<float> w(conv_shape_of(x, weight.shape(), op.o), dense.data_as<float>());
+  const index_t bytes = w.bytes();
+  if (bytes == 0) return nullptr;
+  return make_step([op, w = std::move(w)](
+                       const tensor* const* in) { return op.with(&w, *in[0], *in[1], *in[2]); },
+                   values::nothing, bytes);
+}
+
 // The step of a core op, null where its forward is all there is.
 template <class = void>
 std::unique_ptr<prepared_step> prepare_core_step(const graph& g, const graph_step& s,
@@ -74,6 +89,13 @@ std::unique_ptr<prepared_step> prepare_core_step(const graph& g, const graph_ste
     const tensor& w = constants[1];
     if (w.defined() && w.dtype() == f32 && type_of(0) == f32) {
       return prepare_linear<float>(*linear, w);
+    }
+  }
+  if (const auto* conv = s.op.as<conv2d_op<>>()) {
+    const tensor& w = constants[1];
+    const shape& x = g.at(s.inputs[0]).sizes;
+    if (w.defined() && w.dtype() == f32 && type_of(0) == f32 && x.numel() > 0) {
+      return prepare_conv(*conv, x, w);
     }
   }
   return nullptr;

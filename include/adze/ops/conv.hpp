@@ -111,6 +111,11 @@ template <class = void> struct conv2d_op {
     return {s.n, s.o, s.out_h(), s.out_w()};
   }
   tensor forward(const tensor& x, const tensor& w, const tensor& bias) const {
+    return with(nullptr, x, w, bias);
+  }
+  // The same with the weight made ready, for f32; null makes none.
+  tensor with(const kernels::packed_filter<float>* packed, const tensor& x, const tensor& w,
+              const tensor& bias) const {
     detail::check_conv(name, x, w, bias, o, false);
     const shape to = result(x.shape(), w.shape(), {});
     const dtype type = x.dtype() == f64 ? f64 : f32;
@@ -122,12 +127,13 @@ template <class = void> struct conv2d_op {
     const tensor weight = detail::dense_as(w, type);
     const tensor b = bias.defined() ? detail::dense_as(bias, type) : tensor();
     return detail::over_images(x, to, false, [&](const tensor& in, tensor& y, index_t) {
-      dispatch(float_types{}, type, name, [&]<class T>() {
-        kernels::conv_forward<T>(detail::conv_shape_of(in.shape(), w.shape(), o),
-                                 detail::image_of<T>(in), weight.data_as<T>(),
-                                 detail::image_of<T>(y),
-                                 {.bias = b.defined() ? b.data_as<T>() : nullptr, .activate = act});
-      });
+      const auto run = [&]<class T>(const kernels::packed_filter<T>* ready) {
+        kernels::conv_forward<T>(
+            detail::conv_shape_of(in.shape(), w.shape(), o), detail::image_of<T>(in),
+            weight.data_as<T>(), detail::image_of<T>(y),
+            {.bias = b.defined() ? b.data_as<T>() : nullptr, .activate = act}, ready);
+      };
+      type == f64 ? run(static_cast<const kernels::packed_filter<double>*>(nullptr)) : run(packed);
     });
   }
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const;
