@@ -217,7 +217,8 @@ void winograd_input(const winograd_plan<T, A, m>& p, image<const T> x, index_t t
         [rest](P b, T* to) { b.store_partial(to, rest); });
 }
 
-// Outputs [first, last) of one tile, from its row of products, planes `plane` apart.
+// Outputs [first, last) of one tile, from its row of products, planes `plane` apart. They are
+// finished in registers: calls for single pixels of few channels would cost a tenth of it all.
 template <class T, class A, int m>
 void winograd_output(const winograd_plan<T, A, m>& p, const T* products, index_t plane,
                      index_t first, index_t last, index_t tile, image<T> y,
@@ -228,12 +229,31 @@ void winograd_output(const winograd_plan<T, A, m>& p, const T* products, index_t
   const index_t top = tile / across % p.tiles_down() * m, left = tile % across * m;
   const index_t height = std::min<index_t>(m, p.out_h - top);
   const index_t width = std::min<index_t>(m, p.out_w - left);
+  T* const corner = y.at(n, top, left);
   const auto one = [&](index_t o, auto load, auto store) {
     P v[plan::planes], out[m * m];
     for (int t = 0; t < plan::planes; ++t) v[t] = load(products + t * plane + o - first);
     transform_square<plan::side, m>(v, out, winograd_lines<m>::template output<P>);
-    for (index_t i = 0; i < height; ++i)
-      for (index_t j = 0; j < width; ++j) store(out[i * m + j], y.at(n, top + i, left + j) + o);
+    const auto pixels = [&](index_t rows, index_t columns, auto f) __attribute__((always_inline)) {
+      T* row = corner + o;
+#pragma GCC unroll 4
+      for (index_t i = 0; i < rows; ++i, row += y.h_stride) {
+        T* to = row;
+#pragma GCC unroll 4
+        for (index_t j = 0; j < columns; ++j, to += y.w_stride) f(out[i * m + j], to);
+      }
+    };
+    const auto each = [&](auto f) __attribute__((always_inline)) {
+      if (height == m && width == m) return pixels(m, m, f);
+      pixels(height, width, f);
+    };
+    if (finish.bias) {
+      const P bias = load(finish.bias + o);
+      for (P& x : out) x += bias;
+    }
+    if (finish.activate == activation::relu)
+      for (P& x : out) x = where(x < P(T(0)), P(T(0)), x);
+    each([&](P x, T* to) { store(x, to); });
   };
   index_t o = first;
   for (; o + plan::lanes <= last; o += plan::lanes)
@@ -243,10 +263,6 @@ void winograd_output(const winograd_plan<T, A, m>& p, const T* products, index_t
     one(
         o, [rest](const T* f) { return P::load_partial(f, rest); },
         [rest](P b, T* to) { b.store_partial(to, rest); });
-  if (finish.empty()) return;
-  for (index_t i = 0; i < height; ++i)
-    for (index_t j = 0; j < width; ++j)
-      apply<T, A>(finish, y.at(n, top + i, left + j) + first, 0, first, last - first);
 }
 
 // The same for few tiles and many weights: a panel of outputs at a time, whose weights are
