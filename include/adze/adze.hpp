@@ -63,6 +63,7 @@
 #include <adze/graph/index_sets.hpp>
 #include <adze/graph/plan.hpp>
 #include <adze/graph/plan_steps.hpp>
+#include <adze/graph/residual.hpp>
 #include <adze/graph/show.hpp>
 #include <adze/graph/splice.hpp>
 #include <adze/graph/trace.hpp>

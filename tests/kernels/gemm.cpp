@@ -45,7 +45,8 @@ struct problem {
   index_t m, n, k;
   bool a_transposed = false, b_transposed = false, c_transposed = false, sparse = false;
   double alpha = 1, beta = 0;
-  bool positive = false, bias = false, row_bias = false, relu = false, packed = false;
+  bool positive = false, bias = false, row_bias = false, relu = false, residual = false;
+  bool packed = false;
 };
 
 // The largest error in units of u |A||B|; fails on a NaN, and on a number written outside c.
@@ -54,8 +55,9 @@ template <class T, class A = simd::native> double error_of(const problem& p, std
   std::uniform_real_distribution<T> uniform(p.positive ? T(0) : T(-1), T(1));
   const auto next = [&] { return uniform(draw); };
   guarded<T> a(p.m, p.k, p.a_transposed, 3, p.sparse), b(p.k, p.n, p.b_transposed, 5, p.sparse);
-  guarded<T> c(p.m, p.n, p.c_transposed, 2);
+  guarded<T> c(p.m, p.n, p.c_transposed, 2), more(p.m, p.n, p.c_transposed, 2);
   a.fill(next), b.fill(next);
+  if (p.residual) more.fill(next);
   if (p.beta != 0) c.fill(next);
   const auto cells = static_cast<std::size_t>(p.m * p.n);
   std::vector<wide> exact(cells), size(cells);
@@ -71,6 +73,7 @@ template <class T, class A = simd::native> double error_of(const problem& p, std
   if (p.bias) o.bias = bias.data();
   if (p.row_bias) o.row_bias = row_bias.data();
   if (p.relu) o.activate = activation::relu;
+  if (p.residual) o.residual = more.view.data;
   if (p.packed) {
     kernels::gemm<T, A>(a.view, kernels::packed_right<T, A>(b.view), c.view, o);
   } else {
@@ -82,6 +85,7 @@ template <class T, class A = simd::native> double error_of(const problem& p, std
       wide x = out(i, j), room = scale(i, j);
       if (p.bias) x += bias[static_cast<std::size_t>(j)], room += 1;
       if (p.row_bias) x += row_bias[static_cast<std::size_t>(i)], room += 1;
+      if (p.residual) x += more.view(i, j), room += 1;
       if (p.relu) x = std::max(x, wide(0));
       const auto error = std::abs(wide(c.view(i, j)) - x);
       const wide unit = std::numeric_limits<T>::epsilon() / 2 * room;
@@ -114,7 +118,8 @@ template <class A> void check_small_shapes() {
                         .bias = (bits & 1024) != 0,
                         .row_bias = (bits & 6144) == 0,
                         .relu = (bits & 8192) != 0,
-                        .packed = (bits & 28) != 0 && (bits & 16384) != 0};
+                        .residual = (bits & 3 << 14) == 0,
+                        .packed = (bits & 28) != 0 && (bits & 1 << 16) != 0};
         worst = std::max(worst, error_of<float, A>(p, draw));
         if constexpr (!std::is_same_v<A, simd::scalar>)
           worst = std::max(worst, error_of<double, A>(p, draw));
@@ -176,7 +181,8 @@ TEST_CASE("gemm: results with few columns or few rows, any transposes and option
                                                  : 1.3,
                           .bias = (bits & 256) != 0,
                           .row_bias = (bits & 512) != 0,
-                          .relu = (bits & 1024) != 0};
+                          .relu = (bits & 1024) != 0,
+                          .residual = (bits & 3 << 14) == 0};
           worst = std::max(worst, error_of<float>(p, draw));
           if ((bits & 6144) == 0) worst = std::max(worst, error_of<double>(p, draw));
         }
@@ -336,7 +342,8 @@ TEST_SUITE("slow") {
                                                .beta = factors[bits >> 11 & 3],
                                                .bias = (bits & 1 << 13) != 0,
                                                .row_bias = (bits & 3 << 14) == 0,
-                                               .relu = (bits & 1 << 16) != 0},
+                                               .relu = (bits & 1 << 16) != 0,
+                                               .residual = (bits & 3 << 17) == 0},
                                               draw));
     }
     CHECK(worst <= 6);

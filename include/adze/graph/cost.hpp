@@ -38,8 +38,8 @@ inline index_t bytes_of(const graph_value& v) { return v.sizes.numel() * size_of
 template <class = void> index_t macs_of(const graph& g, const graph_step& s) {
   const auto sizes = [&](std::size_t i) { return g.at(s.inputs[i]).sizes; };
   const auto out = [&] { return g.at(s.outputs[0]).sizes; };
-  if (s.op.as<linear_op<>>() != nullptr) return out().numel() * sizes(1)[1];
-  if (s.op.as<conv2d_op<>>() != nullptr) {
+  if (layer_of<linear_op<>>(s.op) != nullptr) return out().numel() * sizes(1)[1];
+  if (layer_of<conv2d_op<>>(s.op) != nullptr) {
     return out().numel() * sizes(1)[1] * sizes(1)[2] * sizes(1)[3];
   }
   if (s.op.as<conv_transpose2d_op<>>() != nullptr) {

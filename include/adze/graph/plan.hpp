@@ -1,9 +1,9 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // compile(graph, example): the graph as it runs fastest, for inference at one set of sizes. Batch
-// norms are folded, activations fused, constants put into the form their kernels read, and all
-// memory of a run lies in one arena with lifetimes overlapped. A plan is a snapshot: it does not
-// see later changes of the model.
+// norms are folded, activations and residual adds fused, constants put into the form their kernels
+// read, and all memory of a run lies in one arena with lifetimes overlapped. A plan is a snapshot:
+// it does not see later changes of the model.
 #include <memory>
 #include <mutex>
 
@@ -12,6 +12,7 @@
 #include <adze/graph/fold.hpp>
 #include <adze/graph/fuse.hpp>
 #include <adze/graph/plan_steps.hpp>
+#include <adze/graph/residual.hpp>
 #include <adze/graph/trace.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
@@ -139,7 +140,7 @@ std::shared_ptr<plan_body> make_plan(graph g, const std::vector<tensor>& example
   check_graph_inputs(g, example);
   auto body = std::make_shared<plan_body>();
   resize_values(g, example);
-  body->g = std::move(g);
+  body->g = join_residuals(std::move(g));
   body->readers = use_counts(body->g);
   std::vector<char> read(body->g.values.size(), 0);
   for (const value_id id : body->g.outputs) read[static_cast<std::size_t>(id)] = 1;

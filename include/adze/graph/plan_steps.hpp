@@ -3,10 +3,8 @@
 // How a plan runs the ops of the library where it can do better than their forward: constants in
 // the form that kernels read, and nothing kept for gradients. An op above the graph brings its own
 // way by a member `prepare`.
-#include <adze/graph/graph.hpp>
+#include <adze/graph/residual.hpp>
 #include <adze/kernels/gemm_packed.hpp>
-#include <adze/ops/conv.hpp>
-#include <adze/ops/linear.hpp>
 #include <adze/ops/pool.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
@@ -44,59 +42,61 @@ template <class = void> std::unique_ptr<prepared_step> prepare_max_pool(const ma
   });
 }
 
-// With the weight packed. Sums run in another order than the op's where its product is not one of
-// tiles: results may differ in the last bits.
-template <class T>
-std::unique_ptr<prepared_step> prepare_linear(const linear_op<>& op, const tensor& weight) {
-  kernels::packed_right<T> w(matrix_of<T>(weight).transposed());
+// The dense layer with its weight packed. Sums run in another order than the op's where its product
+// is not one of tiles: results may differ in the last bits.
+template <class = void>
+std::unique_ptr<prepared_step> prepare_linear(const graph_step& s, const tensor& weight) {
+  kernels::packed_right<float> w(matrix_of<float>(weight).transposed());
   const index_t bytes = w.bytes();
   return make_step(
-      [act = op.act, w = std::move(w)](const tensor* const* in) {
-        const tensor rows = feature_rows(*in[0], dtype_of<T>);
-        const tensor bias = in[2]->defined() ? dense_as(*in[2], dtype_of<T>) : *in[2];
-        tensor y = empty(in[0]->shape().with(in[0]->rank() - 1, w.cols()), dtype_of<T>);
-        kernels::gemm<T>(matrix_of<T>(rows), w,
-                         dense_matrix(y.data_as<T>(), rows.shape()[0], w.cols()),
-                         {.bias = bias.defined() ? bias.data_as<T>() : nullptr, .activate = act});
+      [act = layer_of<linear_op<>>(s.op)->act, adds = s.inputs.size() == 4,
+       w = std::move(w)](const tensor* const* in) {
+        const tensor rows = feature_rows(*in[0], f32);
+        const auto plain = [](const tensor& x) { return x.defined() ? dense_as(x, f32) : x; };
+        const tensor bias = plain(*in[2]), more = adds ? plain(*in[3]) : tensor();
+        tensor y = empty(in[0]->shape().with(in[0]->rank() - 1, w.cols()), f32);
+        kernels::gemm(matrix_of<float>(rows), w,
+                      dense_matrix(y.data_as<float>(), rows.shape()[0], w.cols()),
+                      {.bias = bias.defined() ? bias.data_as<float>() : nullptr,
+                       .activate = act,
+                       .residual = adds ? more.data_as<float>() : nullptr});
         return y;
       },
       values::input(1), bytes);
 }
 
-// With the weight in the form that the kernel reads beside it as it stands, which kernels for other
-// strides read. Null where there is no such form.
+// The convolution with its weight in the form that the kernel reads, beside it as it stands, which
+// kernels for other strides read. Null where there is no such form.
 template <class = void>
-std::unique_ptr<prepared_step> prepare_conv(const conv2d_op<>& op, const shape& x,
+std::unique_ptr<prepared_step> prepare_conv(const graph_step& s, const shape& x,
                                             const tensor& weight) {
+  const conv2d_op<> op = *layer_of<conv2d_op<>>(s.op);
+  const auto* add = s.op.as<layer_add_op<conv2d_op<>>>();
   const tensor dense = dense_as(weight, f32);
   kernels::packed_filter<float> w(conv_shape_of(x, weight.shape(), op.o), dense.data_as<float>());
   const index_t bytes = w.bytes();
   if (bytes == 0) return nullptr;
-  return make_step([op, w = std::move(w)](
-                       const tensor* const* in) { return op.with(&w, *in[0], *in[1], *in[2]); },
-                   values::nothing, bytes);
+  return make_step(
+      [op, adds = add != nullptr, sum = add != nullptr ? *add : layer_add_op<conv2d_op<>>{},
+       w = std::move(w)](const tensor* const* in) {
+        return op.onto(adds ? sum.input(*in[3]) : residual_input{}, *in[0], *in[1], *in[2], &w);
+      },
+      values::nothing, bytes);
 }
 
 // The step of a core op, null where its forward is all there is.
 template <class = void>
 std::unique_ptr<prepared_step> prepare_core_step(const graph& g, const graph_step& s,
                                                  const std::vector<tensor>& constants) {
-  const auto type_of = [&](std::size_t i) { return g.at(s.inputs[i]).type; };
+  const graph_value& x = g.at(s.inputs[0]);
   if (const auto* pool = s.op.as<max_pool2d_op<>>()) {
-    if (is_floating(type_of(0))) return prepare_max_pool(*pool);
+    if (is_floating(x.type)) return prepare_max_pool(*pool);
   }
-  if (const auto* linear = s.op.as<linear_op<>>()) {
-    const tensor& w = constants[1];
-    if (w.defined() && w.dtype() == f32 && type_of(0) == f32) {
-      return prepare_linear<float>(*linear, w);
-    }
-  }
-  if (const auto* conv = s.op.as<conv2d_op<>>()) {
-    const tensor& w = constants[1];
-    const shape& x = g.at(s.inputs[0]).sizes;
-    if (w.defined() && w.dtype() == f32 && type_of(0) == f32 && x.numel() > 0) {
-      return prepare_conv(*conv, x, w);
-    }
+  const bool weighs = constants.size() > 1 && constants[1].defined();
+  if (!weighs || constants[1].dtype() != f32 || x.type != f32) return nullptr;
+  if (layer_of<linear_op<>>(s.op) != nullptr) return prepare_linear(s, constants[1]);
+  if (layer_of<conv2d_op<>>(s.op) != nullptr && x.sizes.numel() > 0) {
+    return prepare_conv(s, x.sizes, constants[1]);
   }
   return nullptr;
 }

@@ -1,18 +1,16 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Graphs for people: one line per step, and DOT for drawing.
-#include <adze/graph/graph.hpp>
-#include <adze/ops/conv.hpp>
-#include <adze/ops/linear.hpp>
+#include <adze/graph/residual.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
 
 // The op, and what has been fused into it.
 template <class = void> std::string step_label(const graph_step& s) {
   bool relu = false;
-  if (const auto* linear = s.op.as<linear_op<>>()) {
+  if (const auto* linear = layer_of<linear_op<>>(s.op)) {
     relu = linear->act == kernels::activation::relu;
-  } else if (const auto* conv = s.op.as<conv2d_op<>>()) {
+  } else if (const auto* conv = layer_of<conv2d_op<>>(s.op)) {
     relu = conv->act == kernels::activation::relu;
   }
   return text(s.op.name(), relu ? "+relu" : "");

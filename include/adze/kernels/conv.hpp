@@ -12,9 +12,9 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// Convolution y = x * weight, then bias[o] and activation. x [n, c, h, w] with any strides, weight
-// [o, c / groups, kh, kw] dense, y [n, o, out_h, out_w] with c_stride 1. `packed`: the weight made
-// ready for these sizes. float and double.
+// Convolution y = x * weight, then bias[o], residual and activation. x [n, c, h, w] with any
+// strides, weight [o, c / groups, kh, kw] dense, y [n, o, out_h, out_w] with c_stride 1. `packed`:
+// the weight made ready for these sizes. float and double.
 template <class T, class A = simd::native>
 void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, const T* weight,
                   std::type_identity_t<image<T>> y,
@@ -27,7 +27,8 @@ void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, c
     switch (forward_method<T, A>(s, x, y)) {
     case conv_method::pointwise: {
       const matrix<const T> rows = pixel_rows(s, x, s.c);
-      const gemm_options<T> o{.bias = finish.bias, .activate = finish.activate};
+      const gemm_options<T> o{
+          .bias = finish.bias, .activate = finish.activate, .residual = finish.residual};
       if (packed && packed->pixels())
         return gemm<T, A>(rows, *packed->pixels(), pixel_rows(s, y, s.o), o);
       return gemm<T, A>(rows, {weight, s.c, s.o, 1, s.c}, pixel_rows(s, y, s.o), o);

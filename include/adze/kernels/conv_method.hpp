@@ -19,6 +19,9 @@ inline const char* conv_method_name(conv_method m) {
   return names[static_cast<std::size_t>(m)];
 }
 
+// Whether results are stored once, finished: their residual may then lie where they do.
+inline bool finishes_in_registers(conv_method m) { return m == conv_method::winograd; }
+
 // Whether Winograd's products are worth their transforms. Counted in multiplications for each
 // weight (benchmarks/conv): transforming one costs as much as 200, as 400 where a panel at a time
 // is transformed, and as 1300 where the transformed weights leave the L2 cache.

@@ -251,6 +251,8 @@ void winograd_output(const winograd_plan<T, A, m>& p, const T* products, index_t
       const P bias = load(finish.bias + o);
       for (P& x : out) x += bias;
     }
+    if (finish.residual)
+      each([&](P& x, const T* to) { x += load(finish.residual + (to - finish.result)); });
     if (finish.activate == activation::relu)
       for (P& x : out) x = where(x < P(T(0)), P(T(0)), x);
     each([&](P x, T* to) { store(x, to); });

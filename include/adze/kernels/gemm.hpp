@@ -16,13 +16,15 @@
 
 namespace adze::kernels {
 
-// c = activate(alpha a b + beta c + bias[column] + row_bias[row]). beta = 0 never reads c,
-// alpha = 0 never reads a and b.
+// c = activate(alpha a b + beta c + (bias[column] + row_bias[row]) + residual). beta = 0 never
+// reads c, alpha = 0 never reads a and b. The residual has the sizes and strides of c in memory of
+// its own.
 template <class T> struct gemm_options {
   T alpha = T(1), beta = T(0);
   const T* bias = nullptr;
   const T* row_bias = nullptr;
   activation activate = activation::none;
+  const T* residual = nullptr;
 };
 
 inline namespace ADZE_ISA {
@@ -187,9 +189,9 @@ void thin_gemm(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, bool 
   });
 }
 
-// Matrix product c = alpha a b + beta c, then bias and activation. a is m x k and b is k x n with
-// any strides (transposes are strides); c is m x n, rows or columns contiguous, and shares no
-// memory with a and b. Sizes are the caller's promise. float and double.
+// Matrix product c = alpha a b + beta c, then bias, residual and activation. a is m x k and b is k
+// x n with any strides (transposes are strides); c is m x n, rows or columns contiguous, and shares
+// no memory with a and b. Sizes are the caller's promise. float and double.
 template <class T, class A = simd::native>
 void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> c,
           std::type_identity_t<gemm_options<T>> o = {}) {
@@ -200,7 +202,7 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
     a = a.transposed(), b = b.transposed(), c = c.transposed();
     c.col_stride = 1;
   }
-  const epilogue<T> finish{o.bias, o.row_bias, o.activate};
+  const epilogue<T> finish{o.bias, o.row_bias, o.activate, o.residual, c.data};
   const index_t depth = o.alpha == T(0) ? 0 : a.cols, work = c.rows * c.cols * depth;
   if (o.beta != T(0) ? o.beta != T(1) : depth == 0) scale_rows(c, o.beta);
   if (depth == 0) return finish_rows<T, A>(finish, c, 0, c.cols);

@@ -42,7 +42,7 @@ void gemm(matrix<const T> a, const packed_right<T, A>& b, std::type_identity_t<m
           std::type_identity_t<gemm_options<T>> o = {}) {
   if (c.rows == 0 || c.cols == 0) return;
   using tiles = typename packed_right<T, A>::tiles;
-  const epilogue<T> finish{o.bias, o.row_bias, o.activate};
+  const epilogue<T> finish{o.bias, o.row_bias, o.activate, o.residual, c.data};
   const index_t depth = o.alpha == T(0) ? 0 : b.rows();
   if (o.beta != T(0) ? o.beta != T(1) : depth == 0) scale_rows(c, o.beta);
   if (depth == 0) return finish_rows<T, A>(finish, c, 0, c.cols);

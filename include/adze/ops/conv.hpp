@@ -111,11 +111,11 @@ template <class = void> struct conv2d_op {
     return {s.n, s.o, s.out_h(), s.out_w()};
   }
   tensor forward(const tensor& x, const tensor& w, const tensor& bias) const {
-    return with(nullptr, x, w, bias);
+    return onto({}, x, w, bias);
   }
-  // The same with the weight made ready, for f32; null makes none.
-  tensor with(const kernels::packed_filter<float>* packed, const tensor& x, const tensor& w,
-              const tensor& bias) const {
+  // A residual is of images that are not empty. `packed`: the weight made ready, for f32.
+  tensor onto(const detail::residual_input& residual, const tensor& x, const tensor& w,
+              const tensor& bias, const kernels::packed_filter<float>* packed = nullptr) const {
     detail::check_conv(name, x, w, bias, o, false);
     const shape to = result(x.shape(), w.shape(), {});
     const dtype type = x.dtype() == f64 ? f64 : f32;
@@ -126,17 +126,40 @@ template <class = void> struct conv2d_op {
     if (to.numel() == 0) return empty_channels_last(to, x.dtype());
     const tensor weight = detail::dense_as(w, type);
     const tensor b = bias.defined() ? detail::dense_as(bias, type) : tensor();
-    return detail::over_images(x, to, false, [&](const tensor& in, tensor& y, index_t) {
-      const auto run = [&]<class T>(const kernels::packed_filter<T>* ready) {
-        kernels::conv_forward<T>(
-            detail::conv_shape_of(in.shape(), w.shape(), o), detail::image_of<T>(in),
-            weight.data_as<T>(), detail::image_of<T>(y),
-            {.bias = b.defined() ? b.data_as<T>() : nullptr, .activate = act}, ready);
+    const auto run = [&](const tensor& in, tensor& y) {
+      const tensor more =
+          residual.value.defined() ? detail::dense_like(residual.value, y, type) : tensor();
+      const auto call = [&]<class T>(const kernels::packed_filter<T>* ready) {
+        kernels::conv_forward<T>(detail::conv_shape_of(in.shape(), w.shape(), o),
+                                 detail::image_of<T>(in), weight.data_as<T>(),
+                                 detail::image_of<T>(y),
+                                 {.bias = b.defined() ? b.data_as<T>() : nullptr,
+                                  .activate = act,
+                                  .residual = more.defined() ? more.data_as<T>() : nullptr,
+                                  .result = y.data_as<T>()},
+                                 ready);
       };
-      type == f64 ? run(static_cast<const kernels::packed_filter<double>*>(nullptr)) : run(packed);
-    });
+      type == f64 ? call(static_cast<const kernels::packed_filter<double>*>(nullptr))
+                  : call(packed);
+    };
+    if (residual.spent && replaces(residual.value, x, w)) {
+      tensor y = alias(residual.value, to, channels_last_strides(to));
+      run(x, y);
+      return y;
+    }
+    return detail::over_images(x, to, false,
+                               [&](const tensor& in, tensor& y, index_t) { run(in, y); });
   }
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const;
+
+ private:
+  // Whether the result may be written over the residual.
+  bool replaces(const tensor& residual, const tensor& x, const tensor& w) const {
+    if (x.dtype() != f32 || !is_channels_last(residual)) return false;
+    const auto s = detail::conv_shape_of(x.shape(), w.shape(), o);
+    return kernels::finishes_in_registers(kernels::forward_method<float>(
+        s, detail::image_of<float>(x), detail::image_of<float>(residual)));
+  }
 };
 
 // x [n, o, h, w] and the conv2d weight [o, c / groups, kh, kw] give [n, c, size].

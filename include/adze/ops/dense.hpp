@@ -39,4 +39,12 @@ template <class = void> tensor dense_like(const tensor& x, const tensor& like, d
   return y;
 }
 
+// What a layer adds to its result before the activation: of the result's sizes and type, f32 or
+// f64; undefined for none. Where `spent`, nobody else reads it, and its memory may become the
+// result's.
+struct residual_input {
+  tensor value{};
+  bool spent = false;
+};
+
 }  // namespace adze::detail::inline ADZE_ISA

@@ -50,6 +50,10 @@ template <class = void> struct linear_op {
     return x.with(x.rank() - 1, w[0]);
   }
   tensor forward(const tensor& x, const tensor& w, const tensor& b) const {
+    return onto({}, x, w, b);
+  }
+  tensor onto(const detail::residual_input& residual, const tensor& x, const tensor& w,
+              const tensor& b) const {
     check(x.shape(), w.shape());
     const dtype type = detail::result_type(x, w);
     const dtype compute = detail::floating_compute_type(name, is_floating(w.dtype()) ? x : w);
@@ -58,10 +62,12 @@ template <class = void> struct linear_op {
     if (size_of(type) == 2 && x.dtype() == type) return narrow_product(x, w, b, to);
     tensor y = empty(to, compute);
     const tensor bias = b.defined() ? detail::dense_as(b, compute) : b;
+    const tensor more =
+        residual.value.defined() ? detail::dense_as(residual.value, compute) : tensor();
     if (compute == f64) {
-      product<double>(x, w, bias, y);
+      product<double>(x, w, bias, more, y);
     } else {
-      product<float>(x, w, bias, y);
+      product<float>(x, w, bias, more, y);
     }
     return detail::as_result(std::move(y), type);
   }
@@ -85,12 +91,15 @@ template <class = void> struct linear_op {
   }
 
   template <class T>
-  void product(const tensor& x, const tensor& w, const tensor& b, tensor& y) const {
+  void product(const tensor& x, const tensor& w, const tensor& b, const tensor& residual,
+               tensor& y) const {
     const tensor rows = detail::feature_rows(x, dtype_of<T>);
     const tensor weight = detail::as_computed(w, dtype_of<T>);
     kernels::gemm<T>(detail::matrix_of<T>(rows), detail::matrix_of<T>(weight).transposed(),
                      dense_matrix(y.data_as<T>(), rows.shape()[0], w.shape()[0]),
-                     {.bias = b.defined() ? b.data_as<T>() : nullptr, .activate = act});
+                     {.bias = b.defined() ? b.data_as<T>() : nullptr,
+                      .activate = act,
+                      .residual = residual.defined() ? residual.data_as<T>() : nullptr});
   }
 
   tensor narrow_product(const tensor& x, const tensor& w, const tensor& b, const shape& to) const {
