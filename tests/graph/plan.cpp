@@ -188,5 +188,53 @@ TEST_CASE("arena: departures from the script take pool memory and stay right") {
   CHECK(memory.live() == 1);
 }
 
+TEST_CASE("arena: a run like the first one has all its storages there, overlapping ones too") {
+  const auto work = [](const auto& look) {
+    tensor a = zeros({64}), b = ones({64});  // alive together for the moment that b is made
+    look(2);
+    a = {};
+    const tensor c = full({64}, 2.0), d = full({64}, 3.0);
+    look(3);
+    CHECK(sum(b).item() + sum(c).item() + sum(d).item() == 64 * 6);
+  };
+  detail::arena_writer writer;
+  {
+    const detail::use_storage_source from(&writer);
+    work([](index_t) {});
+  }
+  const detail::arena_script script = writer.finish();
+  detail::arena memory(script);
+  for (int run = 0; run < 2; ++run) {
+    memory.rewind();
+    const detail::use_storage_source from(&memory);
+    work([&](index_t alive) { CHECK(memory.live() == alive); });
+  }
+}
+
+TEST_CASE("arena: what an earlier run still holds is not written over, wherever it stands") {
+  const auto work = [](tensor* keep) {
+    tensor a = full({64}, 1.0);
+    a = {};
+    const tensor b = full({64}, 2.0);  // in the place of a
+    if (keep != nullptr) *keep = b;
+    return sum(b).item();
+  };
+  detail::arena_writer writer;
+  {
+    const detail::use_storage_source from(&writer);
+    work(nullptr);
+  }
+  const detail::arena_script script = writer.finish();
+  detail::arena memory(script);
+  tensor kept;
+  for (tensor* keep : {&kept, static_cast<tensor*>(nullptr)}) {
+    memory.rewind();
+    const detail::use_storage_source from(&memory);
+    CHECK(work(keep) == 128.0);
+  }
+  CHECK(sum(kept).item() == 128.0);
+  CHECK(memory.live() == 1);
+}
+
 }  // namespace
 }  // namespace adze::plan_test

@@ -21,7 +21,7 @@ struct arena_script {
     std::size_t bytes = 0;                // of header and data, in whole cache lines
     index_t end = 0;                      // when it died, counted in storages made
     std::size_t offset = 0;               // in the arena
-    std::vector<std::uint32_t> before{};  // earlier ones in the same place: must be dead
+    std::vector<std::uint32_t> others{};  // in the same place: must be dead, earlier runs' too
   };
   std::vector<entry> entries{};
   std::size_t bytes = 0;
@@ -58,9 +58,10 @@ struct arena_script {
     }
     for (std::size_t j = 0; j < entries.size(); ++j) {
       for (std::size_t i = 0; i < j; ++i) {
-        const entry &a = entries[i], &b = entries[j];
+        entry &a = entries[i], &b = entries[j];
         if (a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes) {
-          entries[j].before.push_back(static_cast<std::uint32_t>(i));
+          b.others.push_back(static_cast<std::uint32_t>(i));
+          a.others.push_back(static_cast<std::uint32_t>(j));
         }
       }
     }
@@ -125,7 +126,7 @@ class arena : public storage_source {
     if (i >= slots_.size()) return nullptr;
     const arena_script::entry& e = script_->entries[i];
     bool free = e.bytes == arena_script::block_bytes(bytes) && !slots_[i].live;
-    for (const std::uint32_t j : e.before) free = free && !slots_[j].live;
+    for (const std::uint32_t j : e.others) free = free && !slots_[j].live;
     if (!free) return nullptr;
     auto* s = ::new (memory_ + e.offset) storage;
     s->bytes = bytes;
