@@ -102,6 +102,21 @@ TEST_CASE("loader: every example exactly once per epoch; orders differ by epoch 
   CHECK(flat(walk(other, 0)) != orders[0]);
 }
 
+TEST_CASE("loader: the order of every epoch is the one that (seed, epoch) names, and its own") {
+  const loader l(numbered(32), {.shuffle = true, .seed = 21});
+  std::vector<index_t> epochs(64);
+  std::iota(epochs.begin(), epochs.end(), 0);
+  for (int bit = 6; bit < 24; ++bit) epochs.push_back(index_t{1} << bit);
+  std::vector<std::vector<index_t>> orders;
+  for (const index_t e : epochs) {
+    const random_state at{21, static_cast<std::uint64_t>(e) << 40};
+    orders.push_back(l.order(e));
+    CHECK(orders.back() == generator(at).permutation(32));
+  }
+  std::sort(orders.begin(), orders.end());
+  CHECK(std::adjacent_find(orders.begin(), orders.end()) == orders.end());
+}
+
 TEST_CASE("loader: the same batches and the same random numbers for 0, 1, 2, 3 workers") {
   // Slow and fast batches mix, so that workers overtake each other.
   const transform noisy = [](batch& b, const batch_place& place) {
@@ -151,6 +166,21 @@ TEST_CASE("loader: random numbers differ by example, epoch, stage and seed, not 
   CHECK(draw(2, 0, first, 0, 0) != base);
 }
 
+TEST_CASE("loader: the 16 blocks of an example in an epoch and a stage belong to no other") {
+  const std::vector<index_t> indices{0, 1, 2, 3, 1000};
+  std::vector<std::uint64_t> draws;
+  for (const index_t epoch : {0, 1, 4, 8, 9, 100, 1 << 23}) {
+    for (index_t stage = 0; stage < 4; ++stage) {
+      for (index_t i = 0; i < 5; ++i) {
+        generator g = batch_place{1, epoch, indices, stage}.random(i);
+        for (int k = 0; k < 16; ++k) draws.push_back(g.bits());
+      }
+    }
+  }
+  std::sort(draws.begin(), draws.end());
+  CHECK(std::adjacent_find(draws.begin(), draws.end()) == draws.end());
+}
+
 TEST_CASE("loader: transforms run in order and know their stage and their batch") {
   std::vector<index_t> stages;
   const transform record = [&](batch& b, const batch_place& place) {
@@ -181,6 +211,23 @@ TEST_CASE("loader: an exception in a transform reaches the consumer at its own b
       CHECK_THROWS_WITH_AS(consume(), "batch 3 is bad", std::runtime_error);
       CHECK(seen == 3);
       CHECK(walk(l, 0).size() == 10);  // the loader goes on
+    }
+  }
+}
+
+TEST_CASE("loader: exceptions in the first and in the last batch, which is short") {
+  for (index_t workers = 0; workers <= 2; ++workers) {
+    for (const index_t bad : {0, 2}) {
+      const transform fails = [bad](batch&, const batch_place& place) {
+        if (place.indices[0] == 3 * bad) throw std::runtime_error("bad");
+      };
+      const loader l(numbered(7), {.batch_size = 3, .workers = workers, .transforms = {fails}});
+      index_t seen = 0;
+      const auto consume = [&] {
+        for (const batch& b : l.epoch(0)) seen += b.y.numel();
+      };
+      CHECK_THROWS_AS(consume(), std::runtime_error);
+      CHECK(seen == 3 * bad);
     }
   }
 }
