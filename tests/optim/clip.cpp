@@ -55,6 +55,17 @@ TEST_CASE("clip: by hand; a small norm changes nothing") {
   CHECK(clip_grad_norm({}, 1.0) == 0.0);
 }
 
+TEST_CASE("clip: parameters without a gradient are passed over, wherever they stand") {
+  const tensor none = tensor_with({1}, {1.0}).set_requires_grad();
+  const std::vector<tensor> p{none, with_gradient({3.0}), none, with_gradient({4.0})};
+  // At the limit itself the factor is below 1 by the 1e-6.
+  CHECK(clip_grad_norm(p, 5.0) == 5.0);
+  CHECK(values_of(p[3].grad())[0] == doctest::Approx(4.0 * 5.0 / 5.000001).epsilon(1e-15));
+  clip_grad_value(p, 0.5);
+  CHECK(values_of(p[1].grad())[0] == 0.5);
+  CHECK(values_of(p[3].grad())[0] == 0.5);
+}
+
 TEST_CASE("clip: float and 16-bit gradients, also where squares overflow") {
   for (const dtype type : {f32, f16, bf16}) {
     const std::vector<tensor> p{with_gradient(numbers(700, 0.5), type)};
@@ -64,6 +75,12 @@ TEST_CASE("clip: float and 16-bit gradients, also where squares overflow") {
   const std::vector<tensor> huge{with_gradient({3e30, -4e30}, f32)};
   CHECK(clip_grad_norm(huge, 1.0) == doctest::Approx(5e30));
   CHECK(values_of(huge[0].grad())[1] == doctest::Approx(-0.8));
+  const auto norm = [](double p) {
+    return clip_grad_norm(std::vector<tensor>{with_gradient({3e38, -3e38}, f32)}, 1.0,
+                          {.norm_type = p});
+  };
+  CHECK(norm(1.0) == doctest::Approx(6e38));
+  CHECK(norm(3.0) == doctest::Approx(3e38 * std::cbrt(2.0)));
 }
 
 TEST_CASE("clip: gradients that are not finite") {
