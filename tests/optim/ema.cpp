@@ -99,6 +99,16 @@ TEST_CASE("ema: goes on from a saved place") {
                        value_error);
 }
 
+TEST_CASE("ema: a saved state does not follow later updates") {
+  const std::vector<tensor> all = leaves(f32);
+  ema average(all, {.decay = 0.5});
+  const saved_state s = average.state_dict();
+  const numbers before = values_of(s.tensors[0].second);
+  set_all(all, 9.0);
+  average.update();
+  CHECK(values_of(s.tensors[0].second) == before);
+}
+
 TEST_CASE("ema: an average in another layout than its parameter") {
   numbers v(24);
   for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<double>(i);

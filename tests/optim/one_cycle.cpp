@@ -75,6 +75,15 @@ TEST_CASE("one_cycle: three phases") {
   CHECK(at(19) == doctest::Approx(0.05));
 }
 
+TEST_CASE("one_cycle: the momentum of every group") {
+  sgd o(one(), {.lr = 1.0, .momentum = 0.5});
+  o.add_group(one(), {.lr = 1.0, .momentum = 0.5});
+  scheduler s(o, one_cycle_lr{.total_steps = 10, .pct_start = 0.4});
+  for (const index_t g : {0, 1}) CHECK(*o.momentum(g) == doctest::Approx(0.95));
+  s.step_to(3);
+  for (const index_t g : {0, 1}) CHECK(*o.momentum(g) == doctest::Approx(0.85));
+}
+
 TEST_CASE("one_cycle: the group's own rate, no momentum, phases without length") {
   adagrad o(one(), {.lr = 0.5});
   o.add_group(one(), {.lr = 0.25});

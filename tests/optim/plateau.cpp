@@ -49,6 +49,26 @@ TEST_CASE("plateau: what counts as better") {
   CHECK(lowered(o, 10, std::nan("")));
 }
 
+TEST_CASE("plateau: every group is lowered, to the least rate at most") {
+  sgd o(one(), {.lr = 1.0});
+  o.add_group(one(), {.lr = 0.2});
+  reduce_lr_on_plateau s(o, {.factor = 0.5, .patience = 0, .min_lr = 0.15});
+  CHECK(!s.step(1));
+  CHECK(s.step(1));
+  CHECK(o.lr(0) == 0.5);
+  CHECK(o.lr(1) == 0.15);
+}
+
+TEST_CASE("plateau: a saved cooldown goes on") {
+  sgd a(one(), {.lr = 1.0}), b(one(), {.lr = 1.0});
+  const plateau_options o{.patience = 0, .cooldown = 2};
+  reduce_lr_on_plateau s(a, o), u(b, o);
+  CHECK(!s.step(3));
+  CHECK(s.step(3));
+  u.load_state_dict(s.state_dict());
+  for (const bool lowered : {false, false, true}) CHECK(u.step(3) == lowered);
+}
+
 TEST_CASE("plateau: goes on from a saved place; a factor that does not reduce") {
   sgd a(one(), {.lr = 1.0}), b(one(), {.lr = 1.0});
   reduce_lr_on_plateau s(a, {.patience = 1}), u(b, {.patience = 1});

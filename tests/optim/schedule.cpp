@@ -81,9 +81,9 @@ TEST_CASE("schedule: warm restarts, as counted step by step") {
 TEST_CASE("schedule: one rule after another") {
   const sequential_lr rule{.schedules = {linear_lr{.start_factor = 0.25, .total_iters = 3},
                                          cosine_annealing_lr{.t_max = 2},
-                                         [](double, double base) { return base / 8; }},
+                                         [](double t, double base) { return base / (8 + 8 * t); }},
                            .milestones = {3, 5}};
-  check_near(rates(0.8, rule, 7), {0.2, 0.4, 0.6, 0.8, 0.4, 0.1, 0.1});
+  check_near(rates(0.8, rule, 7), {0.2, 0.4, 0.6, 0.8, 0.4, 0.1, 0.05});
 }
 
 TEST_CASE("schedule: chained rules multiply") {
@@ -117,6 +117,17 @@ TEST_CASE("schedule: goes on from a saved place") {
                        "the same kind and set-up",
                        value_error);
   CHECK(u.position() == 5.0);
+}
+
+TEST_CASE("schedule: every group goes on from its own saved rate") {
+  sgd a(one(), {.lr = 1.0}), b(one(), {.lr = 7.0});
+  a.add_group(one(), {.lr = 0.1});
+  b.add_group(one(), {.lr = 7.0});
+  scheduler s(a, step_lr{.step_size = 2}), u(b, step_lr{.step_size = 2});
+  s.step();
+  u.load_state_dict(s.state_dict());
+  CHECK(b.lr(0) == 1.0);
+  CHECK(b.lr(1) == 0.1);
 }
 
 TEST_CASE("schedule: rules that cannot be") {
