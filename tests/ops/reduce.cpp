@@ -316,6 +316,16 @@ TEST_CASE("gradients, twice, over some axes and over all") {
   CHECK(live_nodes() == 0);
 }
 
+TEST_CASE("var divides by n - correction, which is 0 at least") {
+  tensor x = tensor_f64{1, 2, 6};
+  x.set_requires_grad();
+  CHECK(var(x, {}, 2.0).item() == 14.0);
+  CHECK(var(x, {}, 0.5).item() == doctest::Approx(5.6));
+  CHECK(numbers(grad(var(x, {}, 2.0), x)) == values_of{-4, -2, 6});
+  CHECK(var(x, {}, 3.0).item() == inf);
+  CHECK(var(x, {}, 5.0).item() == inf);
+}
+
 TEST_CASE("gradients at ties, zeros and nothing") {
   tensor x = tensor_f64{{1, 3, 3}, {2, 2, 2}};
   x.set_requires_grad();
