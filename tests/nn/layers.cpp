@@ -98,6 +98,11 @@ TEST_CASE("first values are PyTorch's, from the seed alone") {
   const nn::embedding e{{.rows = 5, .width = 2, .padding_index = 3}};
   CHECK(largest(select(e.weight, 0, 3)) == 0.0);
   CHECK(largest(select(e.weight, 0, 2)) > 0.0);
+  const tensor first = nn::embedding{{.rows = 5, .width = 2, .padding_index = 0}}(tensor_i64{0, 1});
+  CHECK(largest(select(first, 0, 0)) == 0.0);
+  backward(sum(e(tensor_i64{3, 2})));
+  CHECK(largest(select(e.weight.grad(), 0, 3)) == 0.0);
+  CHECK(largest(select(e.weight.grad(), 0, 2)) == 1.0);
 }
 
 TEST_CASE("layers call their ops with their options") {
@@ -142,6 +147,9 @@ TEST_CASE("batch norm layers follow their mode") {
                                    {.training = false})) < 1e-6);
   CHECK(distance(bn.running_mean, before) == 0.0);
   CHECK(bn.num_batches_tracked.item<index_t>() == 2);
+  bn.options.eps = 0.5;
+  CHECK(distance(bn(x), batch_norm(x, {}, {}, bn.running_mean, bn.running_var,
+                                   {.training = false, .eps = 0.5})) < 1e-6);
   nn::batch_norm1d untracked{{.channels = 3, .track = false}};
   eval(untracked);
   CHECK(distance(untracked(select(x, 3, 0)), batch_norm(select(x, 3, 0), {}, {}, {}, {})) < 1e-6);

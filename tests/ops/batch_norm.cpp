@@ -86,6 +86,18 @@ TEST_CASE("running statistics move by the momentum, the variance unbiased") {
   }
 }
 
+TEST_CASE("the smallest batches, and an eps of one's own in both modes") {
+  const tensor x = reshape(tensor_f64{1, 3, 10, 16}, {1, 2, 2});  // one image of two pixels
+  const tensor mean = zeros({2}, f64), var = ones({2}, f64);
+  const tensor y = batch_norm(x, {}, {}, mean, var, {.momentum = 1.0, .eps = 3.0});
+  CHECK(off_by(mean, {2, 13}) < 1e-15);
+  CHECK(off_by(var, {2, 18}) < 1e-14);  // biased: 1 and 9
+  const double b = 3 / std::sqrt(12.0);
+  CHECK(off_by(y, {-0.5, 0.5, -b, b}) < 1e-14);
+  CHECK(off_by(batch_norm(x, {}, {}, mean, var, {.training = false, .eps = 7.0}),
+               {-1.0 / 3, 1.0 / 3, -0.6, 0.6}) < 1e-14);
+}
+
 TEST_CASE("a recomputation and an empty batch leave the running statistics alone") {
   const tensor mean = zeros({2}), var = ones({2});
   {
