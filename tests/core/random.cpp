@@ -160,6 +160,10 @@ TEST_CASE("generators move, can be saved, and differ by thread and seed") {
   manual_seed(77);
   CHECK(default_generator().bits() == generator(77).bits());
   CHECK(default_generator().state().offset == 1);
+  manual_seed((std::uint64_t{1} << 40) + 77);  // all 64 bits count
+  CHECK(default_generator().bits() == generator((std::uint64_t{1} << 40) + 77).bits());
+  manual_seed(77);
+  static_cast<void>(default_generator().bits());
   std::uint64_t a = 0, b = 0;
   std::jthread([&] { a = default_generator().state().seed; }).join();
   std::jthread([&] { b = default_generator().state().seed; }).join();

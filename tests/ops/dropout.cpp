@@ -76,6 +76,18 @@ TEST_CASE("the mask depends on the generator alone: not on threads, dtype or lay
   CHECK(numbers(dropout(x, 0.5)) != expected);  // the generator has moved on
 }
 
+TEST_CASE("a mask drawn in parts is the mask drawn at once, wherever a part begins") {
+  const random_state at{5, 7};
+  bool whole[64], part[64];
+  kernels::keep_mask(whole, 0, 64, at, 0.4);
+  for (index_t first = 0; first < 9; ++first) {
+    for (index_t n = 0; n < 12; ++n) {
+      kernels::keep_mask(part, first, n, at, 0.4);
+      CHECK(std::equal(part, part + n, whole + first));
+    }
+  }
+}
+
 TEST_CASE("gradients go through the mask of the forward, twice") {
   const auto f = [](const std::vector<tensor>& in) {
     manual_seed(11);
