@@ -142,6 +142,20 @@ TEST_CASE("cross-entropy of probabilities equals its definition for all options"
   }
 }
 
+TEST_CASE("cross-entropy of more rows than one thread takes, against the definition") {
+  const std::size_t n = 1500;
+  const tensor x = smooth({1500, 40}, f64, 3.0), t = classes({1500}, 40);
+  cross_entropy_options o{{}, 2, 0.1, reduction::none};
+  o.weight = smooth({40}, f64, 0.4) + 0.7;
+  const auto rows = rows_of(numbers(x), n, 40, 1);
+  CHECK(distance(numbers(cross_entropy(x, t, o)), expected_loss(rows, numbers(t), o)) < 1e-11);
+  tensor y = clone(x), z = clone(x);
+  y.set_requires_grad(), z.set_requires_grad();
+  backward(sum(cross_entropy(y, t, o)));
+  backward(sum(cross_entropy_op<>{2, 0.1, reduction::none}.composed(z, t, o.weight)));
+  CHECK(distance(y.grad(), z.grad()) < 1e-12);
+}
+
 TEST_CASE("one sample without a batch axis") {
   const tensor x = smooth({4}), t = classes({}, 4);
   const auto expected = expected_loss(rows_of(numbers(x), 1, 4, 1), numbers(t), {});
