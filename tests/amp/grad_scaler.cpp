@@ -262,6 +262,35 @@ TEST_CASE("grad_scaler: DeepSpeed's hysteresis, and its error at the minimum") {
   CHECK(s.scale() == 2);
 }
 
+TEST_CASE("grad_scaler: what is left of the hysteresis is loaded") {
+  const amp::grad_scaler_options options{.init_scale = 8, .hysteresis = 3};
+  amp::grad_scaler a(options), b(options);
+  counter o;
+  train(a, o, true);
+  b.load_state_dict(a.state_dict());
+  CHECK(b.state_dict() == a.state_dict());
+  train(b, o, true);
+  CHECK(b.scale() == 8);
+  train(b, o, true);
+  CHECK(b.scale() == 4);
+}
+
+TEST_CASE("grad_scaler: 16-bit losses are scaled in f32; what f16 rounds to 0 is lost") {
+  const amp::grad_scaler s;
+  for (const dtype type : {f16, bf16}) {
+    const tensor y = s.scale(cast(tensor_f64{3}, type));
+    CHECK(y.dtype() == f32);
+    CHECK(elements(y) == std::vector<double>{3 * 65536.0});
+  }
+  tensor p = empty({4}, f32);
+  p.set_requires_grad();
+  // Half of f16's smallest number goes to the even 0.
+  p.set_grad(cast(tensor_f64{0x1p-25, -0x1p-25, 0x1.004p-25, 0}, f32));
+  const amp::detail::unscaled u = amp::detail::unscale_gradient(p, 1.0);
+  CHECK(u.nonzero == 3);
+  CHECK(u.lost == 2);
+}
+
 TEST_CASE("grad_scaler: what cannot be is refused") {
   const auto why = [](const amp::grad_scaler_options& o) {
     return thrown<value_error>([&] { amp::grad_scaler s(o); });
