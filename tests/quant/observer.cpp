@@ -70,6 +70,16 @@ TEST_CASE("observer: by axis") {
         }) == "quant::observer: has seen [2] ranges; got f32[2,3]");
 }
 
+TEST_CASE("observer: moving averages by axis") {
+  observer o({.kind = statistic::moving_average, .format = weight_format(8, per_axis(0))});
+  const tensor x = tensor_f32{{-1.0f, 0.5f}, {2.0f, -4.0f}};
+  o.observe(x);
+  CHECK(numbers(o.low()) == std::vector<double>{-1, -4});  // the first call as it is
+  o.observe(x * 2.0);
+  CHECK(distance(numbers(o.low()), {-1.01, -4.04}) < 1e-6);
+  CHECK(distance(numbers(o.high()), {0.505, 2.02}) < 1e-6);
+}
+
 TEST_CASE("observer: by group, along any axis, the last group shorter") {
   const tensor x = tensor_f32{{-1.0f, 0.5f, 3.0f}, {2.0f, -4.0f, 1.0f}};
   observer o({.format = weight_format(4, per_group(2, 1))});
@@ -118,6 +128,24 @@ TEST_CASE("observer: histograms count every value, also when their range grows")
         doctest::Approx(u.total() * cell * cell / 12).epsilon(1e-3));
 }
 
+TEST_CASE("observer: old bins give their counts to the new ones that they overlap") {
+  const auto counts = [](std::initializer_list<std::vector<float>> calls, index_t bins) {
+    histogram h(bins);
+    for (const std::vector<float>& x : calls) {
+      const auto [low, high] = std::minmax_element(x.begin(), x.end());
+      h.add(x.data(), static_cast<index_t>(x.size()), *low, *high);
+    }
+    std::vector<double> all;
+    for (std::size_t i = 0; i < h.bins(); ++i) all.push_back(h.count(i));
+    return all;
+  };
+  const std::vector<float> x{0.5f, 1.5f, 2.5f, 3.5f};
+  CHECK(counts({x, {6.5f}}, 4) == std::vector<double>{2, 2, 0, 1});
+  CHECK(counts({x, {6.5f}, {-5.5f}}, 4) == std::vector<double>{1, 0, 4, 1});
+  CHECK(counts({{0, 2}, {3}}, 2) == std::vector<double>{1.5, 1.5});
+  CHECK(counts({{2, 2, 2}, {0, 4}}, 4) == std::vector<double>{1, 0, 3, 1});  // no width at first
+}
+
 TEST_CASE("observer: with outliers every search beats min-max by far") {
   tensor x = random({20000}, f32);
   x.data_as<float>()[7] = 60.0f;
@@ -133,6 +161,10 @@ TEST_CASE("observer: with outliers every search beats min-max by far") {
     return (255.0 - double(zero(p))) * scale(p);
   };
   CHECK(most(statistic::percentile, 0.999) == doctest::Approx(3.09).epsilon(0.05));
+  observer both({.kind = statistic::percentile, .format = activation_format(), .share = 0.999});
+  both.observe(x * -1.0);
+  const parameters cut = both.parameters();
+  CHECK(double(zero(cut)) * scale(cut) == doctest::Approx(3.09).epsilon(0.05));
   CHECK(most(statistic::entropy, 0) < 20.0);
   CHECK(most(statistic::entropy, 0) > 2.0);
 }
