@@ -71,6 +71,20 @@ TEST_CASE("lsq: values and gradients of inputs and steps, per tensor and per axi
   }
 }
 
+TEST_CASE("lsq: the slope of the step at the outermost codes") {
+  const tensor x = tensor_f64{-2.3, -2.1, -1.9, 1.4, 1.6, 1.8};
+  tensor s = full({}, 0.5, f64);
+  s.set_requires_grad();
+  const tensor y = lsq(x, s, {.bits = 3, .scale_gradient = false});
+  const std::vector<double> slope{-4, 0.2, -0.2, 0.2, -0.2, 3};  // codes -4..3
+  for (index_t i = 0; i < 6; ++i) {
+    tensor g = zeros({6}, f64);
+    g.data_as<double>()[i] = 1;
+    const tensor d = grad(list{sum(y * g)}, list{s}, {.retain_graph = true})[0];
+    CHECK(d.item() == doctest::Approx(slope[static_cast<std::size_t>(i)]));
+  }
+}
+
 TEST_CASE("lsq_plus: the offset moves only what is clipped") {
   tensor x = tensor_f64{-3.0, 0.1, 0.9, 5.0}, s = full({}, 0.5, f64), b = full({}, 0.25, f64);
   for (tensor* t : {&x, &s, &b}) t->set_requires_grad();

@@ -71,6 +71,14 @@ TEST_CASE("fake_quantize: first and second gradients are those of the masked ide
   CHECK(distance(numbers(second), numbers(2.0 * inside)) < 1e-12);
 }
 
+TEST_CASE("fake_quantize: a zero point that is no code; the mask at both ends") {
+  tensor x = tensor_f32{-0.8f, -0.5f, 0.0f, 3.2f, 3.3f};
+  x.set_requires_grad();
+  const tensor y = fake_quantize(x, {full({}, 1), full({}, 0.25), {}, {0, 3}});
+  CHECK(numbers(y) == std::vector<double>{-0.25, -0.25, -0.25, 2.75, 2.75});
+  CHECK(numbers(gradients(y, {x})[0]) == std::vector<double>{0, 1, 1, 1, 0});
+}
+
 TEST_CASE("fake_quantize: 16-bit floats, biases in s32, switched off, errors") {
   const tensor x = random({50}, f32);
   const parameters p = whole(0.1f, 5, {0, 15});

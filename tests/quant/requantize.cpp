@@ -48,6 +48,9 @@ TEST_CASE("requantize: multipliers, saturation, clamps") {
     CHECK(requantize::half_up(least, fixed_multiplier(m), 3, {0, 255}) == 3);
     CHECK(requantize::two_roundings(least, fixed_multiplier(m), 3, {0, 255}) == 3);
   }
+  const fixed_multiplier smallest(0.75 * 0x1p-31);  // the last that a shift can say
+  CHECK(requantize::half_up(least, smallest, 3, {0, 255}) == 2);
+  CHECK(requantize::two_roundings(least, smallest, 3, {0, 255}) == 2);
   CHECK(requantize::nearest(1000, 1.0f, 3, {0, 255}) == 255);
   CHECK(requantize::clamped_first(-1000, 1.0f, 3, {0, 255}) == 0);
 }
