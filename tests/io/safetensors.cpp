@@ -103,6 +103,17 @@ TEST_CASE("safetensors: the file of LeNet-300-100 in int8 is at most 0.27 of tha
   CHECK(ratio <= 0.27);
 }
 
+TEST_CASE("safetensors: all escapes of names, 8 axes, empty tensors anywhere") {
+  const std::string header = "{\"\\b\\f\\n\\r\\t\\/\\u20ac\\u00E9\":{\"dtype\":\"U8\",\"shape\":"
+                             "[1,1,2,1,1,1,1,1],\"data_offsets\":[0,2]},"
+                             "\"none\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}";
+  const named_tensors back = read_safetensors(file_of(header, 2), "f");
+  REQUIRE(back.size() == 2);
+  CHECK(back[0].first == "\b\f\n\r\t/\xE2\x82\xAC\xC3\xA9");
+  CHECK(back[0].second.shape() == shape{1, 1, 2, 1, 1, 1, 1, 1});
+  CHECK(back[1].second.numel() == 0);
+}
+
 TEST_CASE("safetensors: damaged files") {
   const auto entry = [](const char* type, const char* sizes, const char* place) {
     return text("{\"a\":{\"dtype\":\"", type, "\",\"shape\":[", sizes, "],\"data_offsets\":[",
