@@ -324,6 +324,19 @@ TEST_CASE("hooks: in order, on the summed gradient, may replace it, may be remov
         "add_hook: the tensor does not require grad; got f64[1]");
 }
 
+TEST_CASE("hooks: an id that is in use is not given again") {
+  const no_leaks guard;
+  const tensor x = leaf({1, 2});
+  const auto times = [&](double by) {
+    return add_hook(x, [by](const tensor& g) { return g * by; });
+  };
+  const index_t first = times(2), second = times(3);
+  remove_hook(x, first);
+  times(5);
+  remove_hook(x, second);
+  CHECK(elements(grad(sum(x), x)) == list{5, 5});
+}
+
 TEST_CASE("a hook that returns another shape is refused") {
   const no_leaks guard;
   const tensor x = leaf({1, 2});

@@ -181,6 +181,11 @@ TEST_CASE("a value saved for a gradient and changed afterwards is named, with bo
         "mul: a value saved for its gradient (f64[2]) was changed in place (version 0, now 2); "
         "clone() it before the change");
   CHECK_FALSE(x.grad().defined());
+  for (const int changed : {0, 1}) {  // every saved value is looked at
+    const tensor factors[] = {x * 1.0, x * 1.0}, product = factors[0] * factors[1];
+    factors[changed].impl().store->version.fetch_add(1);
+    CHECK(says(thrown<state_error>([&] { backward(sum(product)); }), "mul: a value saved"));
+  }
   // Nothing was saved: a later change is harmless.
   const tensor a = exp(x), b = a + a;
   a.impl().store->version.fetch_add(1);
