@@ -217,6 +217,18 @@ TEST_CASE("what does not fit is listed whole, and nothing is changed") {
   CHECK(m.first.bias.as<float>()(0) == 100);
 }
 
+TEST_CASE("strict loading refuses what is only missing and what is only unexpected") {
+  network m = sample();
+  const named_tensors whole = state_dict(clone(m));
+  named_tensors few = whole, many = whole;
+  few.pop_back();
+  many.emplace_back("more", filled({1}, 0));
+  CHECK(message_of([&] { load_state_dict(m, few); }).find("missing pair.1.mean") < 100);
+  CHECK(message_of([&] { load_state_dict(m, many); }).find("unexpected more") < 100);
+  CHECK(load_state_dict(m, few, {.strict = false}).missing.size() == 1);
+  CHECK(load_state_dict(m, many, {.strict = false}).unexpected.size() == 1);
+}
+
 TEST_CASE("values may come from the model itself, exchanged") {
   network m = sample();
   named_tensors state = state_dict(m);
