@@ -216,6 +216,31 @@ TEST_CASE("fold: grouped, transposed and dense layers; not where the result is r
       x, 3);
 }
 
+TEST_CASE("fold: keeps eps, from training too; not through an activation; no attention dropout") {
+  const no_grad guard;
+  const tensor w = random({3, 4}), k = random({3, 4, 1, 1}), mean = random({3}),
+               var = rand({3}, f64);
+  const auto norm = [&](const tensor& y, bool training) {
+    return batch_norm(y, {}, {}, mean, var, {.training = training, .momentum = 0, .eps = 0.5});
+  };
+  const tensor x = random({5, 4}), expected = norm(linear(x, w), false);
+  for (const bool training : {false, true}) {
+    const graph g = trace([&](const tensor& v) { return norm(linear(v, w), training); }, x);
+    CHECK(apart(for_inference(g)(x), expected) < 1e-13);
+    CHECK(apart(fold(g)(x), expected) < 1e-13);
+  }
+  const tensor image = random({2, 4, 3, 3});
+  const auto rectified = [&](const tensor& v) { return norm(relu(conv2d(v, k)), false); };
+  const graph fused = fuse(trace(rectified, image));
+  CHECK(fused.steps.size() == 2);
+  CHECK(apart(fold(fused)(image), rectified(image)) < 1e-13);
+  const auto look = [](const tensor& q, double p) {
+    return scaled_dot_product_attention(q, q, q, {}, {.dropout = p});
+  };
+  const graph g = trace([&](const tensor& q) { return look(q, 0.5); }, x);
+  CHECK(apart(for_inference(g)(x), look(x, 0.0)) < 1e-13);
+}
+
 TEST_CASE("fuse: relu becomes part of the layer before it; same bits, same gradients") {
   const tensor w = random_leaf({5, 4}), b = random_leaf({5}), k = random_leaf({3, 2, 3, 3});
   const auto f = [&](const tensor& x, const tensor& image) {
