@@ -152,6 +152,15 @@ TEST_CASE("gradients of attention to q, k, v and a floating mask, twice") {
   CHECK_MESSAGE(gradcheck(long_one, in).ok, gradcheck(long_one, in).where);
 }
 
+TEST_CASE("causal gradients where there are more queries than keys") {
+  const std::vector<tensor> in{leaf({5, 4}), leaf({3, 4}, 1.0, 0.8), leaf({3, 2}, 1.0, 1.4)};
+  const auto f = [](const std::vector<tensor>& v) {
+    return square(scaled_dot_product_attention(v[0], v[1], v[2], {}, {.causal = true}));
+  };
+  CHECK_MESSAGE(gradcheck(f, in).ok, gradcheck(f, in).where);
+  CHECK_MESSAGE(gradgradcheck(f, in).ok, gradgradcheck(f, in).where);
+}
+
 TEST_CASE("one tensor as q, k and v, and a key made from the query, have the right gradients") {
   const auto same = [](const std::vector<tensor>& in) {
     return scaled_dot_product_attention(in[0], in[0], in[0]);
