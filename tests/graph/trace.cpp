@@ -241,6 +241,26 @@ TEST_CASE("fold: keeps eps, from training too; not through an activation; no att
   CHECK(apart(for_inference(g)(x), look(x, 0.0)) < 1e-13);
 }
 
+TEST_CASE("fold: a batch norm stays behind one that was folded, where the result is read twice") {
+  const no_grad guard;
+  const tensor w = random({3, 4}), mean = random({3}), var = rand({3}, f64) + 0.5,
+               x = random({5, 4});
+  const auto norm = [&](const tensor& y) {
+    return batch_norm(y, {}, {}, mean, var, {.training = false});
+  };
+  const auto twice = [&](const tensor& v) {
+    const tensor y = norm(linear(v, w));
+    return norm(y) + y;
+  };
+  const graph both = fold(trace(twice, x));
+  CHECK(both.steps.size() == 3);
+  CHECK(apart(both(x), twice(x)) < 1e-13);
+  const auto chain = [&](const tensor& v) { return norm(norm(linear(v, w))); };
+  const graph one = fold(trace(chain, x));
+  CHECK(one.steps.size() == 1);
+  CHECK(apart(one(x), chain(x)) < 1e-13);
+}
+
 TEST_CASE("fuse: relu becomes part of the layer before it; same bits, same gradients") {
   const tensor w = random_leaf({5, 4}), b = random_leaf({5}), k = random_leaf({3, 2, 3, 3});
   const auto f = [&](const tensor& x, const tensor& image) {

@@ -373,6 +373,27 @@ TEST_CASE("prepare_qat: batch norms train in folded form; frozen and converted t
   CHECK(r.g.steps.size() == 11);
 }
 
+TEST_CASE("convert: a constant is not added to a bias whose sum is read before, too") {
+  const no_grad plain;
+  const tensor w = random({3, 4}), b = random({3}), c = random({3}), x = random({5, 4});
+  const auto added = [&](const tensor& v) {
+    const tensor y = linear(v, w) + b;
+    return (y + c) * y;
+  };
+  const auto multiplied = [&](const tensor& v) {
+    const tensor y = linear(v, w, b) * ones({3}, f64);
+    return (y + c) * y;
+  };
+  const auto check = [&](const auto& f) {
+    graph g = trace(f, x);
+    detail::absorb_constants(g);
+    CHECK(g.steps.size() == 3);
+    CHECK(distance(g(x), f(x)) < 1e-13);
+  };
+  check(added);
+  check(multiplied);
+}
+
 TEST_CASE("convert: weights by input or by group stay in floats, in the simulation too") {
   const no_grad guard;
   const nn::linear layer{{.in = 16, .out = 70}};

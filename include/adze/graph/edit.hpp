@@ -3,6 +3,7 @@
 // What passes over graphs share: who makes a value, redirecting its readers, and sweeping away
 // what nobody reads. Steps keep an order in which they can run.
 #include <set>
+#include <utility>
 
 #include <adze/graph/graph.hpp>
 
@@ -29,6 +30,13 @@ inline bool has_constant_weight(const graph& g, const graph_step& s) {
 inline void redirect(graph& g, value_id from, value_id to) {
   for (graph_step& s : g.steps) std::replace(s.inputs.begin(), s.inputs.end(), from, to);
   std::replace(g.outputs.begin(), g.outputs.end(), from, to);
+}
+
+// Where the step from `to` to `from` is to go: `uses` counts the readers of `to` as if it were
+// gone.
+inline void redirect(graph& g, value_id from, value_id to, std::vector<index_t>& uses) {
+  redirect(g, from, to);
+  uses[static_cast<std::size_t>(to)] += std::exchange(uses[static_cast<std::size_t>(from)], 0) - 1;
 }
 
 // Names of constants occur once, so that they can be saved: the second "w" becomes "w.1".

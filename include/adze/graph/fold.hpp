@@ -135,7 +135,8 @@ namespace adze::inline ADZE_ISA {
 // too.
 template <class = void> graph fold(graph g) {
   g = for_inference(std::move(g));
-  const std::vector<index_t> by = detail::producers(g), uses = detail::use_counts(g);
+  const std::vector<index_t> by = detail::producers(g);
+  std::vector<index_t> uses = detail::use_counts(g);
   for (graph_step& s : g.steps) {
     const auto* norm = s.op.template as<batch_norm_eval_op<>>();
     if (norm == nullptr) continue;
@@ -153,7 +154,7 @@ template <class = void> graph fold(graph g) {
     }
     if (!constant) continue;
     detail::fold_into(g, *layer, c, detail::scale_of(*norm, g, s));
-    detail::redirect(g, s.outputs[0], s.inputs[0]);
+    detail::redirect(g, s.outputs[0], s.inputs[0], uses);
   }
   detail::sweep(g);
   return g;

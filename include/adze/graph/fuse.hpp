@@ -28,7 +28,8 @@ struct add_relu_f {  // max(a + b, 0) in one pass; slope 0 at 0
 // gives linear with an activation, a residual block's add + relu one pass. The ReLU stays where the
 // layer's result is read elsewhere too. Values and gradients are the same bits.
 template <class = void> graph fuse(graph g) {
-  const std::vector<index_t> by = detail::producers(g), uses = detail::use_counts(g);
+  const std::vector<index_t> by = detail::producers(g);
+  std::vector<index_t> uses = detail::use_counts(g);
   for (graph_step& s : g.steps) {
     if (s.op.template as<unary<functors::relu_f>>() == nullptr) continue;
     graph_step* layer = detail::sole_producer(g, s.inputs[0], by, uses);
@@ -42,7 +43,7 @@ template <class = void> graph fuse(graph g) {
     } else {
       continue;
     }
-    detail::redirect(g, s.outputs[0], s.inputs[0]);
+    detail::redirect(g, s.outputs[0], s.inputs[0], uses);
   }
   detail::sweep(g);
   return g;

@@ -60,7 +60,8 @@ template <class = void> bool all_ones(const tensor& x) {
 // left of a batch norm that trained in folded form.
 template <class = void> void absorb_constants(graph& g) {
   const no_grad plain;
-  const std::vector<index_t> by = adze::detail::producers(g), uses = adze::detail::use_counts(g);
+  const std::vector<index_t> by = adze::detail::producers(g);
+  std::vector<index_t> uses = adze::detail::use_counts(g);
   for (graph_step& s : g.steps) {
     const bool adds = s.op.template as<binary<functors::add_f>>() != nullptr;
     if (!adds && s.op.template as<binary<functors::mul_f>>() == nullptr) continue;
@@ -70,7 +71,7 @@ template <class = void> void absorb_constants(graph& g) {
     if (!constant.defined() || g.constant(x).defined()) continue;
     if (!adds) {
       const bool same = broadcast(g.at(x).sizes, constant.shape(), "mul") == g.at(x).sizes;
-      if (same && all_ones(constant)) adze::detail::redirect(g, s.outputs[0], x);
+      if (same && all_ones(constant)) adze::detail::redirect(g, s.outputs[0], x, uses);
       continue;
     }
     graph_step* layer = adze::detail::sole_producer(g, x, by, uses);
@@ -89,7 +90,7 @@ template <class = void> void absorb_constants(graph& g) {
     if (old.defined()) bias = bias + old;
     layer->inputs[2] =
         g.add_constant(adze::detail::bias_name(g.at(layer->inputs[1]).name), bias, false);
-    adze::detail::redirect(g, s.outputs[0], x);
+    adze::detail::redirect(g, s.outputs[0], x, uses);
   }
   adze::detail::sweep(g);
 }
