@@ -116,10 +116,10 @@ TEST_CASE("pool: random windows, padding, ceil mode, dilation, adaptive sizes an
                  .c = pick(1, 40),
                  .count_include_pad = draw() % 2 == 0,
                  .divisor = draw() % 5 == 0 ? 3 : 0};
-    const index_t dilation = pick(0, 3) == 0 ? 2 : 1;
+    const index_t dilation = pick(0, 3) == 0 ? pick(2, 4) : 1;
     const bool ceil_mode = draw() % 2, adaptive = draw() % 4 == 0;
     for (kernels::pool_axis* a : {&s.h, &s.w}) {
-      const index_t kernel = pick(1, 4), in = dilation * (kernel - 1) + pick(1, 9);
+      const index_t kernel = pick(1, 7), in = dilation * (kernel - 1) + pick(1, 9);
       *a = adaptive ? kernels::adaptive_axis(in, pick(1, 6))
                     : kernels::fixed_axis(
                           in, {kernel, pick(1, 4), pick(0, kernel / 2), dilation, ceil_mode});
@@ -138,6 +138,20 @@ TEST_CASE("pool: output sizes follow PyTorch") {
   // the last window of ceil mode would begin in the padding
   CHECK(kernels::fixed_axis(3, {.kernel = 1, .stride = 3, .ceil_mode = true}).out == 1);
   CHECK(kernels::fixed_axis(5, {.kernel = 2, .stride = 3, .pad = 1, .ceil_mode = true}).out == 2);
+}
+
+TEST_CASE("pool: places that a float does not hold") {
+  pool_shape s;
+  s.h = s.w = kernels::fixed_axis(4099, {.kernel = 2, .stride = 4097});
+  std::vector<float> x(std::size_t{4099} * 4099), y(4);
+  std::vector<kernels::pixel_index> at(4);
+  const std::size_t odd = x.size() - 2;  // beyond 2^24
+  x[odd] = 1;
+  kernels::max_pool<float>(s, kernels::channels_last(x.data(), 1, 4099, 4099),
+                           kernels::channels_last(y.data(), 1, 2, 2),
+                           kernels::channels_last(at.data(), 1, 2, 2));
+  CHECK(y[3] == 1);
+  CHECK(at[3] == static_cast<kernels::pixel_index>(odd));
 }
 
 TEST_CASE("pool: the same bits for any number of threads, equal maxima give the first") {

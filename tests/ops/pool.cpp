@@ -196,6 +196,17 @@ TEST_CASE("16-bit images, no images, one image without a batch axis") {
   CHECK(grad(sum(max_pool2d(none)), none).shape() == shape{0, 3, 6, 6});
 }
 
+TEST_CASE("an image without a batch axis is pooled as a batch of one, with its options") {
+  const tensor x = random({3, 7, 6}), batch = unsqueeze(x, 0);
+  const pool_options o{.kernel = {3, 2}, .stride = {2, 1}, .padding = {1, 1}, .ceil_mode = true};
+  CHECK(distance(max_pool2d(x, o), squeeze(max_pool2d(batch, o), 0)) == 0.0);
+  CHECK(distance(avg_pool2d(x, o), squeeze(avg_pool2d(batch, o), 0)) == 0.0);
+  CHECK(distance(adaptive_max_pool2d(x, {2, 3}), squeeze(adaptive_max_pool2d(batch, {2, 3}), 0)) ==
+        0.0);
+  CHECK(distance(adaptive_avg_pool2d(x, {2, 3}), squeeze(adaptive_avg_pool2d(batch, {2, 3}), 0)) ==
+        0.0);
+}
+
 TEST_CASE("layers pass their options on") {
   const tensor x = random({2, 3, 9, 9}, f32);
   const nn::max_pool2d m{{.kernel = 3, .stride = {2, 1}, .padding = 1}};
