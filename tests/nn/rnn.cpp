@@ -108,6 +108,18 @@ TEST_CASE("dropout acts between layers, in training only") {
   for (const double v : numbers(relu_net(x).output)) CHECK(v >= 0.0);
 }
 
+TEST_CASE("one layer in both directions: no dropout; states keep their axes under batch_first") {
+  manual_seed(6);
+  nn::gru net{{.in = 4, .hidden = 3, .bidirectional = true, .dropout = 0.5, .type = f64}};
+  const tensor x = smooth({5, 2, 4}), h = smooth({2, 2, 3});
+  const auto [y, last] = net(x, h);
+  CHECK(distance(net(x, h).output, y) == 0.0);
+  net.options.batch_first = true;
+  const auto turned = net(transpose(x, 0, 1), h);
+  CHECK(distance(transpose(turned.output, 0, 1), y) == 0.0);
+  CHECK(distance(turned.h, last) == 0.0);
+}
+
 TEST_CASE("gradients through a stack in both directions") {
   manual_seed(5);
   const nn::gru net{{.in = 3, .hidden = 2, .layers = 2, .bidirectional = true, .type = f64}};
