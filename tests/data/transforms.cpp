@@ -99,22 +99,27 @@ TEST_CASE("transforms: resampling by maps that are known") {
 // The centre of mass, relative to the middle of the image.
 std::pair<double, double> centre(const tensor_f32& x, index_t i) {
   double mass = 0, across = 0, down = 0;
-  const index_t n = x.size(2);
-  for (index_t r = 0; r < n; ++r) {
-    for (index_t c = 0; c < n; ++c) {
+  const index_t rows = x.size(2), columns = x.size(3);
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t c = 0; c < columns; ++c) {
       const double v = x(i, 0, r, c);
       mass += v;
-      across += v * (static_cast<double>(c) - 0.5 * static_cast<double>(n - 1));
-      down += v * (static_cast<double>(r) - 0.5 * static_cast<double>(n - 1));
+      across += v * (static_cast<double>(c) - 0.5 * static_cast<double>(columns - 1));
+      down += v * (static_cast<double>(r) - 0.5 * static_cast<double>(rows - 1));
     }
   }
   return {across / mass, down / mass};
 }
 
+tensor zeros_of(const shape& sizes) {
+  tensor_f32 x(sizes);
+  for (auto& v : x) v = 0;
+  return x;
+}
+
 // Three images of 33 x 33 with a 3 x 3 dot, 8 pixels right of the middle.
 batch dots() {
-  tensor_f32 x(shape{3, 1, 33, 33});
-  for (auto& v : x) v = 0;
+  tensor_f32 x = zeros_of({3, 1, 33, 33}).as<float>();
   for (index_t i = 0; i < 3; ++i) {
     for (index_t r = 15; r < 18; ++r) {
       for (index_t c = 23; c < 26; ++c) x(i, 0, r, c) = 1;
@@ -167,6 +172,38 @@ TEST_CASE("transforms: an affine change turns, scales, shears and moves by what 
   CHECK(values_of(sheared) != values_of(dots()));
 }
 
+TEST_CASE("transforms: images that are not square, and all changes of an affine map at once") {
+  const tensor_f32 x(std::vector<float>{1, 2, 3, 4, 5, 6}, {2, 3});
+  tensor_f32 out(shape{2, 3});
+  images::resample(x.span().data(), out.span().data(), 2, 3, {});
+  CHECK(out.to_vector() == x.to_vector());
+  images::resample(x.span().data(), out.span().data(), 2, 3, {.xx = -1, .yy = -1});
+  CHECK(out.to_vector() == std::vector<float>{6, 5, 4, 3, 2, 1});
+  // Where a dot at (7, 4) from the middle goes, from the same draws.
+  const random_affine all{
+      .degrees = 40, .scale_low = 0.8, .scale_high = 1.3, .shear = 0.4, .shift = 0.05};
+  for (index_t epoch = 0; epoch < 10; ++epoch) {
+    batch b{zeros_of({3, 1, 41, 61}), tensor_i64(shape{3})};
+    for (index_t i = 0; i < 3; ++i) {
+      for (index_t r = 23; r < 26; ++r) {
+        for (index_t c = 36; c < 39; ++c) b.x.as<float>()(i, 0, r, c) = 1;
+      }
+    }
+    all(b, place_of(epoch));
+    for (index_t i = 0; i < 3; ++i) {
+      generator g = place_of(epoch).random(i);
+      const double angle = (2 * g.uniform() - 1) * 40 / 57.29577951308232;
+      const double scale = 0.8 + 0.5 * g.uniform(), slant = (2 * g.uniform() - 1) * 0.4;
+      const double px = scale * 7 + slant * scale * 4, py = scale * 4;
+      const double right = (2 * g.uniform() - 1) * 0.05 * 61;
+      const double down = (2 * g.uniform() - 1) * 0.05 * 41;
+      const auto [x_now, y_now] = centre(b.x.as<float>(), i);
+      CHECK(std::abs(x_now - (std::cos(angle) * px - std::sin(angle) * py + right)) < 0.15);
+      CHECK(std::abs(y_now - (std::sin(angle) * px + std::cos(angle) * py + down)) < 0.15);
+    }
+  }
+}
+
 TEST_CASE("transforms: random ones depend on example and epoch, not on the place in the batch") {
   const std::vector<index_t> reversed{6, 5, 4};
   for (const transform& change : {transform(random_shift{}), transform(random_affine{})}) {
@@ -188,9 +225,9 @@ TEST_CASE("transforms: random ones depend on example and epoch, not on the place
 }
 
 TEST_CASE("transforms: normalize by channel") {
-  batch b = counted<float>({1, 2, 1, 2});
+  batch b = counted<float>({2, 2, 1, 2});
   normalize{.mean = {1, 2}, .deviation = {0.5f, 4}}(b, place_of());
-  CHECK(values_of(b) == std::vector<float>{0, 2, 0.25, 0.5});
+  CHECK(values_of(b) == std::vector<float>{0, 2, 0.25, 0.5, 8, 10, 1.25, 1.5});
 }
 
 TEST_CASE("transforms: wrong calls change nothing") {
