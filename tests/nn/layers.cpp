@@ -126,6 +126,11 @@ TEST_CASE("layers call their ops with their options") {
   CHECK(distance(r(x), rms_norm(x, 1)) == 0.0);
   const nn::instance_norm2d i{{.channels = 6, .affine = true}};
   CHECK(distance(i(x), instance_norm(x)) == 0.0);
+  const nn::group_norm wide{{.groups = 3, .channels = 6, .eps = 0.1}};
+  CHECK(distance(wide(x), group_norm(x, 3, {}, {}, 0.1)) == 0.0);
+  CHECK(distance(nn::rms_norm{{.sizes = {8}, .eps = 0.1}}(x), rms_norm(x, 1, {}, 0.1)) == 0.0);
+  const nn::instance_norm2d own{{.channels = 6, .eps = 0.1}};
+  CHECK(distance(own(x), instance_norm(x, {}, {}, 0.1)) == 0.0);
   const nn::embedding e{{.rows = 5, .width = 2}};
   CHECK(e(tensor_i64{{1, 4, 0}}).shape() == shape{1, 3, 2});
   CHECK(distance(nn::leaky_relu{.negative_slope = 0.5}(x), leaky_relu(x, 0.5)) == 0.0);

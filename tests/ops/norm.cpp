@@ -80,6 +80,24 @@ TEST_CASE("group_norm and instance_norm, row-major and channels-last") {
   CHECK(y.strides() == last.strides());
 }
 
+TEST_CASE("an eps of one's own, in values and in both gradients") {
+  const tensor x = random({2, 6, 5}), w = random({6});
+  const double eps = 0.5;
+  CHECK(off_by(layer_norm(x, 1, {}, {}, eps), naive(x, {}, {}, {.n = 5, .eps = eps})) < 1e-12);
+  CHECK(off_by(rms_norm(x, 1, {}, eps), naive(x, {}, {}, {.n = 5, .centered = false, .eps = eps})) <
+        1e-12);
+  CHECK(off_by(group_norm(x, 3, w, {}, eps),
+               naive(x, w, {}, {.n = 10, .inner = 5, .groups = 3, .eps = eps})) < 1e-12);
+  CHECK(off_by(instance_norm(x, w, {}, eps),
+               naive(x, w, {}, {.n = 5, .inner = 5, .groups = 6, .eps = eps})) < 1e-12);
+  const list leaf{random_leaf({2, 4, 3})};
+  check_gradients([=](const list& v) { return layer_norm(v[0], 1, {}, {}, eps); }, leaf);
+  check_gradients([=](const list& v) { return rms_norm(v[0], 1, {}, eps); }, leaf);
+  check_gradients([=](const list& v) { return group_norm(v[0], 2, {}, {}, eps); }, leaf);
+  check_gradients([=](const list& v) { return batch_norm(v[0], {}, {}, {}, {}, {.eps = eps}); },
+                  leaf);
+}
+
 TEST_CASE("data far from zero keep their digits") {
   const tensor x = random({3, 2000}, f32);
   const tensor far = cast(cast(x, f64) + 1e6, f32);
