@@ -132,6 +132,17 @@ TEST_CASE("grad_scaler: every element is seen, wherever it is not finite") {
   }
 }
 
+TEST_CASE("grad_scaler: the last of more elements than 64 threads take at once is seen") {
+  constexpr index_t n = 64 * kernels::update_chunk + 1;
+  tensor p = empty({n}, f32);
+  p.set_requires_grad();
+  tensor g = detail::filled({n}, f32, 3.0);
+  p.set_grad(g);
+  CHECK(amp::detail::unscale_gradient(p, 0.5).nonzero == n);
+  g.data_as<float>()[n - 1] = INFINITY;
+  CHECK(amp::detail::unscale_gradient(p, 0.5).overflow);
+}
+
 TEST_CASE("grad_scaler: an optimizer steps unless itself saw an overflow; all lower the scale") {
   amp::grad_scaler s({.init_scale = 16});
   counter a, b;
