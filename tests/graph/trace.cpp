@@ -261,6 +261,20 @@ TEST_CASE("fold: a batch norm stays behind one that was folded, where the result
   CHECK(apart(one(x), chain(x)) < 1e-13);
 }
 
+TEST_CASE("fold: not into a linear whose outputs are not the channels of the batch norm") {
+  const no_grad guard;
+  for (const index_t steps : {3, 4}) {
+    const tensor w = random({3, 4}), x = random({2, steps, 4});
+    const tensor mean = random({steps}), var = rand({steps}, f64) + 0.5;
+    const auto f = [&](const tensor& v) {
+      return batch_norm(linear(v, w), {}, {}, mean, var, {.training = false});
+    };
+    const graph g = fold(trace(f, x));
+    CHECK(g.steps.size() == 2);
+    CHECK(apart(g(x), f(x)) < 1e-13);
+  }
+}
+
 TEST_CASE("fuse: relu becomes part of the layer before it; same bits, same gradients") {
   const tensor w = random_leaf({5, 4}), b = random_leaf({5}), k = random_leaf({3, 2, 3, 3});
   const auto f = [&](const tensor& x, const tensor& image) {

@@ -394,6 +394,22 @@ TEST_CASE("convert: a constant is not added to a bias whose sum is read before, 
   check(multiplied);
 }
 
+TEST_CASE(
+    "prepare_qat: joins no batch norm over another axis than the outputs, none after a ReLU") {
+  const tensor w = random({3, 4}), mean = random({3}), var = rand({3}, f64) + 0.5;
+  const auto norm = [&](const tensor& y) { return batch_norm(y, {}, {}, mean, var); };
+  const auto plain = [&](const tensor& v) { return norm(linear(v, w)); };
+  const auto rectified = [&](const tensor& v) { return norm(relu(linear(v, w))); };
+  const auto joined = [](const graph& g) {
+    index_t n = 0;
+    for (const graph_step& s : detail::join_norms(g).steps) n += s.op.name() == "normed_layer";
+    return n;
+  };
+  CHECK(joined(trace(plain, random({5, 4}))) == 1);
+  CHECK(joined(trace(plain, random({5, 3, 4}))) == 0);
+  CHECK(joined(fuse(trace(rectified, random({5, 4})))) == 0);
+}
+
 TEST_CASE("convert: weights by input or by group stay in floats, in the simulation too") {
   const no_grad guard;
   const nn::linear layer{{.in = 16, .out = 70}};

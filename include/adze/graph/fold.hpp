@@ -86,11 +86,13 @@ tensor scaled_weight(const tensor& w, const weight_channels& c, const std::vecto
   return dense_as(wide, w.dtype());
 }
 
-// Which channels a batch norm may be folded into; no channels where it may not.
-template <class = void> weight_channels folding_channels(const graph_step& layer, const tensor& w) {
+// Which channels a batch norm of the layer's result (of this rank) may be folded into; no channels
+// where it may not. The outputs of a linear are the last axis, those of a batch norm axis 1.
+template <class = void>
+weight_channels folding_channels(const graph_step& layer, const tensor& w, index_t rank) {
   const shape& s = w.shape();
   if (const auto* linear = layer.op.as<linear_op<>>()) {
-    if (linear->act == kernels::activation::none) return {1, 1, s[0], s[1]};
+    if (linear->act == kernels::activation::none && rank == 2) return {1, 1, s[0], s[1]};
   } else if (const auto* conv = layer.op.as<conv2d_op<>>()) {
     if (conv->act == kernels::activation::none) return {1, 1, s[0], s[1] * s[2] * s[3]};
   } else if (const auto* turned = layer.op.as<conv_transpose2d_op<>>()) {
@@ -146,7 +148,8 @@ template <class = void> graph fold(graph g) {
     if (!w.defined() || (layer->inputs[2] != no_value && !g.constant(layer->inputs[2]).defined())) {
       continue;
     }
-    const detail::weight_channels c = detail::folding_channels(*layer, w);
+    const detail::weight_channels c =
+        detail::folding_channels(*layer, w, g.at(s.inputs[0]).sizes.rank());
     if (c.channels == 0) continue;
     bool constant = true;  // of the batch norm's own inputs
     for (std::size_t i = 1; i < 5; ++i) {

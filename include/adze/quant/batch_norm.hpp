@@ -143,6 +143,9 @@ template <class = void> graph join_norms(graph g) {
     } else if (layer->op.template as<linear_op<>>() == nullptr) {
       continue;
     }
+    const tensor w = g.constant(layer->inputs[1]);
+    const index_t rank = g.at(s.inputs[0]).sizes.rank();
+    if (adze::detail::folding_channels(*layer, w, rank).channels == 0) continue;
     const std::vector<value_id> norm(s.inputs.begin() + 1, s.inputs.end());
     s.inputs = layer->inputs;
     s.inputs.insert(s.inputs.end(), norm.begin(), norm.end());
