@@ -14,6 +14,7 @@
 #include <adze/nn/rnn.hpp>
 #include <adze/ops/inplace.hpp>
 #include <adze/ops/pool.hpp>
+#include <adze/ops/sort.hpp>
 
 #include "../ops/checks.hpp"
 
@@ -311,6 +312,20 @@ TEST_CASE("cost: LeNet-5's published numbers of parameters and multiply-adds") {
   CHECK(c.steps[0].result_bytes == 4 * 20 * 24 * 24);
   CHECK(c.peak_bytes == 4 * (20 * 24 * 24 + 20 * 12 * 12));
   CHECK(to_table(c).rows() == 9);
+}
+
+TEST_CASE("cost: views keep their memory alive, results that nobody reads go at once") {
+  const tensor x = zeros({2, 3, 4}, f64), row = zeros({1, 24}, f64);
+  const auto twice = [](const tensor& y) { return concat(std::vector<tensor>{y, y}, 0); };
+  const auto viewed = [&](const tensor& v) {
+    return twice(transpose(reshape(exp(v), {2, 12})) + reshape(select(row, 0, 0), {12, 2}));
+  };
+  // exp(v), its views, the sum; then the sum and twice as much
+  CHECK(cost(trace(viewed, x)).peak_bytes == 8 * (24 + 48));
+  const auto held = [&](const tensor& v) { return twice(transpose(reshape(exp(v), {2, 12}))); };
+  CHECK(cost(trace(held, x)).peak_bytes == 8 * (24 + 48));
+  const auto sorted = [&](const tensor& v) { return twice(exp(sort(v)[0])); };
+  CHECK(cost(trace(sorted, x)).peak_bytes == 8 * (24 + 48));
 }
 
 TEST_CASE("cost: recurrent layers and attention") {

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 // What a graph costs, step by step: parameters, multiply-adds, bytes moved and bytes of results,
 // at the sizes of the trace.
+#include <numeric>
+
 #include <adze/core/table.hpp>
 #include <adze/graph/show.hpp>
 #include <adze/ops/attention.hpp>
@@ -67,18 +69,50 @@ inline bool is_view(std::string_view name) {
   return false;
 }
 
+// The bytes of values alive at once; a view keeps the memory of what it looks at.
+class live_values {
+ public:
+  explicit live_values(const graph& g) : g_(g), base_(g.values.size()), holders_(base_.size(), 0) {
+    std::iota(base_.begin(), base_.end(), value_id{0});
+  }
+  void add(value_id id, value_id base) {
+    base_[at(id)] = base = base_[at(base)];
+    if (holders_[at(base)]++ == 0) bytes_ += own_bytes(base);
+  }
+  void drop(value_id id) {
+    const value_id base = base_[at(id)];
+    if (--holders_[at(base)] == 0) bytes_ -= own_bytes(base);
+  }
+  index_t bytes() const { return bytes_; }
+
+ private:
+  static std::size_t at(value_id id) { return static_cast<std::size_t>(id); }
+  index_t own_bytes(value_id id) const {
+    return g_.at(id).constant.defined() ? 0 : bytes_of(g_.at(id));
+  }
+  const graph& g_;
+  std::vector<value_id> base_;    // whose memory a value is
+  std::vector<index_t> holders_;  // values alive in it
+  index_t bytes_ = 0;
+};
+
 inline index_t peak_of(const graph& g) {
   std::vector<index_t> left = use_counts(g);
-  index_t live = 0, peak = 0;
-  for (const value_id id : g.inputs) live += bytes_of(g.at(id));
+  live_values live(g);
+  index_t peak = 0;
+  for (const value_id id : g.inputs) live.add(id, id);
   for (const graph_step& s : g.steps) {
+    const bool view = is_view(s.op.name());
     for (const value_id id : s.outputs) {
-      if (id != no_value && !is_view(s.op.name())) live += bytes_of(g.at(id));
+      if (id != no_value) live.add(id, view ? s.inputs[0] : id);
     }
-    peak = std::max(peak, live);
+    peak = std::max(peak, live.bytes());
     for (const value_id id : s.inputs) {
       if (id == no_value || g.at(id).constant.defined()) continue;
-      if (--left[static_cast<std::size_t>(id)] == 0) live -= bytes_of(g.at(id));
+      if (--left[static_cast<std::size_t>(id)] == 0) live.drop(id);
+    }
+    for (const value_id id : s.outputs) {  // read by nobody
+      if (id != no_value && left[static_cast<std::size_t>(id)] == 0) live.drop(id);
     }
   }
   return peak;
