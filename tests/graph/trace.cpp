@@ -39,6 +39,14 @@ struct small_net {
   }
 };
 
+struct half_op {  // its second result is absent
+  static constexpr std::string_view name = "half";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  std::array<tensor, 2> forward(const tensor& x) const { return {x * 0.5, tensor()}; }
+  tensor backward(backward_context&, tensor_list g) const { return g[0] * 0.5; }
+};
+
 // With statistics that differ from 0 and 1.
 small_net trained_net() {
   manual_seed(3);
@@ -137,6 +145,15 @@ TEST_CASE("trace: several inputs and outputs, lists, absent inputs, in-place ops
   CHECK(r.outputs.size() == 3);
   CHECK(message_of([&] { r(x); }) == "graph: has 3 outputs; run(inputs) returns them all");
   CHECK(apart(r.run(list{x})[0], now.output) == 0.0);
+}
+
+TEST_CASE("trace: an absent result of an op is not stored; one of the function is refused") {
+  const tensor x = random({2, 3});
+  const graph g = trace([](const tensor& v) { return record(half_op{}, v)[0]; }, x);
+  CHECK(g.steps[0].outputs[1] == no_value);
+  CHECK(apart(g(x), x * 0.5) == 0.0);
+  const auto none = [](const tensor& v) { return std::array<tensor, 2>{v * 2.0, tensor()}; };
+  CHECK(message_of([&] { trace(none, x); }) == "trace: result 1 of the function is undefined");
 }
 
 TEST_CASE("trace: a second example catches control flow on data") {

@@ -173,6 +173,7 @@ inline std::vector<tensor> graph::run(tensor_list x) const {
     erased_op op = s.op;
     detail::call_step(s, op.data(), v, out);
     for (std::size_t k = 0; k < s.outputs.size(); ++k) {
+      if (s.outputs[k] == no_value) continue;
       const auto id = static_cast<std::size_t>(s.outputs[k]);
       if (left[id] > 0) v[id] = std::move(out[k]);
     }

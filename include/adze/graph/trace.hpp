@@ -97,7 +97,12 @@ struct dry_run {
   for (std::size_t i = 0; i < x.size(); ++i) {
     t.g.inputs.push_back(t.add(x[i], {.name = text("input", i)}));
   }
-  for (const tensor& y : f(x)) t.g.outputs.push_back(t.id_of(y));
+  for (const tensor& y : f(x)) {
+    if (!y.defined()) {
+      raise<value_error>("trace: result ", t.g.outputs.size(), " of the function is undefined");
+    }
+    t.g.outputs.push_back(t.id_of(y));
+  }
 }
 
 inline bool same_values(const tensor& a, const tensor& b) {
