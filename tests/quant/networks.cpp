@@ -184,7 +184,7 @@ TEST_CASE("layers: 10,000 random problems, extreme codes among them") {
     const bool depthwise = i % 5 == 0;
     const conv_options o{.stride = {pick(1, 2), pick(1, 2)},
                          .padding = {pick(0, 2), pick(0, 2)},
-                         .dilation = {pick(1, 2), 1},
+                         .dilation = {pick(1, 2), pick(1, 2)},
                          .groups = depthwise ? in : groups};
     const shape sizes = depthwise ? shape{in, 1, pick(1, 3), pick(1, 3)}
                                   : shape{out, in / groups, pick(1, 3), pick(1, 3)};

@@ -13,6 +13,7 @@
 #include <adze/core/parallel.hpp>
 #include <adze/core/view.hpp>
 #include <adze/kernels/gemm_int8_finish.hpp>
+#include <adze/kernels/gemm_int8_left.hpp>
 #include <adze/kernels/gemm_int8_pack.hpp>
 #include <adze/kernels/gemm_int8_tile.hpp>
 
@@ -23,93 +24,32 @@ inline constexpr index_t integer_block_bytes = index_t(1) << 19;
 // Multiplications that are worth a task of their own (about 20 us).
 inline constexpr index_t integer_task = index_t(1) << 22;
 
-// Element of the left operand as the layout wants it. Quads are unsigned: signed codes move up by
-// 128, which finish takes back as a zero point.
-template <class E, class T> E left_element(T x) {
-  if constexpr (sizeof(E) == 1 && std::is_signed_v<T>)
-    return static_cast<E>(x + 128);
-  else
-    return static_cast<E>(x);
-}
-
-// Rows [row, row + count) of the left operand over one block of the depth, as steps.
-template <class A, integer_layout layout> class left_block {
+// Left: matrix_rows, or the windows of conv_int8_windows.hpp.
+template <class Left, class Out, class A, integer_layout layout> class integer_product {
  public:
-  template <class T>
-  left_block(matrix<const T> a, index_t row, index_t count, index_t step, index_t steps) {
-    using E = std::conditional_t<layout == integer_layout::quads, std::uint8_t, std::int16_t>;
-    constexpr index_t each = 4 / index_t(sizeof(E));
-    const index_t k0 = step * each, n = std::min(steps * each, a.cols - k0);
-    const T* from = a.data + row * a.row_stride + k0 * a.col_stride;
-    if (std::is_same_v<E, T> && a.col_stride == 1) {  // as it stands, but for the last bytes
-      data_ = reinterpret_cast<const std::byte*>(from);
-      stride_ = a.row_stride * index_t(sizeof(T));
-      steps_ = n / each;
-      has_last_ = n % each != 0;
-      for (index_t r = 0; r < count && has_last_; ++r) {
-        last_[r] = 0;
-        std::memcpy(&last_[r], from + r * a.row_stride + steps_ * each,
-                    static_cast<std::size_t>(n % each) * sizeof(E));
-      }
-      return;
-    }
-    for (index_t r = 0; r < count; ++r, from += a.row_stride) {
-      E* const to = reinterpret_cast<E*>(copy_ + r * steps * 4);
-      if (a.col_stride == 1) {
-        for (index_t k = 0; k < n; ++k) to[k] = left_element<E>(from[k]);
-      } else {
-        for (index_t k = 0; k < n; ++k) to[k] = left_element<E>(from[k * a.col_stride]);
-      }
-      std::fill(to + n, to + steps * each, E(0));
-    }
-    data_ = copy_;
-    stride_ = steps * 4;
-    steps_ = steps;
-  }
-  left_block(const left_block&) = delete;
-  left_block& operator=(const left_block&) = delete;
-
-  void describe(integer_strip& s) const {
-    s.left = data_;
-    s.left_stride = stride_;
-    s.last_step = has_last_ ? last_ : nullptr;
-    s.steps = steps_;
-  }
-
- private:
-  using shape = integer_tile_shape<A, layout>;
-  const std::byte* data_ = nullptr;
-  index_t stride_ = 0, steps_ = 0;
-  bool has_last_ = false;
-  std::uint32_t last_[static_cast<std::size_t>(shape::rows)];
-  alignas(64) std::byte copy_[static_cast<std::size_t>(shape::rows * shape::depth * 4)];
-};
-
-template <class T, class Out, class A, integer_layout layout> class integer_product {
- public:
-  integer_product(matrix<const T> a, const integer_weights<A>& b, matrix<Out> c,
+  integer_product(const Left& a, const integer_weights<A>& b, matrix<Out> c,
                   const integer_finish& finish)
       : a_(a), b_(b), c_(c), finish_(finish) {}
 
-  // Rows [i0, i1) times panels [p0, p1).
-  void operator()(index_t i0, index_t i1, index_t p0, index_t p1) const {
-    constexpr index_t most = shape::rows;
-    const index_t count = (i1 - i0 + most - 1) / most;
-    const index_t size = (i1 - i0) / count, longer = (i1 - i0) % count;
+  // All rows of the left side times panels [p0, p1).
+  void operator()(index_t p0, index_t p1) const {
     constexpr index_t widest = integer_block_columns / panel;
     const index_t wide =
-        count == 1 ? widest
-                   : std::clamp(integer_block_bytes / (b_.panel_bytes() + 1), index_t(1), widest);
+        a_.count() <= shape::rows
+            ? widest
+            : std::clamp(integer_block_bytes / (b_.panel_bytes() + 1), index_t(1), widest);
     for (index_t p = p0; p < p1; p += wide) {
       block x;
       x.p0 = p, x.p1 = std::min(p + wide, p1);
       prepare(x);
-      for (index_t i = 0; i < count; ++i)
-        strip(x, i0 + i * size + std::min(i, longer), size + (i < longer));
+      a_.strips(shape::rows, [&](const strip_of_rows& rows) { strip(x, rows); });
     }
   }
 
  private:
+  using T = typename Left::code;
+  using strip_of_rows = typename Left::strip;
+  using left_side = typename Left::template block<A, layout>;
   using shape = integer_tile_shape<A, layout>;
   static constexpr index_t panel = integer_panel<A>;
 
@@ -120,11 +60,12 @@ template <class T, class Out, class A, integer_layout layout> class integer_prod
     alignas(64) std::int32_t sums[static_cast<std::size_t>(shape::rows * integer_block_columns)];
   };
 
-  void strip(block& x, index_t row, index_t rows) const {
+  void strip(block& x, const strip_of_rows& left_rows) const {
+    const index_t row = left_rows.first, rows = left_rows.count;
     static constexpr auto table = integer_strip_table<A, layout, shape::vectors>();
     static constexpr auto thin_table = integer_strip_table<A, layout, 1>();
     const index_t steps = b_.steps();
-    const index_t depth = shape::depth * shape::rows / rows;  // the memory of left_block
+    const index_t depth = left_side::depth(rows);
     const index_t blocks = std::max<index_t>((steps + depth - 1) / depth, 1);
     const index_t length = std::max<index_t>((steps + blocks - 1) / blocks, 1);
     integer_strip s{.panel_bytes = b_.panel_bytes(), .sums_stride = integer_block_columns};
@@ -146,7 +87,7 @@ template <class T, class Out, class A, integer_layout layout> class integer_prod
     const finished_output rest = output(x, (whole - x.p0) * panel, in_place ? place(whole) : part,
                                         in_place ? c_.row_stride : panel);
     for (index_t k = 0; k == 0 || k < steps; k += length) {
-      const left_block<A, layout> left(a_, row, rows, k, std::min(length, steps - k));
+      const left_side left(a_, left_rows, k, std::min(length, steps - k));
       left.describe(s);
       const bool last = k + length >= steps;
       s.finished = in_registers && last ? &all : nullptr;
@@ -197,11 +138,21 @@ template <class T, class Out, class A, integer_layout layout> class integer_prod
                         x.terms, c_.data + row * c_.row_stride + first, c_.row_stride);
   }
 
-  matrix<const T> a_;
+  const Left& a_;
   const integer_weights<A>& b_;
   matrix<Out> c_;
   const integer_finish& finish_;
 };
+
+// value_error: the weights are packed for left codes of another kind.
+template <class T, class A> void check_left_codes(const integer_weights<A>& b) {
+  const bool unsigned_left = b.left() == left_codes::u8 || b.left() == left_codes::u7;
+  if (b.layout() == integer_layout::quads && unsigned_left != std::is_same_v<T, std::uint8_t>)
+    raise<value_error>("gemm_int8: the weights are packed for ", unsigned_left ? "un" : "",
+                       "signed left codes, and a has the other kind; pack them for these");
+  if (b.layout() == integer_layout::quads && sizeof(T) != 1)
+    raise<value_error>("gemm_int8: the weights are packed for bytes, and a has words");
+}
 
 // c = finish(a b): a m x k with any strides, of std::uint8_t, std::int8_t or std::int16_t; b packed
 // for codes of that kind; c m x n with contiguous rows, of std::int32_t, float, std::uint8_t or
@@ -212,18 +163,15 @@ void gemm_int8(matrix<const T> a, const integer_weights<A>& b, matrix<Out> c,
   if (a.cols != b.rows() || c.rows != a.rows || c.cols != b.cols())
     raise<shape_error>("gemm_int8: sizes differ; a [", a.rows, ",", a.cols, "], b [", b.rows(), ",",
                        b.cols(), "], c [", c.rows, ",", c.cols, "]");
-  const bool unsigned_left = b.left() == left_codes::u8 || b.left() == left_codes::u7;
-  if (b.layout() == integer_layout::quads && unsigned_left != std::is_same_v<T, std::uint8_t>)
-    raise<value_error>("gemm_int8: the weights are packed for ", unsigned_left ? "un" : "",
-                       "signed left codes, and a has the other kind; pack them for these");
-  if (b.layout() == integer_layout::quads && sizeof(T) != 1)
-    raise<value_error>("gemm_int8: the weights are packed for bytes, and a has words");
+  check_left_codes<T>(b);
   if (c.rows == 0 || c.cols == 0) return;
+  using rows_of = matrix_rows<T>;
   const auto run = [&](index_t i0, index_t i1, index_t p0, index_t p1) {
+    const rows_of rows{a, i0, i1};
     if (b.layout() == integer_layout::words)
-      return integer_product<T, Out, A, integer_layout::words>(a, b, c, finish)(i0, i1, p0, p1);
+      return integer_product<rows_of, Out, A, integer_layout::words>(rows, b, c, finish)(p0, p1);
     if constexpr (sizeof(T) == 1)
-      integer_product<T, Out, A, integer_layout::quads>(a, b, c, finish)(i0, i1, p0, p1);
+      integer_product<rows_of, Out, A, integer_layout::quads>(rows, b, c, finish)(p0, p1);
   };
   const index_t panels = b.panels();
   const index_t tasks = a.rows * b.cols() / integer_task * std::max<index_t>(a.cols, 1) +

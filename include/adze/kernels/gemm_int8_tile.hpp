@@ -27,19 +27,24 @@ struct finished_output {
   index_t stride = 0;
 };
 
-// Products of a few rows with a run of panels, over some steps of the depth.
+// Products of a few rows with a run of panels, over some steps of the depth. Rows are runs of
+// steps, one after the other or wherever the offsets say: the rows of pixels of a window.
 struct integer_strip {
-  const std::byte* left = nullptr;           // steps of the first row
-  index_t left_stride = 0;                   // bytes between rows
+  const std::byte* left = nullptr;        // of the first row
+  index_t left_stride = 0;                // bytes between rows
+  const index_t* run_offsets = &one_run;  // of each run, in bytes
+  index_t runs = 1;
+  index_t steps = 0;                         // whole ones in a run, in the memory of the rows
   const std::uint32_t* last_step = nullptr;  // of each row, where the row's memory ends inside it
   const std::byte* panels = nullptr;         // of the first step
   index_t panel_bytes = 0;                   // between panels
-  index_t steps = 0;                         // whole ones in the memory of the rows
   index_t count = 0;                         // panels
   std::int32_t* sums = nullptr;              // [row][column]
   index_t sums_stride = 0;
   bool accumulate = false;
   const finished_output* finished = nullptr;  // instead of the sums, with the last steps
+
+  static constexpr index_t one_run = 0;
 };
 
 template <integer_layout layout, class I>
@@ -112,20 +117,22 @@ template <class A, integer_layout layout, int rows, int vectors>
   // One pointer for three rows: x86 adds a stride or twice a stride to it for nothing.
   const index_t stride = s.left_stride;
   registers<const std::byte*, (rows + 2) / 3> left;
-#pragma GCC unroll 16
-  for (int r = 0; r < rows; r += 3) left[r / 3] = s.left + r * stride;
   const auto step = [&](auto& into) __attribute__((always_inline)) {
     add(into, [&](int r) { return left[r / 3] + r % 3 * stride; });
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r += 3) left[r / 3] += 4;
   };
-  index_t k = s.steps;
-  for (; k >= turns; k -= turns) {
+  for (index_t run = 0; run < s.runs; ++run) {
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r += 3) left[r / 3] = s.left + s.run_offsets[run] + r * stride;
+    index_t k = s.steps;
+    for (; k >= turns; k -= turns) {
 #pragma GCC unroll 4
-    for (int t = 0; t < turns; ++t) step(sum[t]);
+      for (int t = 0; t < turns; ++t) step(sum[t]);
+    }
+    if constexpr (turns > 1)
+      for (; k > 0; --k) step(sum[0]);
   }
-  if constexpr (turns > 1)
-    for (; k > 0; --k) step(sum[0]);
   if (s.last_step) add(sum[0], [&](int r) { return s.last_step + r; });
 #pragma GCC unroll 4
   for (int t = 1; t < turns; ++t)

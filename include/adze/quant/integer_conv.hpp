@@ -10,10 +10,8 @@ namespace adze::quant::detail::inline ADZE_ISA {
 
 template <class = void>
 kernels::conv_int8_weights<> pack_conv(const tensor& w, const conv_options& o, const edge& x) {
-  const shape& s = w.shape();
-  kernels::conv_shape sizes{
-      .c = s[1] * o.groups, .o = s[0], .kh = s[2], .kw = s[3], .groups = o.groups};
-  return {sizes, w.data_as<std::int8_t>(), left_of(x)};
+  const shape image{1, w.shape()[1] * o.groups, 1, 1};
+  return {adze::detail::conv_shape_of(image, w.shape(), o), w.data_as<std::int8_t>(), left_of(x)};
 }
 
 inline kernels::conv_shape checked_conv(const tensor& x, const shape& w, const conv_options& o) {
