@@ -39,6 +39,12 @@ inline void store_first(__m512d v, double* p, index_t n) {
 inline __m512 fma_lanes(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
 inline __m512d fma_lanes(__m512d a, __m512d b, __m512d c) { return _mm512_fmadd_pd(a, b, c); }
 
+// As in avx2.hpp; lanes by a mask, see below.
+inline __m512 max_lanes(__m512 a, __m512 b) { return _mm512_maskz_max_ps(0xffff, a, b); }
+inline __m512d max_lanes(__m512d a, __m512d b) { return _mm512_maskz_max_pd(0xff, a, b); }
+inline __m512 min_lanes(__m512 a, __m512 b) { return _mm512_maskz_min_ps(0xffff, a, b); }
+inline __m512d min_lanes(__m512d a, __m512d b) { return _mm512_maskz_min_pd(0xff, a, b); }
+
 namespace detail {
 
 // As in avx2.hpp, for 16 at a time. Not vcvtneps2bf16, which takes subnormal numbers for zero. All

@@ -193,13 +193,13 @@ template <class T, class A = native> class pack {
 
   // a > b ? a : b and a < b ? a : b, to the letter: if either is NaN, the result is b.
   friend pack greater_of(pack a, pack b) {
-    if constexpr (on_avx2)
+    if constexpr (on_avx2 || on_avx512)
       return pack(lane_type(max_lanes(a.v, b.v)));
     else
       return where(a > b, a, b);
   }
   friend pack less_of(pack a, pack b) {
-    if constexpr (on_avx2)
+    if constexpr (on_avx2 || on_avx512)
       return pack(lane_type(min_lanes(a.v, b.v)));
     else
       return where(a < b, a, b);
