@@ -39,10 +39,9 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
             ? widest
             : std::clamp(integer_block_bytes / (b_.panel_bytes() + 1), index_t(1), widest);
     for (index_t p = p0; p < p1; p += wide) {
-      block x;
-      x.p0 = p, x.p1 = std::min(p + wide, p1);
-      prepare(x);
-      a_.strips(shape::rows, [&](const strip_of_rows& rows) { strip(x, rows); });
+      block x(*this, p, std::min(p + wide, p1));
+      a_.strips(thin() ? shape::thin_rows : shape::rows,
+                [&](const strip_of_rows& rows) { strip(x, rows); });
     }
   }
 
@@ -52,62 +51,73 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
   using left_side = typename Left::template block<A, layout>;
   using shape = integer_tile_shape<A, layout>;
   static constexpr index_t panel = integer_panel<A>;
+  static constexpr index_t most_rows = std::max(shape::rows, shape::thin_rows);
 
-  // A run of panels, and one strip's sums for them.
+  // Whether all columns fit in one register.
+  bool thin() const { return b_.cols() <= shape::lanes::size; }
+
+  // A run of panels, one strip's sums for them, and what its strips have in common: floats and
+  // codes are finished in registers; through `part` where the last are not whole.
   struct block {
-    index_t p0 = 0, p1 = 0;
+    index_t p0, p1, whole;  // panels up to `whole` go to the result itself
+    bool in_registers, in_place;
+    finished_output all, rest;
     column_terms terms;
-    alignas(64) std::int32_t sums[static_cast<std::size_t>(shape::rows * integer_block_columns)];
+    alignas(64) std::int32_t sums[static_cast<std::size_t>(most_rows * integer_block_columns)];
+    alignas(64) Out part[static_cast<std::size_t>(most_rows * panel)];
+
+    block(const integer_product& product, index_t first, index_t last)
+        : p0(first), p1(last),
+          in_registers(!std::is_same_v<Out, std::int32_t> && !product.finish_.left.per_row) {
+      const index_t cols = product.b_.cols();
+      whole = in_registers ? std::clamp(cols / panel, p0, p1) : p0;
+      in_place = cols - whole * panel == shape::lanes::size;
+      all = finished_output(product.finish_, terms, product.c_.row_stride);
+      rest = all;
+      rest.first = (whole - p0) * panel;
+      if (!in_place) rest.stride = panel;
+      product.prepare(*this);
+    }
+    block(const block&) = delete;
+    block& operator=(const block&) = delete;
   };
 
   void strip(block& x, const strip_of_rows& left_rows) const {
     const index_t row = left_rows.first, rows = left_rows.count;
     static constexpr auto table = integer_strip_table<A, layout, shape::vectors>();
     static constexpr auto thin_table = integer_strip_table<A, layout, 1>();
-    const index_t steps = b_.steps();
-    const index_t depth = left_side::depth(rows);
-    const index_t blocks = std::max<index_t>((steps + depth - 1) / depth, 1);
-    const index_t length = std::max<index_t>((steps + blocks - 1) / blocks, 1);
+    const index_t steps = b_.steps(), depth = left_side::depth(rows);
+    const index_t blocks = steps <= depth ? 1 : (steps + depth - 1) / depth;
+    const index_t length = blocks == 1 ? steps + 1 : (steps + blocks - 1) / blocks;
     integer_strip s{.panel_bytes = b_.panel_bytes(), .sums_stride = integer_block_columns};
     const auto add = [&](index_t k, index_t first, index_t last) {
       s.panels = b_.panel_data(first) + k * panel * 4;
       s.count = last - first;
       s.sums = x.sums + (first - x.p0) * panel;
-      s.accumulate = k > 0;
+      s.start = k > 0 ? nullptr : x.terms.offset + (first - x.p0) * panel;
       const bool thin = s.count == 1 && b_.cols() - first * panel <= shape::lanes::size;
-      (thin ? thin_table : table)[static_cast<std::size_t>(rows - 1)](s);
+      const auto at = static_cast<std::size_t>(rows - 1);
+      (thin ? thin_table[at] : table[at])(s);
     };
-    // Floats and codes are finished in registers; through `part` where the last are not whole.
-    const bool in_registers = !std::is_same_v<Out, std::int32_t> && !finish_.left.per_row;
-    const index_t whole = in_registers ? std::clamp(b_.cols() / panel, x.p0, x.p1) : x.p0;
-    alignas(64) Out part[static_cast<std::size_t>(shape::rows * panel)];
-    const bool in_place = b_.cols() - whole * panel == shape::lanes::size;
-    const auto place = [&](index_t p) { return c_.data + row * c_.row_stride + p * panel; };
-    const finished_output all = output(x, 0, place(x.p0), c_.row_stride);
-    const finished_output rest = output(x, (whole - x.p0) * panel, in_place ? place(whole) : part,
-                                        in_place ? c_.row_stride : panel);
+    Out* const to = c_.data + row * c_.row_stride;
+    x.all.place(to + x.p0 * panel);
+    x.rest.place(x.in_place ? to + x.whole * panel : x.part);
     for (index_t k = 0; k == 0 || k < steps; k += length) {
       const left_side left(a_, left_rows, k, std::min(length, steps - k));
       left.describe(s);
       const bool last = k + length >= steps;
-      s.finished = in_registers && last ? &all : nullptr;
-      if (whole > x.p0) add(k, x.p0, whole);
-      s.finished = in_registers && last ? &rest : nullptr;
+      s.finished = x.in_registers && last ? &x.all : nullptr;
+      if (x.whole > x.p0) add(k, x.p0, x.whole);
+      s.finished = x.in_registers && last ? &x.rest : nullptr;
       const index_t few = blocks == 1 ? 4 : x.p1 - x.p0;  // few panels: their sums are still near
-      for (index_t p = whole; p < x.p1; p += few) {
+      for (index_t p = x.whole; p < x.p1; p += few) {
         add(k, p, std::min(p + few, x.p1));
-        if (last && !in_registers) finish(x, row, rows, p, std::min(p + few, x.p1));
+        if (last && !x.in_registers) finish(x, row, rows, p, std::min(p + few, x.p1));
       }
     }
-    for (index_t r = 0; in_registers && !in_place && whole < x.p1 && r < rows; ++r)
-      std::copy_n(part + r * panel, b_.cols() - whole * panel, place(whole) + r * c_.row_stride);
-  }
-
-  finished_output output(const block& x, index_t first, Out* to, index_t stride) const {
-    finished_output made{.finish = &finish_, .terms = &x.terms, .first = first, .stride = stride};
-    if constexpr (std::is_same_v<Out, float>) made.real = to;
-    if constexpr (simd::code<Out>) made.codes = reinterpret_cast<std::uint8_t*>(to);
-    return made;
+    for (index_t r = 0; x.in_registers && !x.in_place && x.whole < x.p1 && r < rows; ++r)
+      std::copy_n(x.part + r * panel, b_.cols() - x.whole * panel,
+                  to + x.whole * panel + r * c_.row_stride);
   }
 
   // The left side of a row. Signed codes were moved up to be quads.
@@ -126,7 +136,7 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
 
   void finish(const block& x, index_t row, index_t rows, index_t p0, index_t p1) const {
     const index_t first = p0 * panel, at = first - x.p0 * panel;
-    affine left[static_cast<std::size_t>(shape::rows)];
+    affine left[static_cast<std::size_t>(most_rows)];
     for (index_t r = 0; finish_.left.per_row && r < rows; ++r) left[r] = left_of(row + r);
     finish_rows<Out, A>(finish_,
                         {.sums = x.sums + at,

@@ -71,24 +71,29 @@ inline float least_result(const integer_finish& f) {
   return f.activate == activation::relu ? 0.0f : -std::numeric_limits<float>::infinity();
 }
 
-// The real number behind a sum, in steps of codes, inside of their range.
-template <class P> struct code_rounding {
-  P inverse, low, high;
+// From sums to steps of codes, inside of their range.
+struct code_steps {
+  float inverse, low, high;
 
-  explicit code_rounding(const integer_finish& f)
+  code_steps(const integer_finish& f)
       : inverse(f.inverse), low(static_cast<float>(lowest(f) - f.zero)),
         high(static_cast<float>(f.codes.high - f.zero)) {}
   static std::int32_t lowest(const integer_finish& f) {
     return f.activate == activation::relu ? std::max(f.codes.low, f.zero) : f.codes.low;
   }
+};
+template <class P> struct code_rounding {
+  P inverse, low, high;
+
+  explicit code_rounding(const code_steps& s) : inverse(s.inverse), low(s.low), high(s.high) {}
   template <class I> [[gnu::always_inline]] P operator()(I t, P scale) const {
     return less_of(greater_of(to_float(t) * scale * inverse, low), high);
   }
 };
 
-// Some rows of `cols` columns: sums of whole panels, [row][integer_block_columns], and terms of the
-// same columns from place `first` on. Rows have sides of their own unless `left` is null: then
-// column_sums are those of the first column.
+// Some rows of `cols` columns: sums of whole panels with their offsets,
+// [row][integer_block_columns], and terms of the same columns from place `first` on. Rows have
+// sides of their own unless `left` is null: then column_sums are those of the first column.
 struct sums_block {
   const std::int32_t* sums = nullptr;
   index_t rows = 0, first = 0, cols = 0;
@@ -104,8 +109,7 @@ template <class I, class P> struct finished_terms {
 template <class I, class P>
 finished_terms<I, P> exact_terms(const sums_block& x, const column_terms& terms, index_t row,
                                  index_t j) {
-  const I t =
-      I::load(x.sums + row * integer_block_columns + j) + I::load(terms.offset + x.first + j);
+  const I t = I::load(x.sums + row * integer_block_columns + j);
   const P scale = P::load(terms.scale + x.first + j);
   if (x.left == nullptr) return {t, scale};
   return {t - I::all(x.left[row].zero) * I::load(x.column_sums + j), P(x.left[row].scale) * scale};

@@ -102,7 +102,7 @@ template <class A, integer_layout layout> class left_block {
   const std::byte* data_ = nullptr;
   index_t stride_ = 0, steps_ = 0;
   bool has_last_ = false;
-  std::uint32_t last_[static_cast<std::size_t>(shape::rows)];
+  std::uint32_t last_[static_cast<std::size_t>(std::max(shape::rows, shape::thin_rows))];
   alignas(64) std::byte copy_[static_cast<std::size_t>(shape::rows * shape::depth * 4)];
 };
 

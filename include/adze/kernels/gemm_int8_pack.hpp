@@ -32,12 +32,13 @@ template <class A, integer_layout layout> struct integer_tile_shape {
   static constexpr int rows = wide                                                     ? 12
                               : layout == integer_layout::quads && !lanes::bytes_exact ? 5
                                                                                        : 6;
-  static constexpr int vectors = 2;
+  static constexpr int vectors = 2, thin_rows = wide ? 16 : rows;  // of one vector
   static constexpr index_t depth = 512;
 };
 template <integer_layout layout> struct integer_tile_shape<simd::odd, layout> {
   using lanes = simd::integers<simd::odd>;
   static constexpr int rows = layout == integer_layout::quads ? 3 : 2, vectors = 3;
+  static constexpr int thin_rows = 4;
   static constexpr index_t depth = 3;
 };
 

@@ -19,12 +19,21 @@ namespace adze::kernels::inline ADZE_ISA {
 // Whole panels finished in registers, as floats or as bytes of codes: of the strip's first row and
 // column, which has place `first` in the terms.
 struct finished_output {
-  const integer_finish* finish = nullptr;
   const column_terms* terms = nullptr;
-  index_t first = 0;
-  float* real = nullptr;  // or
+  index_t first = 0, stride = 0;
+  float* real = nullptr;  // at least `least`; or
   std::uint8_t* codes = nullptr;
-  index_t stride = 0;
+  float least = 0;
+  code_steps steps{{}};
+  std::int32_t zero = 0;
+
+  finished_output() = default;
+  finished_output(const integer_finish& f, const column_terms& columns, index_t row_stride)
+      : terms(&columns), stride(row_stride), least(least_result(f)), steps(f), zero(f.zero) {}
+  template <class Out> void place(Out* to) {
+    if constexpr (std::is_same_v<Out, float>) real = to;
+    if constexpr (simd::code<Out>) codes = reinterpret_cast<std::uint8_t*>(to);
+  }
 };
 
 // Products of a few rows with a run of panels, over some steps of the depth. Rows are runs of
@@ -41,7 +50,7 @@ struct integer_strip {
   index_t count = 0;                         // panels
   std::int32_t* sums = nullptr;              // [row][column]
   index_t sums_stride = 0;
-  bool accumulate = false;
+  const std::int32_t* start = nullptr;        // of each column, instead of the sums that are there
   const finished_output* finished = nullptr;  // instead of the sums, with the last steps
 
   static constexpr index_t one_run = 0;
@@ -57,28 +66,29 @@ template <class I, int rows, int vectors, class Sums>
 [[gnu::always_inline]] inline void finish_tile(const Sums& sum, const finished_output& f,
                                                index_t column) {
   using P = decltype(to_float(I()));
-  const column_terms& terms = *f.terms;
-  const auto each = [&](auto store) __attribute__((always_inline)) {
+  const index_t stride = f.stride;
+  const auto each = [&](auto* out, auto store) __attribute__((always_inline)) {
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; ++v) {
-      const index_t j = column + v * I::size, at = f.first + j;
-      const I offset = I::load(terms.offset + at);
-      const P scale = P::load(terms.scale + at), bias = P::load(terms.bias + at);
+      const index_t at = f.first + column + v * I::size;
+      const P scale = P::load(f.terms->scale + at), bias = P::load(f.terms->bias + at);
 #pragma GCC unroll 16
-      for (int r = 0; r < rows; ++r) store(r * f.stride + j, sum[r][v] + offset, scale, bias);
+      for (int r = 0; r < rows; ++r) store(out + r * stride + v * I::size, sum[r][v], scale, bias);
     }
   };
   if (f.codes) {
-    const code_rounding<P> steps(*f.finish);
-    const std::int32_t zero = f.finish->zero;
-    return each([&](index_t at, I t, P scale, P) __attribute__((always_inline)) {
-      store_code_bytes(steps(t, scale), zero, f.codes + at);
-    });
+    const code_rounding<P> steps(f.steps);
+    const std::int32_t zero = f.zero;
+    return each(
+        f.codes + column, [&](std::uint8_t * out, I t, P scale, P) __attribute__((always_inline)) {
+          store_code_bytes(steps(t, scale), zero, out);
+        });
   }
-  const P least(least_result(*f.finish));
-  each([&](index_t at, I t, P scale, P bias) __attribute__((always_inline)) {
-    greater_of(least, fma(to_float(t), scale, bias)).store(f.real + at);
-  });
+  const P least(f.least);
+  each(
+      f.real + column, [&](float* out, I t, P scale, P bias) __attribute__((always_inline)) {
+        greater_of(least, fma(to_float(t), scale, bias)).store(out);
+      });
 }
 
 // The first `vectors` registers of one panel. Few rows take turns in several sets of sums, as a
@@ -91,12 +101,18 @@ template <class A, integer_layout layout, int rows, int vectors>
   // The distance that benchmarks/gemm_int8 chose: 1 % where weights come from the L2 cache.
   constexpr index_t step_bytes = integer_panel<A> * 4, ahead = 1024;
   registers<registers<registers<I, vectors>, rows>, turns> sum;
+  std::int32_t* const out = s.sums + column;
+  const index_t out_stride = s.sums_stride;
 #pragma GCC unroll 4
-  for (int t = 0; t < turns; ++t)
+  for (int v = 0; v < vectors; ++v) {
+    const I start = s.start ? I::load(s.start + column + v * I::size) : I::all(0);
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; ++r)
+    for (int r = 0; r < rows; ++r) {
+      sum[0][r][v] = start;
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) sum[t][r][v] = I::all(0);
+      for (int t = 1; t < turns; ++t) sum[t][r][v] = I::all(0);
+    }
+  }
   const auto add = [&](auto& into, const auto& codes) __attribute__((always_inline)) {
     registers<I, vectors> right;
 #pragma GCC unroll 4
@@ -140,9 +156,7 @@ template <class A, integer_layout layout, int rows, int vectors>
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < vectors; ++v) sum[0][r][v] = sum[0][r][v] + sum[t][r][v];
-  std::int32_t* const out = s.sums + column;
-  const index_t out_stride = s.sums_stride;
-  if (s.accumulate) {
+  if (!s.start) {
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 4
@@ -171,7 +185,7 @@ template <class A, integer_layout layout, int vectors> constexpr auto integer_st
     return std::array<function, sizeof...(rows)>{
         run_integer_strip<A, layout, rows + 1, vectors>...};
   }
-  (std::make_integer_sequence<int, shape::rows>{});
+  (std::make_integer_sequence < int, vectors == 1 ? shape::thin_rows : shape::rows > {});
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA
