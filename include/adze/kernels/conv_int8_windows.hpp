@@ -5,9 +5,9 @@
 // do not read as they are, bands of rows are copied first, with their padding.
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include <adze/kernels/conv_plan.hpp>
 #include <adze/kernels/gemm.hpp>
@@ -20,23 +20,25 @@ template <class Code> struct image_windows {
   using code = Code;
   struct strip : integer_rows {
     const std::byte* at = nullptr;
+    index_t first_run = 0, runs = 0;
   };
   template <class A, integer_layout layout> class block {
    public:
     block(const image_windows& windows, const strip& rows, index_t, index_t)
-        : windows_(windows), at_(rows.at) {}
+        : windows_(windows), rows_(rows) {}
     static index_t depth(index_t) { return std::numeric_limits<index_t>::max() / 2; }
+    index_t first_step() const { return rows_.first_run * windows_.run_steps; }
     void describe(integer_strip& s) const {
-      s.left = at_;
+      s.left = rows_.at;
       s.left_stride = windows_.step;
-      s.run_offsets = windows_.run_offsets;
-      s.runs = windows_.runs;
+      s.run_offsets = windows_.run_offsets + rows_.first_run;
+      s.runs = rows_.runs;
       s.steps = windows_.run_steps;
     }
 
    private:
     const image_windows& windows_;
-    const std::byte* at_;
+    const strip& rows_;
   };
 
   const std::byte* data = nullptr;  // the first window
@@ -44,20 +46,36 @@ template <class Code> struct image_windows {
   index_t image_step = 0, row_step = 0, step = 0;
   const index_t* run_offsets = nullptr;
   index_t runs = 0, run_steps = 0;
+  const conv_shape* shape = nullptr;  // where padding counts nothing: its runs are left out
+  index_t first_row = 0;
 
   index_t count() const { return images * rows * cols; }
   template <class F> void strips(index_t most, F each) const {
     const index_t n = (cols + most - 1) / most, size = cols / n, longer = cols % n;
-    index_t first = 0;
+    strip next;
     for (index_t image = 0; image < images; ++image)
       for (index_t row = 0; row < rows; ++row) {
-        const std::byte* at = data + image * image_step + row * row_step;
+        next.at = data + image * image_step + row * row_step;
+        inside(first_row + row, next);
         for (index_t i = 0; i < n; ++i) {
-          const index_t width = size + (i < longer);
-          each(strip{{first, width}, at});
-          first += width, at += width * step;
+          next.count = size + (i < longer);
+          each(std::as_const(next));
+          next.first += next.count, next.at += next.count * step;
         }
       }
+  }
+  // The runs of a row of windows that are not padding.
+  void inside(index_t row, strip& made) const {
+    made.first_run = 0, made.runs = runs;
+    if (shape == nullptr) return;
+    const index_t top = row * shape->stride_h - shape->pad_h, across = runs / shape->kh;
+    const auto lies = [&](index_t a) {
+      return top + a * shape->dil_h >= 0 && top + a * shape->dil_h < shape->h;
+    };
+    index_t a = 0, end = shape->kh;
+    while (a < end && !lies(a)) ++a;
+    while (end > a && !lies(end - 1)) --end;
+    made.first_run = a * across, made.runs = (end - a) * across;
   }
 };
 
@@ -110,16 +128,18 @@ template <class Code, class Out, class A, integer_layout layout> class conv_int8
             .step = s_.stride_w * pixel * size,
             .run_offsets = offsets,
             .runs = runs_,
-            .run_steps = w_.steps() / runs_};
+            .run_steps = w_.steps() / runs_,
+            .shape = zero() == 0 ? &s_ : nullptr};
   }
 
   // Windows of some rows of outputs from `row` on, counted through the images: of whole images, or
   // of one.
   void place(index_t row, index_t last, windows& all) const {
-    const index_t n = row / out_h_, i = row % out_h_, bytes = std::max<index_t>(pitch_ * size, 1);
+    const index_t n = row / out_h_, i = row % out_h_;
+    const index_t bytes = std::max<index_t>(pitch_ * size, 1);
     const index_t room = in_place_ ? out_h_ : (band_bytes / bytes - span(1)) / s_.stride_h + 1;
     all.rows = std::min({out_h_ - i, last - row, std::max<index_t>(room, 1)});
-    all.images = 1;
+    all.images = 1, all.first_row = i;
     if (all.rows == out_h_) {
       const index_t fit = in_place_ ? s_.n : band_bytes / (span(out_h_) * bytes);
       all.images = std::clamp<index_t>((last - row) / out_h_, 1, std::max<index_t>(fit, 1));
@@ -128,6 +148,10 @@ template <class Code, class Out, class A, integer_layout layout> class conv_int8
                          : band(n, i, all.images, all.rows);
   }
 
+  // What stands in padding.
+  E zero() const {
+    return as_left<E>(static_cast<Code>(finish_.left.each ? finish_.left(0).zero : 0));
+  }
   // Rows of the image that some rows of outputs read.
   index_t span(index_t rows) const { return (rows - 1) * s_.stride_h + (s_.kh - 1) * s_.dil_h + 1; }
 
@@ -136,24 +160,23 @@ template <class Code, class Out, class A, integer_layout layout> class conv_int8
     const index_t height = span(rows);
     E* const memory = scratch<E, scratch_use::window>(images * height * pitch_ + slack);
     E* to = memory;
-    const E zero = as_left<E>(static_cast<Code>(finish_.left.each ? finish_.left(0).zero : 0));
     for (index_t m = n; m < n + images; ++m)
       for (index_t y = i * s_.stride_h - s_.pad_h, end = y + height; y < end; ++y, to += pitch_) {
         if (y < 0 || y >= s_.h)
-          fill(to, pitch_, zero);
+          fill(to, pitch_);
         else
-          line(m, y, to, zero);
+          line(m, y, to);
       }
     std::fill_n(to, 4, E(0));  // read by last steps
     return reinterpret_cast<const std::byte*>(memory);
   }
 
   // One row; what is written beyond its end is written again.
-  void line(index_t n, index_t y, E* to, E zero) const {
+  void line(index_t n, index_t y, E* to) const {
     const Code* from = x_.at(n, y, 0);
     const bool adjacent = x_.w_stride == in_;
     const index_t runs = adjacent ? 1 : s_.w, run = adjacent ? s_.w * in_ : in_;
-    fill(to, s_.pad_w * in_, zero);
+    fill(to, s_.pad_w * in_);
     to += s_.pad_w * in_;
     for (index_t j = 0; j < runs; ++j, from += x_.w_stride, to += run) {
       const auto element = [from](index_t k) { return as_left<E>(from[k]); };
@@ -164,10 +187,10 @@ template <class Code, class Out, class A, integer_layout layout> class conv_int8
       else
         blocks<32>(to, run, element);
     }
-    fill(to, s_.pad_w * in_, zero);
+    fill(to, s_.pad_w * in_);
   }
-  static void fill(E* to, index_t n, E zero) {
-    blocks<16>(to, n, [zero](index_t) { return zero; });
+  void fill(E* to, index_t n) const {
+    blocks<16>(to, n, [zero = zero()](index_t) { return zero; });
   }
   template <index_t block, class F> static void blocks(E* to, index_t n, F element) {
     for (index_t k = 0; k < n; k += block)

@@ -90,28 +90,28 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
     const index_t blocks = steps <= depth ? 1 : (steps + depth - 1) / depth;
     const index_t length = blocks == 1 ? steps + 1 : (steps + blocks - 1) / blocks;
     integer_strip s{.panel_bytes = b_.panel_bytes(), .sums_stride = integer_block_columns};
-    const auto add = [&](index_t k, index_t first, index_t last) {
-      s.panels = b_.panel_data(first) + k * panel * 4;
-      s.count = last - first;
-      s.sums = x.sums + (first - x.p0) * panel;
-      s.start = k > 0 ? nullptr : x.terms.offset + (first - x.p0) * panel;
-      const bool thin = s.count == 1 && b_.cols() - first * panel <= shape::lanes::size;
-      const auto at = static_cast<std::size_t>(rows - 1);
-      (thin ? thin_table[at] : table[at])(s);
-    };
     Out* const to = c_.data + row * c_.row_stride;
     x.all.place(to + x.p0 * panel);
     x.rest.place(x.in_place ? to + x.whole * panel : x.part);
     for (index_t k = 0; k == 0 || k < steps; k += length) {
       const left_side left(a_, left_rows, k, std::min(length, steps - k));
       left.describe(s);
+      const auto add = [&](index_t first, index_t end) {
+        s.panels = b_.panel_data(first) + left.first_step() * panel * 4;
+        s.count = end - first;
+        s.sums = x.sums + (first - x.p0) * panel;
+        s.start = k > 0 ? nullptr : x.terms.offset + (first - x.p0) * panel;
+        const bool thin = s.count == 1 && b_.cols() - first * panel <= shape::lanes::size;
+        const auto at = static_cast<std::size_t>(rows - 1);
+        (thin ? thin_table[at] : table[at])(s);
+      };
       const bool last = k + length >= steps;
       s.finished = x.in_registers && last ? &x.all : nullptr;
-      if (x.whole > x.p0) add(k, x.p0, x.whole);
+      if (x.whole > x.p0) add(x.p0, x.whole);
       s.finished = x.in_registers && last ? &x.rest : nullptr;
       const index_t few = blocks == 1 ? 4 : x.p1 - x.p0;  // few panels: their sums are still near
       for (index_t p = x.whole; p < x.p1; p += few) {
-        add(k, p, std::min(p + few, x.p1));
+        add(p, std::min(p + few, x.p1));
         if (last && !x.in_registers) finish(x, row, rows, p, std::min(p + few, x.p1));
       }
     }

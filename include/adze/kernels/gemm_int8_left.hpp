@@ -53,7 +53,8 @@ template <class T> struct matrix_rows {
 template <class A, integer_layout layout> class left_block {
  public:
   template <class T>
-  left_block(const matrix_rows<T>& left, integer_rows rows, index_t step, index_t steps) {
+  left_block(const matrix_rows<T>& left, integer_rows rows, index_t step, index_t steps)
+      : first_step_(step) {
     const matrix<const T>& a = left.a;
     using E = left_element<layout>;
     constexpr index_t each = 4 / index_t(sizeof(E));
@@ -90,6 +91,7 @@ template <class A, integer_layout layout> class left_block {
   // Steps of as much depth as this has memory for.
   static index_t depth(index_t rows) { return shape::depth * shape::rows / rows; }
 
+  index_t first_step() const { return first_step_; }
   void describe(integer_strip& s) const {
     s.left = data_;
     s.left_stride = stride_;
@@ -100,7 +102,7 @@ template <class A, integer_layout layout> class left_block {
  private:
   using shape = integer_tile_shape<A, layout>;
   const std::byte* data_ = nullptr;
-  index_t stride_ = 0, steps_ = 0;
+  index_t first_step_, stride_ = 0, steps_ = 0;
   bool has_last_ = false;
   std::uint32_t last_[static_cast<std::size_t>(std::max(shape::rows, shape::thin_rows))];
   alignas(64) std::byte copy_[static_cast<std::size_t>(shape::rows * shape::depth * 4)];
