@@ -228,7 +228,7 @@ int main(int argc, char** argv) {
       .name = "conv",
       .about = "convolutions of floats, forward and both gradients",
       .problem_folder = ADZE_PROBLEMS,
-      .lists = {"resnet18", "mobilenet_v2", "lenet"},
+      .lists = {"resnet18", "resnet20", "mobilenet_v2", "lenet"},
       .flags = ADZE_FLAGS,
       .memory = counted::memory,
       .on_threads = on_threads,
