@@ -45,12 +45,13 @@ inline pool_owner& the_pool() {
   return owner;
 }
 
-inline int available_threads() {
+[[gnu::cold, gnu::noinline]] inline int available_threads() {
   const auto n = static_cast<int>(std::thread::hardware_concurrency());
   return n < 1 ? 1 : n > 64 ? 64 : n;
 }
 
-inline void run_inline(index_t count, index_t chunk, chunk_call call, void* function) {
+[[gnu::noinline]] inline void run_inline(index_t count, index_t chunk, chunk_call call,
+                                         void* function) {
   const index_t chunks = chunk_count(count, chunk);
   for (index_t i = 0; i < chunks; ++i) {
     const index_t begin = i * chunk;
@@ -108,7 +109,8 @@ inline void set_threads(int n) {
 
 namespace detail {
 // parallel_for without its type: one function for all loops of a program.
-inline void parallel_calls(index_t count, index_t chunk, chunk_call call, void* function) {
+[[gnu::noinline]] inline void parallel_calls(index_t count, index_t chunk, chunk_call call,
+                                             void* function) {
   if (chunk < 1) raise<value_error>("parallel_for: a chunk must hold an element; got ", chunk);
   if (count <= 0) return;
   if (count <= chunk) return call(function, 0, count);
@@ -127,6 +129,14 @@ template <class F> void parallel_for(index_t count, index_t chunk, F&& f) {
   using function = std::remove_reference_t<F>;
   void* const data = const_cast<void*>(static_cast<const void*>(std::addressof(f)));
   detail::parallel_calls(count, chunk, &detail::call_chunk<function>, data);
+}
+
+// The same chunks in order on the caller, for loops that are parallel_for's when there is more
+// work: both share one compiled body.
+template <class F> void serial_for(index_t count, index_t chunk, F&& f) {
+  using function = std::remove_reference_t<F>;
+  void* const data = const_cast<void*>(static_cast<const void*>(std::addressof(f)));
+  detail::run_inline(count, chunk, &detail::call_chunk<function>, data);
 }
 
 }  // namespace adze
