@@ -101,7 +101,7 @@ template <class T, class A> struct correlate_blocks {
     s.accumulate = k > 0;
     s.finish = k + s.depth == depth && !finish.empty() ? &finish : nullptr;
     s.first_column = first;
-    run_strips<T, A, true>(s, 0, strip_count<T, A, true>(pixels));
+    run_strips<T, A>(s, 0, strip_count<T, A>(pixels));
   }
 };
 

@@ -76,7 +76,7 @@ void scatter_gradient(const conv_shape& s, image<const T> gy, const T* weight, i
       t.b = panels, t.b_step = panel, t.b_panel = panel * s.o;
       t.c = products, t.c_row_step = width;
       split_work(strip_count<T, A>(t.rows), t.rows * width * s.o,  // of one image alone
-                 [&](index_t i0, index_t i1) { run_strips<T, A, false>(t, i0, i1); });
+                 [&](index_t i0, index_t i1) { run_strips<T, A>(t, i0, i1); });
       scatter_rows<T, A>(s, products, gx, n, y, last);
     }
     if (!finish.empty())

@@ -56,8 +56,8 @@ void add_weight_gradient(const correlation<T>& p, const T* window, const index_t
         s.b_panel = shape::panel * s.depth;
         pack_panels<T, A>({gradient + k * step + g * out_group + j, s.depth, s.cols, step, 1},
                           panels);
-        split_work(strip_count<T, A, true>(s.rows), s.rows * s.cols * s.depth,
-                   [&](index_t i0, index_t i1) { run_strips<T, A, true>(s, i0, i1); });
+        split_work(strip_count<T, A>(s.rows), s.rows * s.cols * s.depth,
+                   [&](index_t i0, index_t i1) { run_strips<T, A>(s, i0, i1); });
       }
     }
   }
@@ -100,7 +100,7 @@ void add_turned_gradient(const correlation<T>& p, const T* window, const index_t
               to[l] = l < n ? from[starts[i] + tap[l]] : T(0);
         }
         split_work(strip_count<T, A>(s.rows), s.rows * s.cols * s.depth,
-                   [&](index_t i0, index_t i1) { run_strips<T, A, false>(s, i0, i1); });
+                   [&](index_t i0, index_t i1) { run_strips<T, A>(s, i0, i1); });
       }
     }
   }

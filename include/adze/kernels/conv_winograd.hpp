@@ -287,6 +287,7 @@ void winograd_by_panels(const winograd_plan<T, A, m>& p, index_t images, image<c
     strips<T> s;
     s.rows = tiles;
     s.a_row_step = p.in_row();
+    s.a_cols = regular_offsets(std::min(deep, p.in), 1);
     s.b_step = plan::panel;
     s.c_row_step = plan::panel;
     for (index_t q = begin; q < end; ++q) {
@@ -300,7 +301,7 @@ void winograd_by_panels(const winograd_plan<T, A, m>& p, index_t images, image<c
           s.a = v + t * v_plane + k;
           s.b = u + t * u_plane;
           s.c = products + t * out_plane;
-          run_strips<T, A, false>(s, 0, strip_count<T, A>(tiles));
+          run_strips<T, A>(s, 0, strip_count<T, A>(tiles));
         }
       }
       for (index_t i = 0; i < tiles; ++i)
@@ -337,13 +338,14 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
     strips<T> s;
     s.rows = rows, s.cols = p.outs, s.depth = p.in;
     s.a_row_step = p.in_row();
+    s.a_cols = regular_offsets(p.in, 1);
     s.b_step = plan::panel, s.b_panel = plan::panel * p.in;
     s.c_row_step = p.out_row();
     for (int t = 0; t < plan::planes; ++t) {
       s.a = v + t * v_plane;
       s.b = u + t * p.plane();
       s.c = products + t * out_plane;
-      run_strips<T, A, false>(s, 0, strip_count<T, A>(rows));
+      run_strips<T, A>(s, 0, strip_count<T, A>(rows));
     }
     for (index_t i = first; i < last; ++i)
       winograd_output(p, products + (i - first) * p.out_row(), out_plane, 0, p.outs, i, y, finish);

@@ -37,15 +37,14 @@ inline constexpr index_t small_right = index_t(1) << 16;
 
 // f(begin, end) over [0, count), on several threads when there is enough work in all.
 template <class F> void split_work(index_t count, index_t work, F f) {
-  if (work < 2 * parallel_work || count < 2) return f(index_t(0), count);
-  const index_t chunks = std::min(count, work / parallel_work);
-  parallel_for(count, (count + chunks - 1) / chunks, f);
+  const index_t chunks =
+      work < 2 * parallel_work ? 1 : std::clamp<index_t>(count, 1, work / parallel_work);
+  parallel_for(count, std::max<index_t>(1, (count + chunks - 1) / chunks), f);
 }
 
 // The same over chunks of a given size, which bounds the memory that f works on.
 template <class F> void split_chunks(index_t count, index_t chunk, index_t work, F f) {
-  if (work >= 2 * parallel_work) return parallel_for(count, chunk, f);
-  for (index_t i = 0; i < count; i += chunk) f(i, std::min(i + chunk, count));
+  work >= 2 * parallel_work ? parallel_for(count, chunk, f) : serial_for(count, chunk, f);
 }
 
 // f(j, k, cols, depth) for the blocks of a right operand: from row k and column j on.
@@ -77,15 +76,15 @@ template <class T, class A> void block_product(const strips<T>& s, bool packed) 
   constexpr index_t panel = tile_shape<T, A>::panel;
   const index_t work = s.rows * s.cols * s.depth, count = strip_count<T, A>(s.rows);
   if (!packed || count > 4)
-    return split_work(
-        count, work, [&](index_t first, index_t last) { run_strips<T, A, false>(s, first, last); });
+    return split_work(count, work,
+                      [&](index_t first, index_t last) { run_strips<T, A>(s, first, last); });
   split_work(panel_count<T, A>(s.cols), work, [&](index_t first, index_t last) {
     strips<T> part = s;
     part.b += first * s.b_panel;
     part.c += first * panel;
     part.first_column += first * panel;
     part.cols = std::min(last * panel, s.cols) - first * panel;
-    run_strips<T, A, false>(part, 0, count);
+    run_strips<T, A>(part, 0, count);
   });
 }
 
@@ -129,7 +128,7 @@ void direct_product(const matrix<const T>& a, const matrix<const T>& b, const ma
                     .depth = b.rows,
                     .a = a.data,
                     .a_row_step = a.row_stride,
-                    .a_col_step = a.col_stride,
+                    .a_cols = regular_offsets(b.rows, a.col_stride),
                     .b = b.data,
                     .b_step = b.row_stride,
                     .b_panel = tile_shape<T, A>::panel,
@@ -138,7 +137,7 @@ void direct_product(const matrix<const T>& a, const matrix<const T>& b, const ma
                     .alpha = alpha,
                     .accumulate = accumulate,
                     .finish = finish.empty() ? nullptr : &finish};
-  run_strips<T, A, false>(s, 0, strip_count<T, A>(c.rows));
+  run_strips<T, A>(s, 0, strip_count<T, A>(c.rows));
 }
 
 template <class T, class A>
@@ -216,22 +215,24 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
       work < 2 * parallel_work && depth <= tile_shape<T, tiles>::depth_block)
     return direct_product<T, tiles>(a, b, c, o.alpha, accumulate, finish);
 
-  const auto by_columns = [&](auto product) {
-    split_work((c.cols + 63) / 64, work, [&](index_t j0, index_t j1) {
-      const index_t first = j0 * 64, last = std::min(j1 * 64, c.cols);
-      product(a, b, c, o.alpha, accumulate, first, last);
-      finish_rows<T, A>(finish, c, first, last);
-    });
-  };
-  if (b.col_stride != 1 && b.row_stride == 1 && a.col_stride == 1 &&
-      c.rows <= (depth < 128 ? 4 : dot_shape<T, A>::most_rows))
-    return by_columns(dot_product<T, A>);
-  if (thin) return thin_gemm<T, A>(a, b, c, o.alpha, accumulate, finish, work);
   const bool rows_adjacent = b.col_stride == 1;
   // Rows for which a sweep beats tiles, and tiles on b as it stands beat packed panels.
   constexpr index_t swept = tiles::bytes == 64 ? 2 : 4, few = tiles::bytes == 64 ? 32 : 12;
-  if (rows_adjacent && (c.rows == 1 || (c.rows <= swept && right_bytes > (index_t(1) << 20))))
-    return by_columns(sweep_product<T, A>);
+  if constexpr (sizeof(T) == 4) {  // double, which checks gradients, has tiles alone
+    const auto by_columns = [&](auto product) {
+      split_work((c.cols + 63) / 64, work, [&](index_t j0, index_t j1) {
+        const index_t first = j0 * 64, last = std::min(j1 * 64, c.cols);
+        product(a, b, c, o.alpha, accumulate, first, last);
+        finish_rows<T, A>(finish, c, first, last);
+      });
+    };
+    if (b.col_stride != 1 && b.row_stride == 1 && a.col_stride == 1 &&
+        c.rows <= (depth < 128 ? 4 : dot_shape<T, A>::most_rows))
+      return by_columns(dot_product<T, A>);
+    if (thin) return thin_gemm<T, A>(a, b, c, o.alpha, accumulate, finish, work);
+    if (rows_adjacent && (c.rows == 1 || (c.rows <= swept && right_bytes > (index_t(1) << 20))))
+      return by_columns(sweep_product<T, A>);
+  }
   const bool direct = rows_adjacent && (c.rows <= few || right_bytes <= small_right);
   if (direct && c.rows <= few && c.cols >= 512)  // threads share columns: there are few strips
     return split_work((c.cols + 255) / 256, work, [&](index_t j0, index_t j1) {
@@ -275,7 +276,7 @@ void gemm_batched(std::span<const batch_axis> axes, matrix<const T> a, matrix<co
     }
   };
   const index_t work = a.rows * a.cols * b.cols;
-  if (work >= 16 * parallel_work) return run(0, count);
+  if (work >= 16 * parallel_work) return serial_for(count, count, run);
   split_work(count, work * count, run);
 }
 

@@ -82,7 +82,7 @@ template <class A> class narrow_product {
     // Sums that wait for further blocks of the depth are kept in f32, for some rows at a time.
     const bool waits = depth_ < b_.rows && c_.type != dtype::f32;
     const index_t rows =
-        waits ? balanced_block(a_.rows, most_sums / width_, strip_rows<float, A, false>) : a_.rows;
+        waits ? balanced_block(a_.rows, most_sums / width_, strip_rows<float, A>) : a_.rows;
     float* const panels = scratch<float, scratch_use::panels>(depth_ * width_);
     float* const sums = waits ? scratch<float, scratch_use::partial>(rows * width_) : nullptr;
     for (index_t i = 0; i < a_.rows; i += rows) {
@@ -155,7 +155,7 @@ template <class A> class narrow_product {
     s.accumulate = !p.first;
     s.finish = p.last && !finish_.empty() ? &finish_ : nullptr;
     s.first_column = p.column;
-    run_strips<float, A, false>(s, 0, strip_count<float, A>(m));
+    run_strips<float, A>(s, 0, strip_count<float, A>(m));
     if (!p.last || to.type == dtype::f32) return;
     narrow_rows(to.type, to.data, {m, n, to.row_stride}, s.c, s.c_row_step);
   }
@@ -208,12 +208,12 @@ void gemm_narrow(const stored_matrix& a, const stored_matrix& b, const stored_ma
   const index_t all = (a.rows + b.cols) * a.cols + c.rows * c.cols;
   if (a.cols == 0 || all <= index_t{1} << 15) return small_narrow<A>(a, b, c, finish);
   // Each pass over some rows widens the weights again: cheap where there is an instruction for it.
-  constexpr index_t few =
-      simd::detail::code_lanes > 1 ? dot_shape<float, A>::most_rows : dot_shape<float, A>::rows;
-  if (b.row_stride == 1 && b.col_stride != 1 && a.col_stride == 1 && b.type != dtype::f32 &&
-      c.rows <= few) {
-    return b.type == dtype::bf16 ? narrow_dots<A, bfloat16>(a, b, c, finish)
-                                 : narrow_dots<A, float16>(a, b, c, finish);
+  if constexpr (simd::detail::code_lanes > 1) {
+    if (b.row_stride == 1 && b.col_stride != 1 && a.col_stride == 1 && b.type != dtype::f32 &&
+        c.rows <= dot_shape<float, A>::most_rows) {
+      return b.type == dtype::bf16 ? narrow_dots<A, bfloat16>(a, b, c, finish)
+                                   : narrow_dots<A, float16>(a, b, c, finish);
+    }
   }
   narrow_product<simd::tile_tag<A>>(a, b, c, finish).run();
 }

@@ -187,7 +187,7 @@ void thin_product(const matrix<const T>& a, const matrix<const T>& b, const matr
     s.a = b.data + k * b.row_stride;
     s.b = a.data + k * a.col_stride;
     s.accumulate = k > 0;
-    run_strips<T, A, false>(s, 0, strip_count<T, A>(s.rows));
+    run_strips<T, A>(s, 0, strip_count<T, A>(s.rows));
   }
   for (index_t r = 0; r < c.rows; ++r) {
     T* out = c.data + r * c.row_stride;

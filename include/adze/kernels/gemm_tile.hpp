@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <utility>
+#include <vector>
 
 #include <adze/fwd.hpp>
 #include <adze/kernels/epilogue.hpp>
@@ -33,7 +34,7 @@ template <class T> struct tile_shape<T, simd::odd> {
 // out(i, j) = alpha * sum over k of a(i, k) * b(k, j), added to out when `accumulate`.
 template <class T> struct strips {
   index_t rows = 0, cols = 0, depth = 0;
-  // a(i, k) = a[a_row(i) + a_col(k)]: steps, or both from tables when the strips are `indexed`.
+  // a(i, k) = a[a_row(i) + a_col(k)]: each of both from a table, or by steps where there is none.
   const T* a = nullptr;
   const index_t* a_rows = nullptr;
   index_t a_row_step = 0;
@@ -51,15 +52,16 @@ template <class T> struct strips {
   const epilogue<T>* finish = nullptr;  // null until the last block of the depth
   index_t first_column = 0;             // of this block in the whole result, for the epilogue
 
+  const T* left(index_t i) const { return a + (a_rows ? a_rows[i] : i * a_row_step); }
   T* row(index_t i) const { return c + (c_rows ? c_rows[i] : i * c_row_step); }
 };
 
-// rows x (vectors * lanes) outputs in registers; `width` columns of them exist.
-template <class T, class A, int rows, int vectors, bool partial, bool indexed>
-[[gnu::always_inline]] inline void tile(const strips<T>& s, const T* const* a_rows, index_t row,
-                                        const T* b, index_t column, index_t width) {
+// Columns [column, column + panel) of the result in registers; row r of the tile is row at(r).
+template <class T, class A, int rows, class At>
+[[gnu::always_inline]] inline void tile(const strips<T>& s, const T* const* a_rows, At at,
+                                        const T* b, index_t column) {
   using P = simd::pack<T, A>;
-  constexpr index_t lanes = P::size, last = lanes * (vectors - 1);
+  constexpr int vectors = tile_shape<T, A>::vectors;
   registers<const T*, rows> a;
   registers<registers<P, vectors>, rows> sum;
 #pragma GCC unroll 8
@@ -68,16 +70,14 @@ template <class T, class A, int rows, int vectors, bool partial, bool indexed>
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sum[r][v] = P(T(0));
   }
-  const index_t depth = s.depth, b_step = s.b_step, a_step = s.a_col_step;
+  const index_t depth = s.depth, b_step = s.b_step;
   const index_t* offsets = s.a_cols;
-  index_t offset = 0;
   for (index_t k = 0; k < depth; ++k, b += b_step) {
-    if constexpr (indexed) offset = offsets[k];
+    const index_t offset = offsets[k];
     registers<P, vectors> right;
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
-      right[v] = partial && v == vectors - 1 ? P::load_partial(b + last, width - last)
-                                             : P::load(b + v * lanes);
+      right[v] = P::load(b + v * P::size);
       pin(right[v]);
     }
 #pragma GCC unroll 8
@@ -89,20 +89,15 @@ template <class T, class A, int rows, int vectors, bool partial, bool indexed>
         pin(sum[r][v]);
       }
     }
-    if constexpr (!indexed) offset += a_step;
   }
   const P alpha(s.alpha);
-  const bool cut = partial && width - last < lanes;
-  const index_t rest = width - last;
   if (s.accumulate) {  // asked once, not once for each vector
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      const T* out = s.row(row + r) + column;
+      const T* out = s.row(at(r)) + column;
 #pragma GCC unroll 8
-      for (int v = 0; v < vectors; ++v, out += lanes)
-        sum[r][v] =
-            fma(alpha, sum[r][v],
-                partial && v == vectors - 1 && cut ? P::load_partial(out, rest) : P::load(out));
+      for (int v = 0; v < vectors; ++v, out += P::size)
+        sum[r][v] = fma(alpha, sum[r][v], P::load(out));
     }
   } else {
 #pragma GCC unroll 8
@@ -112,74 +107,121 @@ template <class T, class A, int rows, int vectors, bool partial, bool indexed>
   }
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r) {
-    T* out = s.row(row + r) + column;  // not before: registers are short in the loop
+    T* out = s.row(at(r)) + column;  // not before: registers are short in the loop
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v, out += lanes) {
-      if (partial && v == vectors - 1 && cut) {
-        sum[r][v].store_partial(out, rest);
-      } else {
-        sum[r][v].store(out);
-      }
-    }
+    for (int v = 0; v < vectors; ++v, out += P::size) sum[r][v].store(out);
   }
 }
 
-// The last columns, fewer than a panel, in as few vectors as hold them.
-template <class T, class A, int rows, int vectors, bool indexed>
-[[gnu::always_inline]] inline void tail(const strips<T>& s, const T* const* a, index_t row,
-                                        const T* b, index_t column, index_t width) {
-  if constexpr (vectors > 1)
-    if (width <= (vectors - 1) * simd::pack<T, A>::size)
-      return tail<T, A, rows, vectors - 1, indexed>(s, a, row, b, column, width);
-  tile<T, A, rows, vectors, true, indexed>(s, a, row, b, column, width);
-}
-
-// One function per row count: g++ spills the sums when they share one.
-template <class T, class A, int rows, bool indexed>
-[[gnu::noinline]] void strip(const strips<T>& s, index_t row) {
+// The whole panels of n <= rows rows; rows beyond n repeat the last one. One function per number of
+// rows: g++ spills the sums when they share one.
+template <class T, class A, int rows>
+[[gnu::noinline]] void strip(const strips<T>& s, index_t row, index_t n) {
+  constexpr index_t panel = tile_shape<T, A>::panel;
+  const auto at = [&](int r) { return row + (sizeof(T) == 4 ? r : std::min<index_t>(r, n - 1)); };
   registers<const T*, rows> a;
 #pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r)
-    a[r] = s.a + (indexed ? s.a_rows[row + r] : (row + r) * s.a_row_step);
-  constexpr index_t panel = tile_shape<T, A>::panel;
-  constexpr int vectors = tile_shape<T, A>::vectors;
+  for (int r = 0; r < rows; ++r) a[r] = s.left(at(r));
   const T* b = s.b;
-  index_t j = 0;
-  for (; j + panel <= s.cols; j += panel, b += s.b_panel)
-    tile<T, A, rows, vectors, false, indexed>(s, a, row, b, j, panel);
-  if (j < s.cols) tail<T, A, rows, vectors, indexed>(s, a, row, b, j, s.cols - j);
+  for (index_t j = 0; j + panel <= s.cols; j += panel, b += s.b_panel)
+    tile<T, A, rows>(s, a, at, b, j);
 }
 
-template <class T, class A, bool indexed, int... rows>
-constexpr auto strip_table(std::integer_sequence<int, rows...>) {
-  using function = void (*)(const strips<T>&, index_t);
-  return std::array<function, sizeof...(rows)>{strip<T, A, rows + 1, indexed>...};
+// n <= rows rows of what is left of a panel: up to a vector of columns.
+template <class T, class A, int rows>
+[[gnu::noinline]] void edge(const strips<T>& s, index_t row, index_t n, const T* b, index_t column,
+                            index_t width) {
+  using P = simd::pack<T, A>;
+  registers<const T*, rows> a;
+  registers<P, rows> sum;
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) {
+    a[r] = s.left(row + std::min<index_t>(r, n - 1));
+    sum[r] = P(T(0));
+  }
+  const index_t depth = s.depth, b_step = s.b_step;
+  const index_t* offsets = s.a_cols;
+  for (index_t k = 0; k < depth; ++k, b += b_step) {
+    const index_t offset = offsets[k];
+    P right = P::load_partial(b, width);
+    pin(right);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      sum[r] = fma(P(a[r][offset]), right, sum[r]);
+      pin(sum[r]);
+    }
+  }
+  registers<T, rows* int(P::size)> sums;
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) sum[r].store(sums + r * P::size);
+  const P alpha(s.alpha);
+  for (index_t r = 0; r < n; ++r) {
+    T* const out = s.row(row + r) + column;
+    const P x = P::load(sums + r * P::size);
+    const P y = s.accumulate ? fma(alpha, x, P::load_partial(out, width)) : alpha * x;
+    y.store_partial(out, width);
+  }
 }
 
 // Rows of a strip. Where 32 registers hold them, eight read the right operand less often; twelve
-// pointers to rows no longer fit. Tables of rows and double keep six, for the time to compile.
-template <class T, class A, bool indexed>
-inline constexpr int strip_rows = A::bytes == 64 && sizeof(T) == 4 && !indexed
-                                      ? 8
-                                      : tile_shape<T, A>::rows;
+// pointers to rows no longer fit.
+template <class T, class A>
+inline constexpr int strip_rows = A::bytes == 64 && sizeof(T) == 4 ? 8 : tile_shape<T, A>::rows;
 
-template <class T, class A, bool indexed = false> constexpr index_t strip_count(index_t rows) {
-  constexpr index_t most = strip_rows<T, A, indexed>;
+// The functions for 1, 2, ... rows. Edges have one for two numbers of rows. Double, which checks
+// gradients, has one for all: time to compile counts more there.
+template <class T, class A> struct strip_functions {
+  static constexpr int most = strip_rows<T, A>;
+  static constexpr int at_most(int rows, int step) {
+    return sizeof(T) == 4 ? std::min((rows + step - 1) / step * step, most) : most;
+  }
+  void (*whole)(const strips<T>&, index_t row, index_t n);
+  void (*edge)(const strips<T>&, index_t row, index_t n, const T* b, index_t column, index_t width);
+
+  template <int... rows> static constexpr auto table(std::integer_sequence<int, rows...>) {
+    return std::array<strip_functions, most>{strip_functions{
+        kernels::strip<T, A, at_most(rows + 1, 1)>, kernels::edge<T, A, at_most(rows + 1, 2)>}...};
+  }
+  static constexpr auto table() { return table(std::make_integer_sequence<int, most>{}); }
+};
+
+template <class T, class A> constexpr index_t strip_count(index_t rows) {
+  constexpr index_t most = strip_rows<T, A>;
   return (rows + most - 1) / most;
+}
+
+// The table of k * step for k < depth, which this thread keeps until it asks for another.
+inline const index_t* regular_offsets(index_t depth, index_t step) {
+  thread_local const index_t* known = nullptr;
+  thread_local index_t known_depth = -1, known_step = 0;
+  if (depth <= known_depth && step == known_step) return known;
+  thread_local std::vector<index_t> table;
+  table.resize(static_cast<std::size_t>(std::max<index_t>({depth, known_depth, 1})));
+  for (std::size_t k = 0; k < table.size(); ++k) table[k] = static_cast<index_t>(k) * step;
+  known = table.data(), known_depth = static_cast<index_t>(table.size()), known_step = step;
+  return known;
 }
 
 // Strips [first, last) of the strip_count(rows), whose sizes differ by one row at most: 16 rows
 // are 6 + 5 + 5 or 8 + 8, never 6 + 6 + 4, as tiles of few rows wait for the latency of fma.
-// `indexed` strips read a through the tables.
-template <class T, class A, bool indexed>
+template <class T, class A>
 [[gnu::noinline]] void run_strips(const strips<T>& s, index_t first, index_t last) {
-  static constexpr auto table =
-      strip_table<T, A, indexed>(std::make_integer_sequence<int, strip_rows<T, A, indexed>>{});
-  const index_t count = strip_count<T, A, indexed>(s.rows), size = s.rows / count,
-                longer = s.rows % count;
+  constexpr index_t panel = tile_shape<T, A>::panel, lanes = simd::pack<T, A>::size;
+  static constexpr auto table = strip_functions<T, A>::table();
+  if (s.a_cols == nullptr) {
+    strips<T> tabled = s;
+    tabled.a_cols = regular_offsets(s.depth, s.a_col_step);
+    return run_strips<T, A>(tabled, first, last);
+  }
+  const index_t count = strip_count<T, A>(s.rows), size = s.rows / count, longer = s.rows % count;
+  const index_t panels = s.cols / panel;
   for (index_t i = first; i < last; ++i) {
     const index_t begin = i * size + std::min(i, longer), n = size + (i < longer);
-    table[static_cast<std::size_t>(n - 1)](s, begin);
+    const auto& run = table[static_cast<std::size_t>(n - 1)];
+    if (panels > 0) run.whole(s, begin, n);
+    const T* b = s.b + panels * s.b_panel;
+    for (index_t j = panels * panel; j < s.cols; j += lanes, b += lanes)
+      run.edge(s, begin, n, b, j, std::min(lanes, s.cols - j));
     if (s.finish)
       for (index_t r = 0; r < n; ++r)
         apply<T, A>(*s.finish, s.row(begin + r), begin + r, s.first_column, s.cols);
