@@ -32,7 +32,8 @@ template <class T, class F> [[gnu::always_inline]] inline void over_packs(index_
   constexpr index_t size = simd::pack<T>::size;
   index_t i = 0;
   for (; i + size <= n; i += size) f(i, whole_lanes<T>{});
-  if (i < n) f(i, first_lanes<T>{n - i});
+  if constexpr (size > 1)
+    if (i < n) f(i, first_lanes<T>{n - i});
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA

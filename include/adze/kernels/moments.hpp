@@ -67,7 +67,8 @@ template <class T, std::size_t K, class F> std::array<double, K> blocked_sums(in
       add(d, i + 3 * size, whole_lanes<T>{});
     }
     for (; i + size <= end; i += size) add(a, i, whole_lanes<T>{});
-    if (i < end) add(b, i, first_lanes<T>{end - i});
+    if constexpr (size > 1)
+      if (i < end) add(b, i, first_lanes<T>{end - i});
     for (std::size_t k = 0; k < K; ++k) {
       total[k] += static_cast<double>(reduce_add((a[k] + b[k]) + (c[k] + d[k])));
     }

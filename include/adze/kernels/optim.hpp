@@ -99,7 +99,8 @@ template <class T, unsigned variant, class Rule>
   T* const at[] = {states[0], states[1], states[2]};
   index_t i = 0;
   for (; i + size <= n; i += size) update_lanes<T, variant>(r, p, g, at, i, whole_lanes<T>{});
-  if (i < n) update_lanes<T, variant>(r, p, g, at, i, first_lanes<T>{n - i});
+  if constexpr (size > 1)
+    if (i < n) update_lanes<T, variant>(r, p, g, at, i, first_lanes<T>{n - i});
 }
 
 // The loop without branches for the present options of the rule.

@@ -141,13 +141,13 @@ template <class P, class T> void store_some(P v, T* p, index_t n) {
 // Maximum of each window, NaN first of all; -infinity where a window has no pixel. Where `at` has
 // memory it gets the position y * w + x of the maximum in the input: the first of equal ones, the
 // last NaN (as in PyTorch), -1 for none.
-template <class T, class A = simd::native>
+template <class T, class A = simd::row_tag<T>>
 void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image<T> y,
               image<pixel_index> at) {
   using P = simd::pack<T, A>;
   constexpr T lowest = -std::numeric_limits<T>::infinity();
   const bool exact = s.h.in * s.w.in < index_t(1) << 24;  // lanes hold positions as T
-  const bool lanes = x.c_stride == 1 && y.c_stride == 1 && exact;
+  const bool lanes = P::size > 1 && x.c_stride == 1 && y.c_stride == 1 && exact;
   each_output(s, lanes, [&](const pool_span& p, index_t c0, index_t c1) {
     const index_t first = p.empty() ? -1 : p.y0 * s.w.in + p.x0;
     const T* from = x.at(p.n, 0, 0);
@@ -203,10 +203,10 @@ void max_pool_backward(const pool_shape& s, std::type_identity_t<image<const T>>
 }
 
 // Mean of each window: the sum of its pixels over s.divide_by.
-template <class T, class A = simd::native>
+template <class T, class A = simd::row_tag<T>>
 void avg_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image<T> y) {
   using P = simd::pack<T, A>;
-  const bool lanes = x.c_stride == 1 && y.c_stride == 1;
+  const bool lanes = P::size > 1 && x.c_stride == 1 && y.c_stride == 1;
   each_output(s, lanes, [&](const pool_span& p, index_t c0, index_t c1) {
     const T* from = x.at(p.n, 0, 0);
     T* to = y.at(p.n, p.i, p.j);
@@ -227,10 +227,10 @@ void avg_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
 }
 
 // gx = 0, then gy / s.divide_by added to every pixel of the window.
-template <class T, class A = simd::native>
+template <class T, class A = simd::row_tag<T>>
 void avg_pool_backward(const pool_shape& s, std::type_identity_t<image<const T>> gy, image<T> gx) {
   using P = simd::pack<T, A>;
-  const bool lanes = gx.c_stride == 1 && gy.c_stride == 1;
+  const bool lanes = P::size > 1 && gx.c_stride == 1 && gy.c_stride == 1;
   each_scatter(s, gx, gx.c_stride == 1, [&](const pool_span& p, index_t c0, index_t c1) {
     const T* from = gy.at(p.n, p.i, p.j);
     T* to = gx.at(p.n, 0, 0);

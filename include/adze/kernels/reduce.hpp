@@ -57,7 +57,7 @@ namespace adze::kernels::detail::inline ADZE_ISA {
 
 // The lanes a functor works on: packs of floats, or single integers.
 template <class T, bool whole> struct lanes {
-  using type = simd::pack<T, std::conditional_t<whole, simd::native, simd::scalar>>;
+  using type = simd::pack<T, std::conditional_t<whole, simd::row_tag<T>, simd::scalar>>;
   static type load(const T* p) { return type::load(p); }
   static void store(const type& v, T* p) { v.store(p); }
 };

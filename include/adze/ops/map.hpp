@@ -28,7 +28,8 @@ void unary_rows(const void* functor, const void* const* in, void* out, index_t n
   T* y = static_cast<T*>(out);
   index_t i = 0;
   for (; i + pack::size <= n; i += pack::size) pack(f.f(pack::load(x + i))).store(y + i);
-  if (i < n) pack(f.f(pack::load_partial(x + i, n - i))).store_partial(y + i, n - i);
+  if constexpr (pack::size > 1)
+    if (i < n) pack(f.f(pack::load_partial(x + i, n - i))).store_partial(y + i, n - i);
 }
 
 // dx = g * df(x, y).
@@ -44,7 +45,7 @@ void slope_rows(const void* functor, const void* const* in, void* out, index_t n
   for (; i + pack::size <= n; i += pack::size) {
     pack(pack::load(g + i) * f.df(pack::load(x + i), pack::load(y + i))).store(d + i);
   }
-  if (i < n) {
+  if (pack::size > 1 && i < n) {
     const index_t m = n - i;
     const pack px = pack::load_partial(x + i, m), py = pack::load_partial(y + i, m);
     pack(pack::load_partial(g + i, m) * f.df(px, py)).store_partial(d + i, m);
@@ -62,7 +63,7 @@ void binary_rows(const void* functor, const void* const* in, void* out, index_t 
   for (; i + pack::size <= n; i += pack::size) {
     pack(f.f(pack::load(a + i), pack::load(b + i))).store(y + i);
   }
-  if (i < n) {
+  if (pack::size > 1 && i < n) {
     const index_t m = n - i;
     pack(f.f(pack::load_partial(a + i, m), pack::load_partial(b + i, m))).store_partial(y + i, m);
   }

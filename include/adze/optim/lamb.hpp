@@ -57,7 +57,8 @@ std::array<double, 2> lamb_row(const lamb_rule& rule, const T* p, const T* g, T*
     index_t i = begin;
     const index_t end = std::min(begin + kernels::update_block, n);
     for (; i + pack::size <= end; i += pack::size) advance(i, kernels::whole_lanes<T>{});
-    if (i < end) advance(i, kernels::first_lanes<T>{end - i});
+    if constexpr (pack::size > 1)
+      if (i < end) advance(i, kernels::first_lanes<T>{end - i});
     sums[0] += static_cast<double>(reduce_add(p_sum));
     sums[1] += static_cast<double>(reduce_add(d_sum));
   }

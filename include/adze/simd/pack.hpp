@@ -109,7 +109,11 @@ template <class T, class A> class mask {
   }
 };
 
-template <class T, class A = native> class pack {
+// What code that runs along rows is made for. One lane for doubles: they check gradients, and the
+// time to compile each kernel for them too counts more there. Products name their tag.
+template <class T> using row_tag = std::conditional_t<sizeof(T) == 4, native, scalar>;
+
+template <class T, class A = row_tag<T>> class pack {
  public:
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>);
   using value_type = T;
