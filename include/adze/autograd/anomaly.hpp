@@ -29,7 +29,7 @@ inline bool holds_nan(const tensor& x) {
 }
 
 // Throws when one of the values is NaN: `when` is "forward" or "backward".
-inline void check_finite(const op_info& info, results& out, std::string_view when) {
+[[gnu::cold]] inline void check_finite(const op_info& info, results& out, std::string_view when) {
   for (std::size_t k = 0; k < out.count; ++k) {
     if (holds_nan(out[k])) {
       raise<numeric_error>(info.name, ": ", when, " made the first NaN, in ",

@@ -43,7 +43,7 @@ class axis {
   }
 
   // Call once, after the last include: fixes range and ticks.
-  void finish() {
+  [[gnu::cold]] void finish() {
     if (!(low_ <= high_)) low_ = 0, high_ = 1;
     const double least = std::max(std::fabs(low_), std::fabs(high_)) * 1e-9;
     if (high_ - low_ <= least || high_ == low_) {
@@ -74,7 +74,7 @@ class axis {
  private:
   double forward(double value) const { return options_.logarithmic ? std::log10(value) : value; }
 
-  void make_linear_ticks() {
+  [[gnu::cold]] void make_linear_ticks() {
     const double step = nice_step(high_ - low_, options_.ticks);
     constexpr double slack = 1e-6;  // a range end that rounding left just beside a tick
     double first = std::ceil(low_ / step - slack);
@@ -97,7 +97,7 @@ class axis {
   }
 
   // Decades, thinned when there are many; 1-2-5 between them when there are few.
-  void make_logarithmic_ticks() {
+  [[gnu::cold]] void make_logarithmic_ticks() {
     if (options_.snap && high_ - low_ > 0.7) {
       low_ = snapped(low_, -1);
       high_ = snapped(high_, 1);
@@ -136,7 +136,7 @@ class axis {
   }
 
   // Up to six significant digits, exponents without padding: 0.001, 5e-7, 1e12.
-  static std::string short_label(double value) {
+  [[gnu::cold]] static std::string short_label(double value) {
     char buffer[64];
     const bool plain = std::fabs(value) >= 9.99e-5 && std::fabs(value) < 1e6;
     const auto format = plain ? std::chars_format::general : std::chars_format::scientific;

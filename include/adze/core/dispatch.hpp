@@ -14,7 +14,8 @@ using float_types = types<float, double>;  // what kernels compute in
 using integer_types = types<std::int8_t, std::uint8_t, std::int32_t, std::int64_t>;
 
 namespace detail {
-template <class... T> [[noreturn]] void no_dispatch(types<T...>, dtype d, std::string_view op) {
+template <class... T>
+[[noreturn, gnu::cold]] void no_dispatch(types<T...>, dtype d, std::string_view op) {
   std::string list;
   ((list += list.empty() ? "" : ", ", list += name_of(dtype_of<T>)), ...);
   raise<dtype_error>(op, ": dtype ", d, " is not supported; it takes ", list, "; cast it first");

@@ -56,7 +56,7 @@ struct text_part {
   const void* value;
   void (*append)(std::string& to, const void* value);
 };
-template <class T> void append_text(std::string& to, const void* value) {
+template <class T> [[gnu::cold]] void append_text(std::string& to, const void* value) {
   to.append(to_text(*static_cast<const T*>(value)));
 }
 inline void append_c_string(std::string& to, const void* value) {

@@ -54,8 +54,8 @@ inline bool file_exists(const std::string& path) {
 
 // The bytes of a file. io_error: it cannot be opened or read, or holds more than `limit` bytes.
 // Grows with what is really read, so that a pipe or a changing file is read correctly as well.
-inline byte_vector read_file(const std::string& path,
-                             index_t limit = std::numeric_limits<index_t>::max()) {
+[[gnu::cold]] inline byte_vector read_file(const std::string& path,
+                                           index_t limit = std::numeric_limits<index_t>::max()) {
   const auto fail = [&](const char* what) {
     raise<io_error>("read_file: cannot ", what, " the file; '", path, "': ", std::strerror(errno),
                     "; check the path");
@@ -92,7 +92,7 @@ inline byte_vector read_file(const std::string& path,
 
 // Writes a file by way of a temporary beside it, synced and renamed: a reader sees the old bytes or
 // the new ones. io_error: any step failed; the old file is then untouched.
-inline void write_file(const std::string& path, byte_span bytes) {
+[[gnu::cold]] inline void write_file(const std::string& path, byte_span bytes) {
   const std::string temporary = path + ".part";
   const auto fail = [&](const char* what) {
     const int reason = errno;
@@ -114,7 +114,7 @@ inline void write_file(const std::string& path, byte_span bytes) {
   if (std::rename(temporary.c_str(), path.c_str()) != 0) fail("rename");
 }
 
-inline void write_file(const std::string& path, std::string_view text) {
+[[gnu::cold]] inline void write_file(const std::string& path, std::string_view text) {
   write_file(path, byte_span(reinterpret_cast<const std::uint8_t*>(text.data()), text.size()));
 }
 

@@ -42,7 +42,7 @@ struct chart_options {
 // chart.add("train", epochs, losses); write_file("loss.svg", chart.svg_text());
 class line_chart {
  public:
-  explicit line_chart(chart_options options) : options_(std::move(options)) {
+  [[gnu::cold]] explicit line_chart(chart_options options) : options_(std::move(options)) {
     if (options_.width < 200 || options_.height < 150 || options_.width > 10000 ||
         options_.height > 10000) {
       raise<value_error>("line_chart: size out of range; ", options_.width, " x ", options_.height,
@@ -51,8 +51,8 @@ class line_chart {
   }
 
   // Adds a curve. A faint one takes the colour of the curve added next.
-  line_chart& add(std::string name, std::span<const double> x, std::span<const double> y,
-                  line_style style = line_style::solid) {
+  [[gnu::cold]] line_chart& add(std::string name, std::span<const double> x,
+                                std::span<const double> y, line_style style = line_style::solid) {
     if (x.size() != y.size()) {
       raise<shape_error>("line_chart: a curve needs one y per x; ", x.size(), " x and ", y.size(),
                          " y in '", name, "'; pass equal lengths");
@@ -66,7 +66,7 @@ class line_chart {
   }
 
   // The whole document.
-  std::string svg_text() const {
+  [[gnu::cold]] std::string svg_text() const {
     const auto width = static_cast<double>(options_.width);
     const auto height = static_cast<double>(options_.height);
     axis x({.logarithmic = options_.x.logarithmic, .ticks = options_.width / 90});
@@ -136,7 +136,7 @@ class line_chart {
     return inside;
   }
 
-  void draw_axes(svg& page, const frame& inside, const axis& x, const axis& y) const {
+  [[gnu::cold]] void draw_axes(svg& page, const frame& inside, const axis& x, const axis& y) const {
     if (!options_.title.empty()) page.text({inside.left, 30}, options_.title, "title");
     for (const tick& t : y.ticks()) {
       const point at = inside.at(0, y.position(t.value));
@@ -185,7 +185,7 @@ class line_chart {
 
   // At most four points per pixel column (first, lowest, highest, last), in the order of the data:
   // the picture stays the same and a curve of a million steps stays a small file.
-  static std::vector<point> thinned(const std::vector<point>& run) {
+  [[gnu::cold]] static std::vector<point> thinned(const std::vector<point>& run) {
     const auto left_to_right = [](const point& a, const point& b) { return a.x < b.x; };
     if (run.size() < 2000 || !std::is_sorted(run.begin(), run.end(), left_to_right)) return run;
     std::vector<point> kept;
@@ -206,7 +206,7 @@ class line_chart {
     return kept;
   }
 
-  void draw_legend(svg& page, const frame& inside) const {
+  [[gnu::cold]] void draw_legend(svg& page, const frame& inside) const {
     if (!has_legend()) return;
     double at = inside.left;
     const double row = inside.top - 18;
@@ -223,7 +223,7 @@ class line_chart {
     }
   }
 
-  static std::string sheet() {
+  [[gnu::cold]] static std::string sheet() {
     static constexpr std::array<std::string_view, colours> hues{"#2f74d0", "#e0703a", "#2a9d78",
                                                                 "#b0479a", "#c79a1e", "#6f7bd8"};
     std::string out = ".page{fill:#ffffff}.grid{stroke:#e4e6ea}.base{stroke:#8a9099}"

@@ -43,7 +43,7 @@ inline std::size_t utf8_length(std::string_view text) {
 }  // namespace detail
 
 // Text that is safe inside XML elements and attributes; what XML cannot hold becomes '?'.
-inline std::string escape_xml(std::string_view text) {
+[[gnu::cold]] inline std::string escape_xml(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   while (!text.empty()) {
@@ -73,7 +73,7 @@ inline std::string escape_xml(std::string_view text) {
 // A document of width x height user units; y grows downwards. `style` names classes of its sheet.
 class svg {
  public:
-  svg(double width, double height, std::string_view sheet) {
+  [[gnu::cold]] svg(double width, double height, std::string_view sheet) {
     body_ = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + number(width) + "\" height=\"" +
             number(height) + "\" viewBox=\"0 0 " + number(width) + " " + number(height) +
             "\" font-family=\"Helvetica, Arial, sans-serif\">\n<style>\n";
@@ -107,7 +107,8 @@ class svg {
   }
 
   // Text on the baseline at `at`; the style decides size, anchor and colour.
-  void text(point at, std::string_view words, std::string_view style, double degrees = 0) {
+  [[gnu::cold]] void text(point at, std::string_view words, std::string_view style,
+                          double degrees = 0) {
     element("text", style);
     attribute("x", at.x);
     attribute("y", at.y);
@@ -119,7 +120,7 @@ class svg {
   }
 
   // An open line through the points; one point alone becomes a dot (with round line ends).
-  void polyline(std::span<const point> points, std::string_view style) {
+  [[gnu::cold]] void polyline(std::span<const point> points, std::string_view style) {
     if (points.empty()) return;
     element("path", style);
     body_ += " d=\"M";
@@ -132,7 +133,7 @@ class svg {
   std::string str() const { return body_ + "</svg>\n"; }
 
   // Two decimals at most, and always a point as the decimal mark.
-  static std::string number(double value) {
+  [[gnu::cold]] static std::string number(double value) {
     std::string out = format_fixed(std::isfinite(value) ? value : 0, 2);
     while (out.back() == '0') out.pop_back();
     if (out.back() == '.') out.pop_back();
@@ -140,10 +141,10 @@ class svg {
   }
 
  private:
-  void element(std::string_view name, std::string_view style) {
+  [[gnu::cold]] void element(std::string_view name, std::string_view style) {
     body_.append("<").append(name).append(" class=\"").append(escape_xml(style)).append("\"");
   }
-  void attribute(std::string_view name, double value) {
+  [[gnu::cold]] void attribute(std::string_view name, double value) {
     body_.append(" ").append(name).append("=\"").append(number(value)).append("\"");
   }
   void close() { body_ += "/>\n"; }

@@ -97,7 +97,7 @@ class table {
     bool numbers = true;
   };
 
-  std::string write(const style& look) const {
+  [[gnu::cold]] std::string write(const style& look) const {
     std::vector<column> ready;
     for (std::size_t c = 0; c < columns_.size(); ++c) ready.push_back(lay_out(c, look.markdown));
     std::string out;
@@ -119,8 +119,8 @@ class table {
   }
 
   template <class F>
-  static void write_line(std::string& out, const std::vector<column>& ready, const style& look,
-                         F&& text_of) {
+  [[gnu::cold]] static void write_line(std::string& out, const std::vector<column>& ready,
+                                       const style& look, F&& text_of) {
     out += look.edge_left;
     for (std::size_t c = 0; c < ready.size(); ++c) {
       if (c != 0) out += look.gap;
@@ -131,7 +131,7 @@ class table {
     out += '\n';
   }
 
-  column lay_out(std::size_t c, bool markdown) const {
+  [[gnu::cold]] column lay_out(std::size_t c, bool markdown) const {
     column made;
     std::size_t decimals = 0;
     bool any_number = false;

@@ -29,7 +29,7 @@ inline constinit thread_local bool in_parallel = false;  // this thread works on
 
 class thread_pool {
  public:
-  explicit thread_pool(int helpers) {
+  [[gnu::cold]] explicit thread_pool(int helpers) {
     helpers_.reserve(static_cast<std::size_t>(helpers));
     try {
       for (int i = 0; i < helpers; ++i)
@@ -39,7 +39,7 @@ class thread_pool {
   }
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
-  ~thread_pool() {
+  [[gnu::cold]] ~thread_pool() {
     for (std::jthread& helper : helpers_) helper.request_stop();
     epoch_.fetch_add(1);
     epoch_.notify_all();

@@ -63,7 +63,7 @@ inline void widen_i16(byte_span from, std::int32_t* to) {
 // Checks a whole IDX file and finds its parts, without allocating. `file` is for the messages.
 // io_error, with file and offset: not IDX, unknown element type, 0 or more than 8 axes, sizes whose
 // product overflows, too few or too many bytes.
-inline idx_content parse_idx(byte_span bytes, const std::string& file) {
+[[gnu::cold]] inline idx_content parse_idx(byte_span bytes, const std::string& file) {
   byte_reader in(bytes, "idx", file);
   const auto magic = in.big_endian<std::uint32_t>("the magic number");
   if (bytes[0] == 0x1F && bytes[1] == 0x8B) {
@@ -103,7 +103,7 @@ inline idx_content parse_idx(byte_span bytes, const std::string& file) {
 }
 
 // The array of an IDX file: u8, i8, i32 (also from i16), f32 or f64. Errors as parse_idx.
-inline tensor read_idx(byte_span bytes, const std::string& file) {
+[[gnu::cold]] inline tensor read_idx(byte_span bytes, const std::string& file) {
   const idx_content content = parse_idx(bytes, file);
   const detail::idx_type& type = *detail::find_idx_type(content.code);
   tensor out = empty(content.sizes, type.type);

@@ -81,7 +81,7 @@ template <dataset D> class loader {
   }
 
   // Begins epoch e; each call begins anew. value_error: not in 0 .. 2^24 - 1.
-  epoch_range epoch(index_t epoch) const {
+  [[gnu::cold]] epoch_range epoch(index_t epoch) const {
     const state* shared = shared_.get();
     detail::batch_maker make = [shared, epoch, order = order(epoch)](index_t k) {
       return shared->make(order, epoch, k);

@@ -29,8 +29,8 @@ namespace mnist_files {
 
 // The array of the first of the usual names that exists: NAME-idxR-ubyte, NAME.idxR-ubyte, each
 // plain or with .gz.
-inline tensor read(const std::string& folder, const std::string& name, char rank,
-                   const mnist_options& options) {
+[[gnu::cold]] inline tensor read(const std::string& folder, const std::string& name, char rank,
+                                 const mnist_options& options) {
   std::string packed;
   for (const char* joint : {"-", "."}) {
     const std::string path = folder + "/" + name + joint + "idx" + rank + "-ubyte";
@@ -61,8 +61,8 @@ inline void check(const tensor& images, const tensor& labels, const std::string&
   }
 }
 
-inline tensor_dataset load(const std::string& folder, const std::string& part,
-                           const mnist_options& options) {
+[[gnu::cold]] inline tensor_dataset load(const std::string& folder, const std::string& part,
+                                         const mnist_options& options) {
   const tensor images = read(folder, part + "-images", '3', options);
   const tensor labels = read(folder, part + "-labels", '1', options);
   check(images, labels, part);

@@ -48,7 +48,7 @@ class prefetcher {
     std::vector<slot> ring_;
   };
 
-  explicit prefetcher(index_t workers) {
+  [[gnu::cold]] explicit prefetcher(index_t workers) {
     try {
       for (index_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
     } catch (...) {
@@ -58,10 +58,10 @@ class prefetcher {
   }
   prefetcher(const prefetcher&) = delete;
   prefetcher& operator=(const prefetcher&) = delete;
-  ~prefetcher() { stop(); }
+  [[gnu::cold]] ~prefetcher() { stop(); }
 
   // Begins to make batches 0 .. count - 1, at most `ahead` of them beyond those taken.
-  std::shared_ptr<job> start(batch_maker make, index_t count, index_t ahead) {
+  [[gnu::cold]] std::shared_ptr<job> start(batch_maker make, index_t count, index_t ahead) {
     std::shared_ptr<job> made(new job(std::move(make), count, ahead));
     {
       const std::lock_guard lock(mutex_);

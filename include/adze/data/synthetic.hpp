@@ -21,7 +21,7 @@ struct synthetic_options {
 // Digits `first` .. `first + count` of the collection that the seed names: features f32
 // [count,1,28,28] in [0,1], labels i64 [count]. With 10,000 for training, a small CNN reaches about
 // 98.5 % and a linear model about 84 %. value_error: a negative count or first, or beyond 2^48.
-inline tensor_dataset synthetic_digits(const synthetic_options& options = {}) {
+[[gnu::cold]] inline tensor_dataset synthetic_digits(const synthetic_options& options = {}) {
   constexpr index_t most = index_t{1} << 48;
   if (options.count < 0 || options.first < 0 || options.count > most || options.first > most) {
     raise<value_error>("synthetic_digits: images out of range; got ", options.count, " from ",

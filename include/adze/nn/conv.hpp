@@ -36,7 +36,7 @@ struct conv_transpose2d_options {
 
 namespace adze::detail::inline ADZE_ISA {
 
-template <class O> void check_conv_layer(std::string_view layer, const O& o) {
+template <class O> [[gnu::cold]] void check_conv_layer(std::string_view layer, const O& o) {
   check_layer_size(layer, "in", o.in);
   check_layer_size(layer, "out", o.out);
   check_layer_size(layer, "groups", o.groups);
@@ -57,7 +57,7 @@ struct conv2d {
   conv2d_options options{};
   tensor weight{}, bias{};
 
-  explicit conv2d(const conv2d_options& o) : options(o) {
+  [[gnu::cold]] explicit conv2d(const conv2d_options& o) : options(o) {
     detail::check_conv_layer("nn::conv2d", o);
     weight =
         detail::new_parameter({o.out, o.in / o.groups, o.kernel.height, o.kernel.width}, o.type);

@@ -33,7 +33,7 @@ struct fans {
   index_t in = 0, out = 0;
 };
 // Of a weight [out, in, ...]: inputs and outputs of a unit, times the pixels of the kernel.
-inline fans fans_of(const tensor& weight) {
+[[gnu::cold]] inline fans fans_of(const tensor& weight) {
   if (weight.rank() < 2) {
     raise<shape_error>("init: needs a weight with at least two axes; got ", weight);
   }

@@ -17,19 +17,20 @@ struct linear_options {
 
 namespace adze::detail::inline ADZE_ISA {
 
-inline void check_layer_size(std::string_view layer, std::string_view what, index_t n) {
+[[gnu::cold]] inline void check_layer_size(std::string_view layer, std::string_view what,
+                                           index_t n) {
   if (n < 1) raise<value_error>(layer, ": ", what, " must be at least 1; got ", n);
 }
 
 // An uninitialised leaf that wants gradients.
-inline tensor new_parameter(const shape& sizes, dtype type) {
+[[gnu::cold]] inline tensor new_parameter(const shape& sizes, dtype type) {
   tensor x = empty(sizes, type);
   return x.set_requires_grad();
 }
 
 // PyTorch's default of linear and convolution layers: uniform within 1 / sqrt(fan in), the bias
 // too.
-template <class = void> void start_weight_and_bias(tensor& weight, tensor& bias) {
+template <class = void> [[gnu::cold]] void start_weight_and_bias(tensor& weight, tensor& bias) {
   nn::init::kaiming_uniform_(weight, {.negative_slope = std::sqrt(5.0)});
   if (!bias.defined()) return;
   const double bound = 1.0 / std::sqrt(static_cast<double>(nn::init::fans_of(weight).in));
@@ -45,7 +46,7 @@ struct linear {
   linear_options options{};
   tensor weight{}, bias{};
 
-  explicit linear(const linear_options& o) : options(o) {
+  [[gnu::cold]] explicit linear(const linear_options& o) : options(o) {
     detail::check_layer_size("nn::linear", "in", o.in);
     detail::check_layer_size("nn::linear", "out", o.out);
     weight = detail::new_parameter({o.out, o.in}, o.type);

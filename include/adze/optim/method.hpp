@@ -121,7 +121,7 @@ template <class Method> class optimizer_of final : public optimizer {
 
   // Where the layouts of parameter and gradient differ, or the parameter has gaps, dense copies
   // work in their places.
-  [[gnu::noinline]] void make_stand_ins(const tensor*& p, const tensor*& g) {
+  [[gnu::cold, gnu::noinline]] void make_stand_ins(const tensor*& p, const tensor*& g) {
     tensor parameter = is_dense(*p) ? *p : adze::detail::dense_copy(*p);
     tensor gradient = *g;
     if (!detail::same_order(parameter, *g)) {

@@ -72,7 +72,7 @@ class optimizer {
     return static_cast<std::size_t>(group);
   }
 
-  void append(std::vector<tensor> parameters, std::string_view name) {
+  [[gnu::cold]] void append(std::vector<tensor> parameters, std::string_view name) {
     if (parameters.empty()) {
       raise<value_error>(name, ": got an empty parameter list; pass parameters(model)");
     }
@@ -95,7 +95,8 @@ class optimizer {
   }
   std::size_t size_of_group(std::size_t g) const { return ends_[g] - (g == 0 ? 0 : ends_[g - 1]); }
 
-  void check(const std::vector<tensor>& all, std::size_t i, std::string_view name) const {
+  [[gnu::cold]] void check(const std::vector<tensor>& all, std::size_t i,
+                           std::string_view name) const {
     const tensor& p = all[i];
     if (!p.defined()) raise<value_error>(name, ": parameter ", i, " is undefined");
     if (!is_floating(p.dtype())) {

@@ -42,7 +42,7 @@ struct progress_options {
 // for (epochs) { for (batches) { ...; bar.step(loss, batch); } bar.end_epoch("test 98.1 %"); }
 class progress {
  public:
-  explicit progress(const progress_options& options) : options_(options) {
+  [[gnu::cold]] explicit progress(const progress_options& options) : options_(options) {
     if (options.epochs < 1 || options.steps < 0) {
       raise<value_error>("progress: counts out of range; epochs ", options.epochs, ", steps ",
                          options.steps, "; epochs >= 1 and steps >= 0");
@@ -56,7 +56,7 @@ class progress {
   progress(const progress&) = delete;
   progress& operator=(const progress&) = delete;
   // An exception in the middle of an epoch must not glue its message to the bar.
-  ~progress() {
+  [[gnu::cold]] ~progress() {
     if (bar_drawn_) write("\n");
   }
 
@@ -78,7 +78,7 @@ class progress {
   }
 
   // Closes the epoch with a line that stays; `note` (accuracy, for instance) ends it.
-  void end_epoch(std::string_view note = "") {
+  [[gnu::cold]] void end_epoch(std::string_view note = "") {
     const double now = options_.clock();
     const double spent = now - epoch_start_;
     std::string line = epoch_text() + "  " +
@@ -113,7 +113,7 @@ class progress {
            now - last_print_ >= options_.seconds_per_line;
   }
 
-  std::string epoch_text() const {
+  [[gnu::cold]] std::string epoch_text() const {
     const std::string total = std::to_string(options_.epochs);
     std::string now = std::to_string(epoch_ + 1);
     if (now.size() < total.size()) now.insert(0, total.size() - now.size(), ' ');
@@ -121,32 +121,32 @@ class progress {
   }
 
   // The mean, but a loss that is not finite shows at once.
-  std::string loss_text() const {
+  [[gnu::cold]] std::string loss_text() const {
     const double shown = std::isfinite(last_loss_) ? smoothed_loss() : last_loss_;
     if (step_ == 0 && std::isnan(shown)) return "";
     return "  loss " + (std::isfinite(shown) ? format_fixed(shown, 4) : to_text(shown));
   }
 
-  std::string rate_text(double now) const {
+  [[gnu::cold]] std::string rate_text(double now) const {
     const double spent = now - epoch_start_;
     const double rate = spent > 0 ? static_cast<double>(items_) / spent : 0;
     return format_rate(rate) + " " + std::string(options_.unit) + "/s";
   }
 
   // Time left of the whole run, at the mean pace so far.
-  std::string eta_text(double now) const {
+  [[gnu::cold]] std::string eta_text(double now) const {
     const double done = static_cast<double>(epoch_) + fraction();
     const double left = static_cast<double>(options_.epochs) - done;
     return "  eta " + format_duration(done > 0 ? (now - start_) / done * left : -1);
   }
 
-  std::string status(double now) const {
+  [[gnu::cold]] std::string status(double now) const {
     std::array<char, 32> part{};
     std::snprintf(part.data(), part.size(), "  %3.0f %%", percent());
     return epoch_text() + part.data() + loss_text() + "  " + rate_text(now) + eta_text(now);
   }
 
-  void draw_bar(double now) {
+  [[gnu::cold]] void draw_bar(double now) {
     std::array<char, 32> part{};
     std::snprintf(part.data(), part.size(), " %3.0f %%", percent());
     const std::string before = epoch_text() + " ";

@@ -34,7 +34,8 @@ class smooth_mean {
 };
 
 // The mean after each value, for a curve over its faint raw values.
-inline std::vector<double> smoothed(std::span<const double> values, double keep = 0.98) {
+[[gnu::cold]] inline std::vector<double> smoothed(std::span<const double> values,
+                                                  double keep = 0.98) {
   smooth_mean mean(keep);
   std::vector<double> out;
   out.reserve(values.size());

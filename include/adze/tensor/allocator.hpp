@@ -147,7 +147,7 @@ inline void system_put(void* p, std::size_t bytes) noexcept {
 }  // namespace detail
 
 // Returns all cached blocks of the central list and of this thread to the system.
-inline void trim() {
+[[gnu::cold]] inline void trim() {
   detail::central_pool& pool = detail::central();
   for (std::size_t c = 0; c < detail::class_count; ++c) {
     detail::spill(c, 0);
@@ -204,7 +204,7 @@ inline void set_caching(bool on) {
   if (!on) trim();
 }
 
-inline memory_statistics memory() {
+[[gnu::cold]] inline memory_statistics memory() {
   detail::flush_live();
   detail::central_pool& pool = detail::central();
   memory_statistics s{.live_bytes = pool.live.load(),
