@@ -25,7 +25,7 @@ class index_list {
   index_list() = default;
   index_list(std::initializer_list<index_t> values)
       : index_list(std::span(values.begin(), values.size())) {}
-  explicit index_list(std::span<const index_t> values) {
+  [[gnu::noinline]] explicit index_list(std::span<const index_t> values) {
     for (const index_t v : values) push_back(v);
   }
   index_list(const class shape& sizes);
@@ -53,7 +53,7 @@ class shape {
  public:
   shape() = default;
   shape(std::initializer_list<index_t> sizes) : shape(std::span(sizes.begin(), sizes.size())) {}
-  explicit shape(std::span<const index_t> sizes) {
+  [[gnu::noinline]] explicit shape(std::span<const index_t> sizes) {
     if (sizes.size() > sizes_.size()) {
       raise<shape_error>("shape: at most 8 axes; got ", sizes.size());
     }
@@ -75,13 +75,13 @@ class shape {
   }
 
   // Copies with one axis changed, added or removed.
-  shape with(index_t axis, index_t size) const {
+  [[gnu::noinline]] shape with(index_t axis, index_t size) const {
     shape s = *this;
     s.sizes_[static_cast<std::size_t>(axis)] = size;
     s.check();
     return s;
   }
-  shape inserted(index_t axis, index_t size) const {
+  [[gnu::noinline]] shape inserted(index_t axis, index_t size) const {
     shape s;
     if (rank_ == max_rank) raise<shape_error>("shape: at most 8 axes; got 9");
     for (index_t i = 0; i < rank_; ++i) {
@@ -92,7 +92,7 @@ class shape {
     s.check();
     return s;
   }
-  shape erased(index_t axis) const {
+  [[gnu::noinline]] shape erased(index_t axis) const {
     shape s;
     for (index_t i = 0; i < rank_; ++i) {
       if (i != axis) s.push_back((*this)[i]);
@@ -110,7 +110,8 @@ class shape {
 
  private:
   void push_back(index_t n) { sizes_[static_cast<std::size_t>(rank_++)] = n; }
-  void check() const {
+  // Out of line, as what makes shapes is: they are made everywhere.
+  [[gnu::noinline]] void check() const {
     index_t n = 1;
     bool overflow = false;
     for (const index_t s : *this) {
@@ -126,7 +127,7 @@ class shape {
 };
 
 // "[2,3]"; 0-d is "[]".
-inline std::string to_text(const shape& s) {
+[[gnu::cold]] inline std::string to_text(const shape& s) {
   std::string r = "[";
   for (index_t i = 0; i < s.rank(); ++i) {
     if (i > 0) r += ',';
@@ -139,7 +140,7 @@ inline std::string shape::text_of() const { return to_text(*this); }
 inline index_list::index_list(const shape& sizes) {
   for (const index_t n : sizes) push_back(n);
 }
-inline std::string to_text(const index_list& values) {
+[[gnu::cold]] inline std::string to_text(const index_list& values) {
   std::string r = "[";
   for (const index_t v : values) {
     if (r.size() > 1) r += ',';

@@ -36,8 +36,9 @@ struct tensor_impl {
   dims strides{};
 };
 
-// Out of line: every handle of every op ends here.
-[[gnu::noinline]] inline void destroy(tensor_impl* x) noexcept {
+// Out of line, the count too: every handle of every op ends here, hundreds in a program.
+[[gnu::noinline]] inline void release(tensor_impl* x) noexcept {
+  if (!release_last(x)) return;
   release(x->owner);
   release(x->store);
   x->~tensor_impl();
@@ -62,7 +63,7 @@ class tensor {
     return *this;
   }
   ~tensor() {
-    if (impl_ != nullptr && detail::release_last(impl_)) detail::destroy(impl_);
+    if (impl_ != nullptr) detail::release(impl_);
   }
 
   // A default-constructed tensor is undefined: it has no shape, dtype or data.
