@@ -32,6 +32,7 @@
 #include <adze/core/format.hpp>
 #include <adze/core/parallel.hpp>
 #include <adze/core/plot.hpp>
+#include <adze/core/pointer_map.hpp>
 #include <adze/core/poison.hpp>
 #include <adze/core/random.hpp>
 #include <adze/core/shape.hpp>

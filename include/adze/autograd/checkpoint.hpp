@@ -93,7 +93,8 @@ struct checkpoint_op {
 
 // f(inputs), with gradients through f and what it captures. The backward pass runs f under the
 // precision rule that is installed here, also when its region has ended by then.
-inline tensor checkpoint(const checkpoint_op::function& f, const std::vector<tensor>& inputs) {
+template <class = void>
+tensor checkpoint(const checkpoint_op::function& f, const std::vector<tensor>& inputs) {
   if (detail::state.no_grad) return f(inputs);
   checkpoint_op op{.f = f, .inputs = inputs.size(), .rule = detail::state.rule};
   if (op.rule != nullptr && op.rule->copy != nullptr) {

@@ -35,7 +35,7 @@ using tensor_function = std::function<tensor(const std::vector<tensor>&)>;
 namespace adze::detail::inline ADZE_ISA {
 
 // Random numbers of the shape of x: the direction in which a result is probed.
-inline tensor direction_like(const tensor& x, std::uint64_t seed) {
+template <class = void> tensor direction_like(const tensor& x, std::uint64_t seed) {
   tensor v = empty(x.shape(), x.dtype());
   const random_state source{seed, 0};
   for (index_t i = 0; i < v.numel(); ++i) {
@@ -45,14 +45,14 @@ inline tensor direction_like(const tensor& x, std::uint64_t seed) {
   return v;
 }
 
-inline double dot(const tensor& a, const tensor& b) {
+template <class = void> double dot(const tensor& a, const tensor& b) {
   const tensor x = dense_copy(a), y = dense_copy(b);
   double s = 0.0;
   for (index_t i = 0; i < x.numel(); ++i) s += x.data_as<double>()[i] * y.data_as<double>()[i];
   return s;
 }
 
-inline void check_f64(const std::vector<tensor>& inputs, std::string_view op) {
+template <class = void> void check_f64(const std::vector<tensor>& inputs, std::string_view op) {
   for (const tensor& x : inputs) {
     if (x.defined() && is_floating(x.dtype()) && x.requires_grad() && x.dtype() != f64) {
       raise<dtype_error>(op, ": differences need f64; got ", x);
@@ -66,8 +66,9 @@ namespace adze::inline ADZE_ISA {
 
 // Compares d<f(inputs), v>/d(input) with central differences for every input that requires grad;
 // v is a random direction. f must depend smoothly on them near the given values.
-inline gradcheck_result gradcheck(const tensor_function& f, const std::vector<tensor>& inputs,
-                                  const gradcheck_options& o = {}) {
+template <class = void>
+gradcheck_result gradcheck(const tensor_function& f, const std::vector<tensor>& inputs,
+                           const gradcheck_options& o = {}) {
   detail::check_f64(inputs, "gradcheck");
   const tensor y = f(inputs);
   const tensor v = detail::direction_like(y, o.seed);
@@ -115,8 +116,9 @@ inline gradcheck_result gradcheck(const tensor_function& f, const std::vector<te
 
 // gradcheck of the gradient: needs every op in f to be twice differentiable. Also notices an op
 // whose recorded gradient (`composed`, or backward under create_graph) is not its plain one.
-inline gradcheck_result gradgradcheck(const tensor_function& f, const std::vector<tensor>& inputs,
-                                      gradcheck_options o = {}) {
+template <class = void>
+gradcheck_result gradgradcheck(const tensor_function& f, const std::vector<tensor>& inputs,
+                               gradcheck_options o = {}) {
   detail::check_f64(inputs, "gradgradcheck");
   tensor v = detail::direction_like(f(inputs), o.seed + 1);
   v.set_requires_grad();
@@ -151,7 +153,8 @@ inline gradcheck_result gradgradcheck(const tensor_function& f, const std::vecto
 }
 
 // The product of the Hessian of f (a function to a single element) at x with v.
-inline tensor hvp(const std::function<tensor(const tensor&)>& f, const tensor& x, const tensor& v) {
+template <class = void>
+tensor hvp(const std::function<tensor(const tensor&)>& f, const tensor& x, const tensor& v) {
   tensor leaf = detail::dense_copy(x);
   leaf.set_requires_grad();
   const tensor g = grad(f(leaf), leaf, {.create_graph = true});

@@ -103,7 +103,7 @@ struct pass_op {
 };
 
 // The gradient of a fused op by way of its forward in public ops.
-inline void composed_gradients(node* n, const backward_context& c, results& out) {
+[[gnu::cold]] inline void composed_gradients(node* n, const backward_context& c, results& out) {
   std::vector<tensor> inputs(n->inputs);
   std::vector<const tensor*> at;
   std::vector<capture> wanted;

@@ -17,7 +17,7 @@
 namespace adze::data {
 
 // A byte as a message shows it: 'a' or byte 10.
-inline std::string describe_byte(char c) {
+template <class = void> std::string describe_byte(char c) {
   const auto value = static_cast<unsigned char>(c);
   if (value > 32 && value < 127) return text("'", std::string_view(&c, 1), "'");
   return text("byte ", static_cast<int>(value));

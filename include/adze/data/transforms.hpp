@@ -21,7 +21,7 @@ namespace adze::data::inline ADZE_ISA {
 namespace images {
 
 // b, c, h, w of a contiguous batch of images. shape_error, value_error otherwise.
-inline std::array<index_t, 4> sizes_of(const tensor& x, const char* op) {
+template <class = void> std::array<index_t, 4> sizes_of(const tensor& x, const char* op) {
   if (x.rank() != 4) {
     raise<shape_error>(op, ": images [b,c,h,w] are needed; got ", x, "; reshape the features");
   }
@@ -32,7 +32,7 @@ inline std::array<index_t, 4> sizes_of(const tensor& x, const char* op) {
   return {x.size(0), x.size(1), x.size(2), x.size(3)};
 }
 
-inline float* f32_data(tensor& x, const char* op) {
+template <class = void> float* f32_data(tensor& x, const char* op) {
   if (x.dtype() != f32) {
     raise<dtype_error>(op, ": images are f32; got ", x, "; cast(x, f32) converts");
   }
@@ -69,8 +69,8 @@ struct inverse_map {
 };
 
 // Bilinear samples of `from` at the mapped pixel centres; zero outside.
-inline void resample(const float* from, float* to, index_t rows, index_t columns,
-                     const inverse_map& map) {
+template <class = void>
+void resample(const float* from, float* to, index_t rows, index_t columns, const inverse_map& map) {
   const auto pixel = [&](index_t row, index_t column) {
     const bool inside = row >= 0 && row < rows && column >= 0 && column < columns;
     return inside ? from[row * columns + column] : 0.0f;

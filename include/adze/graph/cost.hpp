@@ -34,7 +34,9 @@ struct graph_cost {
 
 namespace adze::detail::inline ADZE_ISA {
 
-inline index_t bytes_of(const graph_value& v) { return v.sizes.numel() * size_of(v.type); }
+template <class = void> index_t bytes_of(const graph_value& v) {
+  return v.sizes.numel() * size_of(v.type);
+}
 
 // Multiply-adds by the definition of the op: results times the depth of their sums.
 template <class = void> index_t macs_of(const graph& g, const graph_step& s) {
@@ -61,7 +63,7 @@ template <class = void> index_t macs_of(const graph& g, const graph_step& s) {
 }
 
 // Results that are views cost nothing; known by name, since no attribute says so.
-inline bool is_view(std::string_view name) {
+template <class = void> bool is_view(std::string_view name) {
   for (const std::string_view v : {"reshape", "flatten", "transpose", "permute", "expand",
                                    "squeeze", "unsqueeze", "slice", "select", "detach"}) {
     if (name == v) return true;
@@ -96,7 +98,7 @@ class live_values {
   index_t bytes_ = 0;
 };
 
-inline index_t peak_of(const graph& g) {
+template <class = void> index_t peak_of(const graph& g) {
   std::vector<index_t> left = use_counts(g);
   live_values live(g);
   index_t peak = 0;
@@ -123,7 +125,7 @@ inline index_t peak_of(const graph& g) {
 namespace adze::inline ADZE_ISA {
 
 // Bytes of all constants: what the graph takes on disk and, at least, in memory.
-inline index_t constant_bytes(const graph& g) {
+template <class = void> index_t constant_bytes(const graph& g) {
   index_t n = 0;
   for (const graph_value& v : g.values) {
     if (v.constant.defined()) n += detail::bytes_of(v);

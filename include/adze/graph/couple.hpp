@@ -44,7 +44,7 @@ struct coupling {
 };
 
 // The value of this name: a parameter, a buffer or an input. Throws value_error if there is none.
-inline value_id value_named(const graph& g, std::string_view name) {
+template <class = void> value_id value_named(const graph& g, std::string_view name) {
   for (std::size_t i = 0; i < g.values.size(); ++i) {
     if (g.values[i].name == name) return static_cast<value_id>(i);
   }
@@ -57,7 +57,7 @@ inline value_id value_named(const graph& g, std::string_view name) {
 namespace adze::detail::inline ADZE_ISA {
 
 // Adds words to a list of them unless they are in it.
-inline void add_words(std::string& list, const std::string& words) {
+template <class = void> void add_words(std::string& list, const std::string& words) {
   for (std::size_t at = 0; at <= list.size();) {
     const std::size_t end = std::min(list.find(", ", at), list.size());
     if (std::string_view(list).substr(at, end - at) == words) return;
@@ -66,7 +66,7 @@ inline void add_words(std::string& list, const std::string& words) {
   list += list.empty() ? words : ", " + words;
 }
 
-inline coupling groups_from(const graph& g, index_sets& sets) {
+template <class = void> coupling groups_from(const graph& g, index_sets<>& sets) {
   coupling c;
   std::unordered_map<std::size_t, index_t> numbers;
   for (std::size_t v = 0; v < g.values.size(); ++v) {
@@ -98,7 +98,7 @@ inline coupling groups_from(const graph& g, index_sets& sets) {
 }
 
 // Pins what holds no constant: nothing would be smaller. Then numbers the families.
-inline void number_families(const graph& g, coupling& c) {
+template <class = void> void number_families(const graph& g, coupling& c) {
   std::map<std::vector<std::pair<value_id, index_t>>, index_t> known;
   for (channel_group& group : c.groups) {
     bool constant = false;
@@ -117,7 +117,8 @@ inline void number_families(const graph& g, coupling& c) {
 }
 
 // Sizes of a value without the indices of a group.
-inline shape sizes_without(const graph& g, value_id v, const channel_group& group) {
+template <class = void>
+shape sizes_without(const graph& g, value_id v, const channel_group& group) {
   shape s = g.at(v).sizes;
   for (const axis_indices& m : group.members) {
     if (m.value == v) s = s.with(m.axis, s[m.axis] - static_cast<index_t>(m.indices.size()));
@@ -138,7 +139,7 @@ namespace adze::inline ADZE_ISA {
 // convolutions and pools, rows of an embedding, means), all axes of ops that declare none, and what
 // holds no constant. The sizes are those of the trace.
 template <class = void> coupling couple(const graph& g) {
-  detail::index_sets sets(g);
+  detail::index_sets<> sets(g);
   for (const value_id id : g.inputs) sets.pin_value(g, id, g.at(id).name);
   for (const graph_step& s : g.steps) detail::add_ties(g, s, sets);
   for (const value_id id : g.outputs) sets.pin_value(g, id, "output");
@@ -149,7 +150,7 @@ template <class = void> coupling couple(const graph& g) {
 }
 
 // Elements of trained constants that leave with a group when it leaves alone.
-inline index_t parameters_of(const graph& g, const channel_group& group) {
+template <class = void> index_t parameters_of(const graph& g, const channel_group& group) {
   index_t n = 0;
   value_id last = no_value;
   for (const axis_indices& m : group.members) {

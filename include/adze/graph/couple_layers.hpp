@@ -22,7 +22,7 @@ struct conv_axes {
   axis_place each_channels, shared_channels;  // axes of the images
   index_t groups = 1;
 };
-inline void tie_conv(axis_ties& t, const conv_axes& c) {
+template <class = void> void tie_conv(axis_ties& t, const conv_axes& c) {
   const index_t each = c.each_weight.size / c.groups, shared = c.shared_weight.size;
   t.same(c.each_weight, c.each_channels);
   if (c.groups == 1) return t.same(c.shared_weight, c.shared_channels);
@@ -37,7 +37,7 @@ inline void tie_conv(axis_ties& t, const conv_axes& c) {
   }
 }
 
-inline void tie_images(axis_ties& t) {
+template <class = void> void tie_images(axis_ties& t) {
   t.same(t.input(0, 0), t.output(0, 0));
   t.pin_input_from(0, 2);
   t.pin_input_from(1, 2);
@@ -46,7 +46,7 @@ inline void tie_images(axis_ties& t) {
 
 // `count` gates of one hidden unit each: their rows of the weights w [count h, c], u [count h, h]
 // and biases, the column of u, the states and all results.
-inline void tie_recurrent(axis_ties& t, index_t gates, index_t states) {
+template <class = void> void tie_recurrent(axis_ties& t, index_t gates, index_t states) {
   const axis_place unit = t.input(1, 1);
   const index_t w = states + 1, h = unit.size;
   t.same(t.input(0, 0), t.output(0, 0));

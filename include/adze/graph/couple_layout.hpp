@@ -16,7 +16,7 @@ namespace adze::detail::inline ADZE_ISA {
 // The smallest runs of axes on both sides that hold the same elements: one axis each is the same
 // axis. Else only the outermost ones are tied, in blocks, and what is inside is pinned: tying inner
 // ones too would join every channel with every pixel. Axes of size 1 stand for nothing.
-inline void tie_reshape(axis_ties& t) {
+template <class = void> void tie_reshape(axis_ties& t) {
   const shape &from = *t.input_shape(0), &to = *t.output_shape();
   if (from.numel() == 0) return t.pin_all();
   std::vector<axis_place> a, b;
@@ -44,12 +44,12 @@ inline void tie_reshape(axis_ties& t) {
   }
 }
 
-inline void tie_order(axis_ties& t, const index_list& order) {
+template <class = void> void tie_order(axis_ties& t, const index_list& order) {
   for (index_t i = 0; i < order.size(); ++i) t.same(t.input(0, order[i]), t.output(0, i));
 }
 
 // An axis is gone from the result; `but` is where it was.
-inline void tie_without(axis_ties& t, index_t but) {
+template <class = void> void tie_without(axis_ties& t, index_t but) {
   for (index_t i = 0; i < t.output_rank(); ++i) {
     t.same(t.input(0, i < but ? i : i + 1), t.output(0, i));
   }
@@ -72,9 +72,10 @@ void tie_folded(axis_ties& t, std::string_view op, const index_list& over, foldi
 }
 
 // Aligned at the right; axes of size 1 that were stretched are pinned, their copies are free.
-inline void tie_stretched(axis_ties& t, axis_place (axis_ties::*narrow)(index_t, index_t) const,
-                          axis_place (axis_ties::*wide)(index_t, index_t) const, index_t rank,
-                          index_t shift) {
+template <class = void>
+void tie_stretched(axis_ties& t, axis_place (axis_ties::*narrow)(index_t, index_t) const,
+                   axis_place (axis_ties::*wide)(index_t, index_t) const, index_t rank,
+                   index_t shift) {
   for (index_t i = 0; i < rank; ++i) {
     const axis_place a = (t.*narrow)(0, i), b = (t.*wide)(0, i + shift);
     a.size == b.size ? t.same(a, b) : t.pin(a);

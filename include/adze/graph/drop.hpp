@@ -9,7 +9,7 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // Which indices stay, and how large every value becomes.
-class remaining {
+template <class = void> class remaining {
  public:
   remaining(const graph& g, const coupling& c, const std::vector<index_t>& groups)
       : c_(c), gone_(c.groups.size(), 0) {
@@ -40,7 +40,8 @@ class remaining {
   std::vector<shape> sizes_;
 };
 
-inline void check_dropped(const graph& g, const coupling& c, const std::vector<index_t>& groups) {
+template <class = void>
+void check_dropped(const graph& g, const coupling& c, const std::vector<index_t>& groups) {
   bool fits = c.of.size() == g.values.size();
   for (std::size_t v = 0; fits && v < g.values.size(); ++v) {
     const shape& s = g.values[v].sizes;
@@ -63,7 +64,7 @@ inline void check_dropped(const graph& g, const coupling& c, const std::vector<i
 }
 
 // No axis may lose its last index.
-inline void check_left(const graph& g, const remaining& left) {
+template <class = void> void check_left(const graph& g, const remaining<>& left) {
   for (std::size_t v = 0; v < g.values.size(); ++v) {
     const shape &old = g.values[v].sizes, &now = left.sizes(static_cast<value_id>(v));
     for (index_t a = 0; a < old.rank(); ++a) {
@@ -76,7 +77,7 @@ inline void check_left(const graph& g, const remaining& left) {
 }
 
 // The tensor without what leaves, as a new leaf.
-template <class = void> tensor cut_constant(const tensor& x, value_id v, const remaining& left) {
+template <class = void> tensor cut_constant(const tensor& x, value_id v, const remaining<>& left) {
   tensor from = x;
   for (index_t a = 0; a < x.rank(); ++a) {
     const index_t n = from.shape()[a];
@@ -99,13 +100,13 @@ template <class = void> tensor cut_constant(const tensor& x, value_id v, const r
 }
 
 // New sizes in place of those that changed; -1 stays.
-inline void refit_sizes(index_list& sizes, const shape& old, const shape& now) {
+template <class = void> void refit_sizes(index_list& sizes, const shape& old, const shape& now) {
   for (index_t i = 0; i < sizes.size(); ++i) {
     if (old[i] != now[i] && sizes[i] == old[i]) sizes[i] = now[i];
   }
 }
 
-inline void refit_groups(index_t& groups, const shape& weight, const shape& now) {
+template <class = void> void refit_groups(index_t& groups, const shape& weight, const shape& now) {
   if (groups == 1) return;
   const index_t each = weight[0] / groups;
   if (weight[1] == 1 || each == 1) groups = now[0] / each;  // whole groups have left
@@ -113,7 +114,7 @@ inline void refit_groups(index_t& groups, const shape& weight, const shape& now)
 
 // The range of a slice among the indices that stay.
 template <class = void>
-void refit_slice(slice_op<>& op, value_id from, const shape& old, const remaining& left) {
+void refit_slice(slice_op<>& op, value_id from, const shape& old, const remaining<>& left) {
   const index_t a = resolve_axis(op.axis, old.rank(), op.name);
   if (left.sizes(from)[a] == old[a]) return;
   const taken part = resolve_range(op.range, old[a]);
@@ -122,7 +123,7 @@ void refit_slice(slice_op<>& op, value_id from, const shape& old, const remainin
 }
 
 template <class = void>
-void refit_pad(pad_op<>& op, value_id from, value_id to, const graph& g, const remaining& left) {
+void refit_pad(pad_op<>& op, value_id from, value_id to, const graph& g, const remaining<>& left) {
   const shape &x = g.at(from).sizes, &y = g.at(to).sizes;
   if (left.sizes(from) == x && left.sizes(to) == y) return;
   const index_t rank = x.rank();
@@ -144,7 +145,7 @@ void refit_pad(pad_op<>& op, value_id from, value_id to, const graph& g, const r
 }
 
 // Attributes that state sizes.
-template <class = void> void refit(graph_step& s, const graph& g, const remaining& left) {
+template <class = void> void refit(graph_step& s, const graph& g, const remaining<>& left) {
   const auto old = [&](value_id id) -> const shape& { return g.at(id).sizes; };
   if (auto* reshaped = s.op.template as<reshape_op<>>()) {
     refit_sizes(reshaped->sizes, old(s.outputs[0]), left.sizes(s.outputs[0]));
@@ -185,7 +186,7 @@ template <class = void> void refit(graph_step& s, const graph& g, const remainin
 }
 
 // Runs the graph on zeros: every result must have its new sizes.
-[[gnu::noinline]] inline void check_runs(const graph& g) {
+template <class = void> [[gnu::noinline]] void check_runs(const graph& g) {
   const dry_run guard;
   std::vector<tensor> v;
   for (const graph_value& value : g.values) v.push_back(value.constant);
@@ -223,7 +224,7 @@ namespace adze::inline ADZE_ISA {
 // graph's coupling; state_error for a custom op whose sizes do not follow.
 template <class = void> graph drop(graph g, const coupling& c, const std::vector<index_t>& groups) {
   detail::check_dropped(g, c, groups);
-  const detail::remaining left(g, c, groups);
+  const detail::remaining<> left(g, c, groups);
   detail::check_left(g, left);
   for (graph_step& s : g.steps) detail::refit(s, g, left);
   std::unordered_map<const void*, tensor> cut;  // by memory: tied weights stay tied

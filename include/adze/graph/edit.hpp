@@ -10,7 +10,7 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // The step that makes each value, -1 for inputs and constants.
-inline std::vector<index_t> producers(const graph& g) {
+template <class = void> std::vector<index_t> producers(const graph& g) {
   std::vector<index_t> by(g.values.size(), -1);
   for (std::size_t i = 0; i < g.steps.size(); ++i) {
     for (const value_id id : g.steps[i].outputs) {
@@ -21,13 +21,13 @@ inline std::vector<index_t> producers(const graph& g) {
 }
 
 // A layer (x, weight, bias) whose weight and bias, if it has one, are constants.
-inline bool has_constant_weight(const graph& g, const graph_step& s) {
+template <class = void> bool has_constant_weight(const graph& g, const graph_step& s) {
   const bool bias = s.inputs[2] == no_value || g.constant(s.inputs[2]).defined();
   return g.constant(s.inputs[1]).defined() && bias;
 }
 
 // Every reader of `from`, the graph's outputs too, reads `to` instead.
-inline void redirect(graph& g, value_id from, value_id to) {
+template <class = void> void redirect(graph& g, value_id from, value_id to) {
   for (graph_step& s : g.steps) std::replace(s.inputs.begin(), s.inputs.end(), from, to);
   std::replace(g.outputs.begin(), g.outputs.end(), from, to);
 }
@@ -40,7 +40,7 @@ inline void redirect(graph& g, value_id from, value_id to, std::vector<index_t>&
 }
 
 // Names of constants occur once, so that they can be saved: the second "w" becomes "w.1".
-inline void number_names(graph& g) {
+template <class = void> void number_names(graph& g) {
   std::set<std::string> taken;
   for (graph_value& v : g.values) {
     if (!v.constant.defined()) continue;
@@ -50,7 +50,7 @@ inline void number_names(graph& g) {
 }
 
 // Removes steps whose results nobody reads, and values that are gone; ids change.
-inline void sweep(graph& g) {
+template <class = void> void sweep(graph& g) {
   std::vector<index_t> left = use_counts(g);
   std::vector<graph_step> kept;
   for (std::size_t i = g.steps.size(); i-- > 0;) {
@@ -98,8 +98,9 @@ inline void sweep(graph& g) {
 }
 
 // The step that makes `id` when it has one result and only one reader; null otherwise.
-inline graph_step* sole_producer(graph& g, value_id id, const std::vector<index_t>& by,
-                                 const std::vector<index_t>& uses) {
+template <class = void>
+graph_step* sole_producer(graph& g, value_id id, const std::vector<index_t>& by,
+                          const std::vector<index_t>& uses) {
   if (id == no_value || by[static_cast<std::size_t>(id)] < 0) return nullptr;
   if (uses[static_cast<std::size_t>(id)] != 1) return nullptr;
   graph_step& s = g.steps[static_cast<std::size_t>(by[static_cast<std::size_t>(id)])];

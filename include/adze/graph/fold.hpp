@@ -101,7 +101,7 @@ weight_channels folding_channels(const graph_step& layer, const tensor& w, index
   return {};
 }
 
-inline std::string bias_name(const std::string& weight) {
+template <class = void> std::string bias_name(const std::string& weight) {
   const std::string_view end = "weight";
   if (weight.size() < end.size() || !weight.ends_with(end)) return weight + ".bias";
   return weight.substr(0, weight.size() - end.size()) + "bias";

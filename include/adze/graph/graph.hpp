@@ -130,7 +130,7 @@ class graph {
 namespace adze::detail::inline ADZE_ISA {
 
 // How often each value is read, a graph's output counting as a reader.
-inline std::vector<index_t> use_counts(const graph& g) {
+template <class = void> std::vector<index_t> use_counts(const graph& g) {
   std::vector<index_t> n(g.values.size(), 0);
   const auto count = [&n](const std::vector<value_id>& ids) {
     for (const value_id id : ids) {
@@ -142,13 +142,14 @@ inline std::vector<index_t> use_counts(const graph& g) {
   return n;
 }
 
-inline void check_graph_inputs(const graph& g, tensor_list x) {
+template <class = void> void check_graph_inputs(const graph& g, tensor_list x) {
   if (x.size() == g.inputs.size()) return;
   raise<value_error>("graph: takes ", g.inputs.size(), " inputs; got ", x.size());
 }
 
 // Calls the op of one step on the values; `op` is a copy that the call may consume.
-inline void call_step(const graph_step& s, void* op, const std::vector<tensor>& v, results& out) {
+template <class = void>
+void call_step(const graph_step& s, void* op, const std::vector<tensor>& v, results& out) {
   static const tensor absent;
   std::vector<const tensor*> in;
   in.reserve(s.inputs.size());

@@ -10,7 +10,7 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // Union-find over every index of every axis of every value, and what is said about the sets.
-class index_sets {
+template <class = void> class index_sets {
  public:
   explicit index_sets(const graph& g) {
     std::size_t n = 0;
@@ -61,7 +61,7 @@ class index_sets {
 };
 
 // What one step says, into the sets.
-template <class = void> void add_ties(const graph& g, const graph_step& s, index_sets& sets) {
+template <class = void> void add_ties(const graph& g, const graph_step& s, index_sets<>& sets) {
   std::vector<value_id> ids = s.inputs;
   ids.insert(ids.end(), s.outputs.begin(), s.outputs.end());
   std::vector<const shape*> sizes;
@@ -83,7 +83,7 @@ template <class = void> void add_ties(const graph& g, const graph_step& s, index
     }
   }
   const auto note = [&](const std::vector<axis_ties::span>& spans,
-                        std::vector<index_sets::note>& to) {
+                        std::vector<index_sets<>::note>& to) {
     for (const axis_ties::span& p : spans) {
       for (index_t i = 0; i < p.count; ++i) to.push_back({index(p.at, p.first + i), why});
     }
@@ -94,7 +94,7 @@ template <class = void> void add_ties(const graph& g, const graph_step& s, index
 
 // Constants that share memory: the same tensor twice, such as tied weights, is one; others that
 // overlap cannot be cut.
-inline void join_shared(const graph& g, index_sets& sets) {
+template <class = void> void join_shared(const graph& g, index_sets<>& sets) {
   std::map<const storage*, std::vector<value_id>> by_memory;
   for (std::size_t i = 0; i < g.values.size(); ++i) {
     const tensor& c = g.values[i].constant;

@@ -68,7 +68,7 @@ struct plan_context {
   }
 }
 
-inline void check_plan_inputs(const graph& g, tensor_list x) {
+template <class = void> void check_plan_inputs(const graph& g, tensor_list x) {
   check_graph_inputs(g, x);
   for (std::size_t i = 0; i < x.size(); ++i) {
     const graph_value& v = g.at(g.inputs[i]);
@@ -79,8 +79,9 @@ inline void check_plan_inputs(const graph& g, tensor_list x) {
 }
 
 // One run from inputs to outputs that own their memory, everything between in `memory`.
-inline std::vector<tensor> run_plan(const plan_body& body, plan_context& c, storage_source& memory,
-                                    tensor_list x) {
+template <class = void>
+std::vector<tensor> run_plan(const plan_body& body, plan_context& c, storage_source& memory,
+                             tensor_list x) {
   const state_guard guard;
   state.no_grad = true;
   state.rule = nullptr;
@@ -118,7 +119,7 @@ std::unique_ptr<prepared_step> prepare_step(const graph& g, const graph_step& s)
 
 // Sizes of all values at these inputs: one run of the graph.
 template <class = void> void resize_values(graph& g, const std::vector<tensor>& example) {
-  tracer t;
+  tracer<> t;
   run_traced(
       t, [&g](const std::vector<tensor>& x) { return g.run(x); }, example);
   for (std::size_t i = 0; i < example.size(); ++i) {

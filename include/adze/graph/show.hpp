@@ -16,13 +16,13 @@ template <class = void> std::string step_label(const graph_step& s) {
   return text(s.op.name(), relu ? "+relu" : "");
 }
 
-inline std::string value_label(const graph& g, value_id id) {
+template <class = void> std::string value_label(const graph& g, value_id id) {
   if (id == no_value) return "-";
   const graph_value& v = g.at(id);
   return v.name.empty() ? text("%", id) : v.name;
 }
 
-inline std::string quoted(const std::string& words) {
+template <class = void> std::string quoted(const std::string& words) {
   std::string s = "\"";
   for (const char c : words) {
     if (c == '"' || c == '\\') s += '\\';

@@ -9,20 +9,21 @@ namespace adze::detail::inline ADZE_ISA {
 
 // Adds the steps of f(in...) to `steps`, which will be those of g, and returns the ids of its
 // results. f runs once, on zeros of the traced sizes in place of values that are not constants.
-[[gnu::noinline]] inline std::vector<value_id> splice(graph& g, std::vector<graph_step>& steps,
-                                                      const std::vector<value_id>& in,
-                                                      const traced_function& f) {
+template <class = void>
+[[gnu::noinline]] std::vector<value_id> splice(graph& g, std::vector<graph_step>& steps,
+                                               const std::vector<value_id>& in,
+                                               const traced_function& f) {
   std::vector<tensor> examples;
   for (const value_id id : in) {
     const graph_value& v = g.at(id);
     examples.push_back(v.constant.defined() ? v.constant : zeros_of(v.sizes, v.type));
   }
-  tracer t;
+  tracer<> t;
   run_traced(t, f, examples);
-  std::unordered_map<const tensor_impl*, value_id> known;
+  pointer_map known;
   for (std::size_t i = 0; i < g.values.size(); ++i) {
     if (g.values[i].constant.defined()) {
-      known[&g.values[i].constant.impl()] = static_cast<value_id>(i);
+      known[&g.values[i].constant.impl()] = static_cast<index_t>(i);
     }
   }
   std::vector<value_id> here(t.g.values.size(), no_value);
@@ -31,7 +32,8 @@ namespace adze::detail::inline ADZE_ISA {
     if (here[i] != no_value) continue;
     const tensor c = t.g.values[i].constant;
     const auto found = c.defined() ? known.find(&c.impl()) : known.end();
-    here[i] = found != known.end() ? found->second : g.add_value(t.g.values[i]);
+    here[i] =
+        found != known.end() ? static_cast<value_id>(found->second) : g.add_value(t.g.values[i]);
   }
   const auto moved = [&here](value_id id) {
     return id == no_value ? no_value : here[static_cast<std::size_t>(id)];

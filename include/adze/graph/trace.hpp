@@ -3,8 +3,8 @@
 // trace(f, examples): one run of f, recorded as a graph. Every tensor that f reads and did not
 // compute becomes a constant of the graph, shared with its owner and named as the model names it.
 #include <functional>
-#include <unordered_map>
 
+#include <adze/core/pointer_map.hpp>
 #include <adze/core/random.hpp>
 #include <adze/graph/edit.hpp>
 
@@ -22,7 +22,7 @@ namespace adze::detail::inline ADZE_ISA {
 using traced_function = std::function<std::vector<tensor>(const std::vector<tensor>&)>;
 
 // Builds the graph while f runs. Every tensor it has seen is held, so that no address is reused.
-class tracer : public observer {
+template <class = void> class tracer : public observer {
  public:
   graph g;
   std::vector<tensor> held;  // by value id
@@ -35,21 +35,26 @@ class tracer : public observer {
     };
   }
   void name(const named_tensors& list, bool parameter) {
-    for (const auto& [text, x] : list) names_.try_emplace(&x.impl(), known_name{text, parameter});
+    for (const auto& [text, x] : list) {
+      if (names_.emplace(&x.impl(), static_cast<index_t>(known_.size())).second)
+        known_.push_back({text, parameter});
+    }
   }
   value_id add(const tensor& x, graph_value v) {
     v.sizes = x.shape();
     v.type = x.dtype();
     held.push_back(x);
-    return ids_[&x.impl()] = g.add_value(std::move(v));
+    const value_id id = g.add_value(std::move(v));
+    ids_[&x.impl()] = id;
+    return id;
   }
   value_id id_of(const tensor& x) {
     if (!x.defined()) return no_value;
-    if (const auto found = ids_.find(&x.impl()); found != ids_.end()) return found->second;
-    const auto known = names_.find(&x.impl());
-    if (known != names_.end()) {
-      return add(x,
-                 {.name = known->second.name, .constant = x, .parameter = known->second.trained});
+    if (const auto found = ids_.find(&x.impl()); found != ids_.end())
+      return static_cast<value_id>(found->second);
+    if (const auto found = names_.find(&x.impl()); found != names_.end()) {
+      const known_name& known = known_[static_cast<std::size_t>(found->second)];
+      return add(x, {.name = known.name, .constant = x, .parameter = known.trained});
     }
     const bool trained = x.requires_grad() && x.is_leaf();
     return add(x, {.name = text("constant", constants_++), .constant = x, .parameter = trained});
@@ -71,8 +76,8 @@ class tracer : public observer {
     }
   }
 
-  std::unordered_map<const tensor_impl*, value_id> ids_;
-  std::unordered_map<const tensor_impl*, known_name> names_;
+  pointer_map ids_, names_;  // names_: places in known_
+  std::vector<known_name> known_;
   index_t constants_ = 0;
 };
 
@@ -88,8 +93,9 @@ struct dry_run {
   ~dry_run() { default_generator().set_state(random); }
 };
 
-[[gnu::noinline]] inline void run_traced(tracer& t, const traced_function& f,
-                                         const std::vector<tensor>& examples) {
+template <class = void>
+[[gnu::noinline]] void run_traced(tracer<>& t, const traced_function& f,
+                                  const std::vector<tensor>& examples) {
   const dry_run guard;
   state.watch = &t;
   std::vector<tensor> x;
@@ -105,7 +111,7 @@ struct dry_run {
   }
 }
 
-inline bool same_values(const tensor& a, const tensor& b) {
+template <class = void> bool same_values(const tensor& a, const tensor& b) {
   if (!a.defined() || !b.defined()) return a.defined() == b.defined();
   if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
   const tensor x = dense_copy(a), y = dense_copy(b);
@@ -113,9 +119,10 @@ inline bool same_values(const tensor& a, const tensor& b) {
 }
 
 // Replays g on the second examples next to f itself, and names the first op that differs.
-[[gnu::noinline]] inline void check_second(const graph& g, const traced_function& f,
-                                           const std::vector<tensor>& examples) {
-  tracer other;
+template <class = void>
+[[gnu::noinline]] void check_second(const graph& g, const traced_function& f,
+                                    const std::vector<tensor>& examples) {
+  tracer<> other;
   run_traced(other, f, examples);
   std::vector<tensor> v(g.values.size());
   for (std::size_t i = 0; i < v.size(); ++i) v[i] = g.values[i].constant;
@@ -151,10 +158,11 @@ inline bool same_values(const tensor& a, const tensor& b) {
   }
 }
 
-[[gnu::noinline]] inline graph trace_function(const traced_function& f,
-                                              const std::vector<tensor>& examples,
-                                              const trace_options& o) {
-  tracer t;
+template <class = void>
+[[gnu::noinline]] graph trace_function(const traced_function& f,
+                                       const std::vector<tensor>& examples,
+                                       const trace_options& o) {
+  tracer<> t;
   t.name(o.parameters, true);
   t.name(o.buffers, false);
   run_traced(t, f, examples);

@@ -10,11 +10,11 @@
 #include <optional>
 #include <string>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include <adze/autograd/accumulate.hpp>
+#include <adze/core/pointer_map.hpp>
 #include <adze/tensor/layout.hpp>
 
 namespace adze {
@@ -104,7 +104,7 @@ class module_walker {
 };
 
 // The one place where constness is cast away: readers hand out copies of handles only.
-template <module M> module_parts parts_of(const M& model, bool named = false) {
+template <module M> [[gnu::cold]] module_parts parts_of(const M& model, bool named = false) {
   module_parts parts;
   const_cast<M&>(model).visit(module_walker(parts, named));
   return parts;
@@ -119,11 +119,11 @@ inline named_tensors named(const module_parts& parts, bool parameters, bool buff
 }
 
 // Without repetition: a tied tensor counts once.
-inline std::vector<tensor> unnamed(const module_parts& parts, bool parameters) {
+[[gnu::cold]] inline std::vector<tensor> unnamed(const module_parts& parts, bool parameters) {
   std::vector<tensor> list;
-  std::unordered_map<const tensor_impl*, bool> seen;
+  pointer_map seen;
   for (const module_tensor& t : parts.tensors) {
-    if (t.parameter == parameters && seen.emplace(&t.value->impl(), true).second) {
+    if (t.parameter == parameters && seen.emplace(&t.value->impl(), 0).second) {
       list.push_back(*t.value);
     }
   }
@@ -132,17 +132,18 @@ inline std::vector<tensor> unnamed(const module_parts& parts, bool parameters) {
 
 // Gives every handle the copy of its tensor, tied ones the same copy; leaves stay leaves.
 template <class F> void replace_tensors(const module_parts& parts, F copy) {
-  std::vector<tensor> old;  // kept alive, so that no address is used twice
-  std::unordered_map<const tensor_impl*, tensor> copies;
+  std::vector<tensor> old, copies;  // kept alive, so that no address is used twice
+  pointer_map places;
   for (const module_tensor& t : parts.tensors) {
     const tensor x = *t.value;
     old.push_back(x);
-    tensor& y = copies[&x.impl()];
-    if (!y.defined()) {
-      y = copy(x);
+    const auto place = places.emplace(&x.impl(), static_cast<index_t>(copies.size()));
+    if (place.second) {
+      tensor y = copy(x);
       if (x.requires_grad() && !y.requires_grad()) y.set_requires_grad();
+      copies.push_back(std::move(y));
     }
-    *t.value = y;
+    *t.value = copies[static_cast<std::size_t>(place.first->second)];
   }
 }
 
@@ -173,7 +174,7 @@ template <module M> named_tensors named_buffers(const M& model) {
 }
 
 // Number of trainable elements; tied tensors count once.
-template <module M> index_t count_parameters(const M& model) {
+template <module M> [[gnu::cold]] index_t count_parameters(const M& model) {
   index_t n = 0;
   for (const tensor& p : parameters(model)) n += p.numel();
   return n;

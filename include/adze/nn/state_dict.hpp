@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 // The tensors of a model by name, out of it and back into it. Names, order and shapes are those of
 // PyTorch's state_dict; io/ reads and writes such lists.
+#include <unordered_map>
+
 #include <adze/nn/module.hpp>
 
 namespace adze {
@@ -18,7 +20,8 @@ struct load_report {
 
 namespace adze::detail::inline ADZE_ISA {
 
-inline void refuse_doubles(std::string_view op, std::vector<std::string_view> names) {
+template <class = void>
+void refuse_doubles(std::string_view op, std::vector<std::string_view> names) {
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
   if (twice != names.end()) {
@@ -26,20 +29,22 @@ inline void refuse_doubles(std::string_view op, std::vector<std::string_view> na
   }
 }
 
-inline std::string listed(std::string_view what, const std::vector<std::string>& names) {
+template <class = void>
+std::string listed(std::string_view what, const std::vector<std::string>& names) {
   std::string s;
   for (const std::string& name : names) s += (s.empty() ? "" : ", ") + name;
   return s.empty() ? s : text("; ", what, " ", s);
 }
 
 // y gets the values of x, converted to its dtype; whoever saved y for a gradient will notice.
-inline void overwrite(tensor& y, const tensor& x) {
+template <class = void> void overwrite(tensor& y, const tensor& x) {
   kernels::copy(y.shape(), operand_of(y), operand_of(x));
   y.impl().store->version.fetch_add(1, std::memory_order_relaxed);
 }
 
-inline load_report load_parts(const module_parts& parts, const named_tensors& from,
-                              const load_options& o) {
+template <class = void>
+load_report load_parts(const module_parts& parts, const named_tensors& from,
+                       const load_options& o) {
   std::vector<std::string_view> names;
   std::unordered_map<std::string_view, const tensor*> given;
   for (const auto& [name, x] : from) {
@@ -49,10 +54,10 @@ inline load_report load_parts(const module_parts& parts, const named_tensors& fr
   refuse_doubles("load_state_dict", names);
   load_report report;
   std::string misfits;
-  std::unordered_map<const storage*, bool> own;
+  pointer_map own;
   std::vector<std::pair<tensor*, tensor>> changes;
   for (const module_tensor& t : parts.tensors) {
-    own.emplace(t.value->impl().store, true);
+    own.emplace(t.value->impl().store, 0);
     const auto found = given.find(t.name);
     if (found == given.end()) {
       report.missing.push_back(t.name);

@@ -43,7 +43,7 @@ struct comparison {
 
 namespace adze::quant::detail::inline ADZE_ISA {
 
-inline latency quartiles(std::vector<double> us) {
+template <class = void> latency quartiles(std::vector<double> us) {
   std::sort(us.begin(), us.end());
   const auto at = [&us](double p) {
     return us[static_cast<std::size_t>(p * static_cast<double>(us.size() - 1))];
@@ -59,8 +59,8 @@ template <class F> double microseconds(const F& f) {
 }
 
 // All calls in turns, so that what disturbs the machine disturbs them alike.
-inline std::vector<latency> latencies(const std::vector<std::function<void()>>& calls,
-                                      double seconds) {
+template <class = void>
+std::vector<latency> latencies(const std::vector<std::function<void()>>& calls, double seconds) {
   std::vector<std::vector<double>> us(calls.size());
   double spent = 0;
   for (index_t round = 0; round < 5 || spent < 1e6 * seconds * double(calls.size()); ++round) {

@@ -49,7 +49,8 @@ std::array<value_id, 2> code_constants(graph& g, value_id id, const format& f) {
   return {g.add_constant(w.name, codes, false), g.add_constant(w.name + "_scale", scales, false)};
 }
 
-inline bool quantizable_weight(const graph& g, value_id id, const dynamic_options& o) {
+template <class = void>
+bool quantizable_weight(const graph& g, value_id id, const dynamic_options& o) {
   const tensor w = g.constant(id);
   return w.defined() && w.rank() == 2 && is_floating(w.dtype()) &&
          !(o.skip && o.skip(g.at(id).name));

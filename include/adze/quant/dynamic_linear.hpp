@@ -17,7 +17,8 @@ struct packed_codes {
         scales(adze::detail::plain_copy(s, f32)) {}
 };
 
-inline void check_dynamic_weight(std::string_view op, const tensor& w, const tensor& scales) {
+template <class = void>
+void check_dynamic_weight(std::string_view op, const tensor& w, const tensor& scales) {
   if (w.dtype() != i8 || w.rank() != 2 || scales.dtype() != f32 ||
       scales.shape() != shape{w.shape()[0]}) {
     raise<dtype_error>(op, ": takes an i8 weight [out, in] and f32 scales [out]; got ", w, " and ",

@@ -111,7 +111,7 @@ class histogram {
 // The range with the least squared error: from the whole range on, a share of 1e-5 of the values is
 // left out at one end or the other, where that narrows the range more, until the error rises
 // (PyTorch's HistogramObserver, without its truncation of bounds).
-inline kernels::extent least_squares_range(const histogram& h, index_t levels) {
+template <class = void> kernels::extent least_squares_range(const histogram& h, index_t levels) {
   constexpr double step = 1e-5;
   double alpha = 0, beta = 1, below = 0, above = 0;  // shares, and values at or past the ends
   std::size_t first = 0, last = h.bins() - 1, best_first = first, best_last = last;
@@ -143,7 +143,7 @@ inline kernels::extent least_squares_range(const histogram& h, index_t levels) {
 }
 
 // The range c [low, high], c from 1 down to 0.2 in 100 steps, with the least squared error.
-inline kernels::extent least_error_range(const histogram& h, index_t levels) {
+template <class = void> kernels::extent least_error_range(const histogram& h, index_t levels) {
   double best = std::numeric_limits<double>::infinity();
   kernels::extent range{};
   for (int i = 0; i < 100; ++i) {
@@ -158,7 +158,8 @@ inline kernels::extent least_error_range(const histogram& h, index_t levels) {
 
 // KL(P || Q) of sizes up to bin `bins` of `sizes`: P has what lies beyond in its last bin, Q is the
 // sizes below in `levels` equal steps, spread evenly over their bins that are not empty.
-inline double divergence(const std::vector<double>& sizes, std::size_t bins, std::size_t levels) {
+template <class = void>
+double divergence(const std::vector<double>& sizes, std::size_t bins, std::size_t levels) {
   constexpr double smooth = 1e-4;
   std::vector<double> p(sizes.begin(), sizes.begin() + static_cast<index_t>(bins)), q(bins, 0.0);
   for (std::size_t l = 0; l < levels; ++l) {
@@ -176,7 +177,7 @@ inline double divergence(const std::vector<double>& sizes, std::size_t bins, std
 
 // The range [-t, t], within what was seen, whose codes lose the least information about sizes
 // (NVIDIA's calibration by entropy, 2017; smoothing as AIMET has it).
-inline kernels::extent least_divergence_range(const histogram& h, index_t codes) {
+template <class = void> kernels::extent least_divergence_range(const histogram& h, index_t codes) {
   const bool both = h.low() < 0 && h.high() > 0;
   const auto levels = static_cast<std::size_t>(both ? codes / 2 : codes);
   const double most = std::max(std::abs(h.low()), std::abs(h.high()));

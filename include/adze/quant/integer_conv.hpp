@@ -14,7 +14,8 @@ kernels::conv_int8_weights<> pack_conv(const tensor& w, const conv_options& o, c
   return {adze::detail::conv_shape_of(image, w.shape(), o), w.data_as<std::int8_t>(), left_of(x)};
 }
 
-inline kernels::conv_shape checked_conv(const tensor& x, const shape& w, const conv_options& o) {
+template <class = void>
+kernels::conv_shape checked_conv(const tensor& x, const shape& w, const conv_options& o) {
   adze::detail::check_conv_options("integer_conv2d", o);
   if (x.rank() != 4 || w.rank() != 4 || x.shape()[1] != w[1] * o.groups || w[0] % o.groups != 0) {
     raise<shape_error>("integer_conv2d: x [n, c, h, w] and weight [o, c / groups, kh, kw] do not "

@@ -9,19 +9,20 @@
 namespace adze::quant::detail::inline ADZE_ISA {
 
 // What the kernels may assume of left codes in a range.
-inline kernels::left_codes left_of(const edge& x) {
+template <class = void> kernels::left_codes left_of(const edge& x) {
   if (x.is_signed()) return kernels::left_codes::s8;
   return x.codes.high <= 127 ? kernels::left_codes::u7 : kernels::left_codes::u8;
 }
 
 // Weight [out, in] of s8 as the right side of a product.
-inline matrix<const std::int8_t> weight_matrix(const tensor& w) {
+template <class = void> matrix<const std::int8_t> weight_matrix(const tensor& w) {
   const index_t in = w.numel() / std::max<index_t>(1, w.shape()[0]);
   return matrix<const std::int8_t>{w.data_as<std::int8_t>(), w.shape()[0], in, in, 1}.transposed();
 }
 
-inline void check_layer_inputs(std::string_view op, const tensor& w, const tensor& multiplier,
-                               const tensor& bias, dtype bias_type) {
+template <class = void>
+void check_layer_inputs(std::string_view op, const tensor& w, const tensor& multiplier,
+                        const tensor& bias, dtype bias_type) {
   const shape channels{w.rank() > 0 ? w.shape()[0] : 0};
   if (w.dtype() != i8 || multiplier.dtype() != f32 || multiplier.shape() != channels) {
     raise<dtype_error>(op, ": takes an i8 weight [out, ...] and f32 multipliers [out]; got ", w,

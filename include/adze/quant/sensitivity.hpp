@@ -59,7 +59,7 @@ template <class = void> value_id result_of_layer(const graph& g, std::string_vie
   return no_value;
 }
 
-inline double decibels(const tensor& exact, const tensor& found) {
+template <class = void> double decibels(const tensor& exact, const tensor& found) {
   const tensor a = adze::detail::dense_as(exact, f64), b = adze::detail::dense_as(found, f64);
   double signal = 0, error = 0;
   for (index_t i = 0; i < a.numel(); ++i) {
@@ -94,7 +94,7 @@ std::vector<layer_loss> quantized_layers(const graph& folded, const config& c) {
   return all;
 }
 
-inline void check_evaluation(std::string_view op, const evaluation& e) {
+template <class = void> void check_evaluation(std::string_view op, const evaluation& e) {
   if (!e.batches.empty() && e.score) return;
   raise<value_error>(op, ": needs batches to observe and a score; got ", e.batches.size(),
                      " batches, ", e.score ? "a score" : "no score");
