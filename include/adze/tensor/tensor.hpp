@@ -143,9 +143,9 @@ inline std::string to_text(const tensor& x) {
 
 namespace detail {
 
-// A record on `s`, which it takes over.
-inline tensor make_record(storage* s, std::byte* data, dtype type, const shape& sizes,
-                          const dims& strides) {
+// A record on `s`, which it takes over. Out of line, as tensors are made everywhere.
+[[gnu::noinline]] inline tensor make_record(storage* s, std::byte* data, dtype type,
+                                            const shape& sizes, const dims& strides) {
   auto* p = ::new (pool_get(sizeof(tensor_impl)))
       tensor_impl{.type = type, .store = s, .data = data, .sizes = sizes, .strides = strides};
   return tensor::adopt(p);
@@ -162,7 +162,7 @@ inline std::size_t checked_bytes(const shape& sizes, dtype type) {
 }  // namespace detail
 
 // Uninitialised memory with the given strides, which must be those of a dense layout.
-inline tensor empty_strided(const shape& sizes, const dims& strides, dtype type) {
+[[gnu::noinline]] inline tensor empty_strided(const shape& sizes, const dims& strides, dtype type) {
   detail::storage* s = detail::make_storage(detail::checked_bytes(sizes, type));
   return detail::make_record(s, s->data, type, sizes, strides);
 }
@@ -172,7 +172,8 @@ inline tensor empty(const shape& sizes, dtype type = f32) {
 }
 
 // Another window on the storage of x: plain data, no gradient record. Offset in elements.
-inline tensor alias(const tensor& x, const shape& sizes, const dims& strides, index_t offset = 0) {
+[[gnu::noinline]] inline tensor alias(const tensor& x, const shape& sizes, const dims& strides,
+                                      index_t offset = 0) {
   detail::tensor_impl& p = x.impl();
   detail::retain(p.store);
   return detail::make_record(p.store, p.data + offset * size_of(p.type), p.type, sizes, strides);
