@@ -211,6 +211,9 @@ TEST_CASE("conv_int8: the same for any number of threads") {
         {.n = 2, .c = 24, .h = 30, .w = 31, .o = 40, .kh = 3, .kw = 3, .pad_h = 1, .pad_w = 1},
         draw);
     check<std::int8_t, simd::native>({.n = 2, .c = 66, .h = 30, .w = 31, .o = 70}, draw);
+    // Without padding: in place, parts begin inside of an image.
+    check<std::uint8_t, simd::native>(
+        {.c = 32, .h = 61, .w = 24, .o = 64, .kh = 3, .kw = 3, .stride_h = 2}, draw);
   }
   set_threads(before);
 }

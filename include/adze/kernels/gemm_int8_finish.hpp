@@ -71,21 +71,19 @@ inline float least_result(const integer_finish& f) {
   return f.activate == activation::relu ? 0.0f : -std::numeric_limits<float>::infinity();
 }
 
-// From sums to steps of codes, inside of their range.
-struct code_steps {
-  float inverse, low, high;
-
-  code_steps(const integer_finish& f)
-      : inverse(f.inverse), low(static_cast<float>(lowest(f) - f.zero)),
-        high(static_cast<float>(f.codes.high - f.zero)) {}
-  static std::int32_t lowest(const integer_finish& f) {
-    return f.activate == activation::relu ? std::max(f.codes.low, f.zero) : f.codes.low;
-  }
-};
+// The range of codes, in steps from their zero point.
+inline simd::code_steps steps_of(const integer_finish& f) {
+  const bool relu = f.activate == activation::relu;
+  const std::int32_t low = relu ? std::max(f.codes.low, f.zero) : f.codes.low;
+  return {low - f.zero, f.codes.high - f.zero, f.zero};
+}
+// The real number behind a sum, in steps of codes, inside of their range.
 template <class P> struct code_rounding {
   P inverse, low, high;
 
-  explicit code_rounding(const code_steps& s) : inverse(s.inverse), low(s.low), high(s.high) {}
+  explicit code_rounding(const integer_finish& f)
+      : inverse(f.inverse), low(static_cast<float>(steps_of(f).low)),
+        high(static_cast<float>(steps_of(f).high)) {}
   template <class I> [[gnu::always_inline]] P operator()(I t, P scale) const {
     return less_of(greater_of(to_float(t) * scale * inverse, low), high);
   }

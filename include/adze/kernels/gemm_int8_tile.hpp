@@ -23,13 +23,13 @@ struct finished_output {
   index_t first = 0, stride = 0;
   float* real = nullptr;  // at least `least`; or
   std::uint8_t* codes = nullptr;
-  float least = 0;
-  code_steps steps{{}};
-  std::int32_t zero = 0;
+  float least = 0, inverse = 1;
+  simd::code_steps steps{};
 
   finished_output() = default;
   finished_output(const integer_finish& f, const column_terms& columns, index_t row_stride)
-      : terms(&columns), stride(row_stride), least(least_result(f)), steps(f), zero(f.zero) {}
+      : terms(&columns), stride(row_stride), least(least_result(f)), inverse(f.inverse),
+        steps(steps_of(f)) {}
   template <class Out> void place(Out* to) {
     if constexpr (std::is_same_v<Out, float>) real = to;
     if constexpr (simd::code<Out>) codes = reinterpret_cast<std::uint8_t*>(to);
@@ -77,11 +77,11 @@ template <class I, int rows, int vectors, class Sums>
     }
   };
   if (f.codes) {
-    const code_rounding<P> steps(f.steps);
-    const std::int32_t zero = f.zero;
+    const P inverse(f.inverse);
+    const simd::code_steps steps = f.steps;
     return each(
         f.codes + column, [&](std::uint8_t * out, I t, P scale, P) __attribute__((always_inline)) {
-          store_code_bytes(steps(t, scale), zero, out);
+          store_code_bytes(to_float(t) * scale * inverse, steps, out);
         });
   }
   const P least(f.least);

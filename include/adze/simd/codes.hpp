@@ -29,12 +29,22 @@ void store_codes(const pack<float, A>* x, std::int32_t zero, Code* out) {
   }
 }
 
-// The same for one pack, as bytes, which are those of either kind of codes.
-template <class A> void store_code_bytes(pack<float, A> x, std::int32_t zero, std::uint8_t* out) {
+// Codes from `low` to `high`, counted from their zero point.
+struct code_steps {
+  std::int32_t low = 0, high = 255, zero = 0;
+};
+template <class A> pack<float, A> inside(pack<float, A> x, const code_steps& s) {
+  using P = pack<float, A>;
+  return less_of(greater_of(x, P(static_cast<float>(s.low))), P(static_cast<float>(s.high)));
+}
+
+// out[i] = the code of round(x[i]) steps for one pack, as bytes, which are those of either kind of
+// codes.
+template <class A> void store_code_bytes(pack<float, A> x, const code_steps& s, std::uint8_t* out) {
   float all[pack<float, A>::width];
-  x.store(all);
+  inside(x, s).store(all);
   for (std::size_t i = 0; i < pack<float, A>::width; ++i)
-    out[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(std::nearbyint(all[i])) + zero);
+    out[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(std::nearbyint(all[i])) + s.zero);
 }
 
 // The codes at p as floats, one for each lane.
@@ -59,8 +69,8 @@ template <code Code> void store_codes(const pack<float, sse2>* x, std::int32_t z
                                                         : _mm_packs_epi16(low, high));
 }
 
-inline void store_code_bytes(pack<float, sse2> x, std::int32_t zero, std::uint8_t* out) {
-  const __m128i whole = _mm_add_epi32(_mm_cvtps_epi32(x.v), _mm_set1_epi32(zero));
+inline void store_code_bytes(pack<float, sse2> x, const code_steps& s, std::uint8_t* out) {
+  const __m128i whole = _mm_add_epi32(_mm_cvtps_epi32(inside(x, s).v), _mm_set1_epi32(s.zero));
   const __m128i bytes = _mm_and_si128(whole, _mm_set1_epi32(255));
   const __m128i words = _mm_packs_epi32(bytes, bytes);
   const std::int32_t four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
@@ -83,9 +93,10 @@ template <code Code> void store_codes(const pack<float, avx2>* x, std::int32_t z
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permutevar8x32_epi32(bytes, order));
 }
 
-[[gnu::always_inline]] inline void store_code_bytes(pack<float, avx2> x, std::int32_t zero,
+[[gnu::always_inline]] inline void store_code_bytes(pack<float, avx2> x, const code_steps& s,
                                                     std::uint8_t* out) {
-  const __m256i whole = _mm256_add_epi32(_mm256_cvtps_epi32(x.v.data), _mm256_set1_epi32(zero));
+  const __m256i whole =
+      _mm256_add_epi32(_mm256_cvtps_epi32(inside(x, s).v.data), _mm256_set1_epi32(s.zero));
   const __m256i bytes = _mm256_and_si256(whole, _mm256_set1_epi32(255));
   const __m128i words =
       _mm_packus_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
@@ -101,12 +112,17 @@ template <code Code> void load_codes(const Code* p, pack<float, avx2>& x) {
 
 #  if defined(__AVX512BW__) && XSIMD_WITH_AVX512F
 
-[[gnu::always_inline]] inline void store_code_bytes(pack<float, avx512> x, std::int32_t zero,
+// What is too low becomes the lowest number, if it is too low for 32 bits: an instruction for words
+// may raise it, which does not wait for those for floats as two would.
+[[gnu::always_inline]] inline void store_code_bytes(pack<float, avx512> x, const code_steps& s,
                                                     std::uint8_t* out) {
   constexpr __mmask16 all = 0xffff;  // by a mask: g++ 12 warns of the forms without one
+  const pack<float, avx512> below = less_of(x, pack<float, avx512>(static_cast<float>(s.high)));
   const __m512i whole =
-      _mm512_add_epi32(_mm512_maskz_cvtps_epi32(all, x.v), _mm512_set1_epi32(zero));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm512_maskz_cvtepi32_epi8(all, whole));
+      _mm512_maskz_max_epi32(all, _mm512_maskz_cvtps_epi32(all, below.v), _mm512_set1_epi32(s.low));
+  const __m128i zero = _mm_set1_epi8(static_cast<char>(s.zero));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                   _mm_add_epi8(_mm512_maskz_cvtepi32_epi8(all, whole), zero));
 }
 
 #  endif
