@@ -6,11 +6,10 @@
 #include <adze/core/parallel.hpp>
 #include <adze/graph/cost.hpp>
 #include <adze/graph/plan.hpp>
-#include <adze/nn/conv.hpp>
-#include <adze/nn/norm.hpp>
 #include <adze/ops/activation.hpp>
 
 #include "../ops/checks.hpp"
+#include "conv_norm.hpp"
 
 namespace adze::residual_test {
 namespace {
@@ -205,22 +204,6 @@ TEST_CASE("residual: compiled for another batch than the trace's, where the sum 
   CHECK(sums_in(compile(g, x).steps()) == 1);
   CHECK(distance(numbers(compile(g, x)(x)), numbers(f(x))) < 1e-6);
 }
-
-struct conv_norm {
-  nn::conv2d conv;
-  nn::batch_norm2d norm;
-  conv_norm(index_t in, index_t out, index_t kernel, index_t stride = 1, index_t groups = 1)
-      : conv({.in = in,
-              .out = out,
-              .kernel = kernel,
-              .stride = stride,
-              .padding = kernel / 2,
-              .groups = groups,
-              .bias = false}),
-        norm({.channels = out}) {}
-  tensor operator()(const tensor& x) const { return norm(conv(x)); }
-  void visit(auto&& f) { f("conv", conv), f("norm", norm); }
-};
 
 struct residual_network {  // blocks of a ResNet, then inverted ones of a MobileNet
   conv_norm first{3, 16, 3}, a1{16, 16, 3}, a2{16, 16, 3}, b1{16, 32, 3, 2}, b2{32, 32, 3},

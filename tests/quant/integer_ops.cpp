@@ -87,6 +87,23 @@ TEST_CASE("integer_add: every sum is the simulation's, all sizes and layouts") {
   CHECK(compare(y, codes_of(sum, coarse_edge)).count == 0);
 }
 
+TEST_CASE("integer_add: all pairs of codes, where products are not exact") {
+  tensor p = empty({65536}, u8), q = empty({65536}, u8);
+  for (index_t i = 0; i < 65536; ++i) {
+    p.data_as<std::uint8_t>()[i] = static_cast<std::uint8_t>(i >> 8);
+    q.data_as<std::uint8_t>()[i] = static_cast<std::uint8_t>(i & 255);
+  }
+  generator draw(3);
+  index_t apart = 0;
+  for (int round = 0; round < 40; ++round) {
+    const auto scale = [&] { return 0.001f * static_cast<float>(1 + draw.below(64)); };
+    const edge a{scale(), 0, {0, 255}}, b{scale(), 0, {0, 255}}, y{2 * scale(), 0, {0, 255}};
+    const tensor sum = values(p, a) + values(q, b);
+    apart += compare(record(integer_add_op<>{a, b, y}, p, q), codes_of(sum, y)).count;
+  }
+  CHECK(apart == 0);
+}
+
 TEST_CASE("table: all 256 codes of a function") {
   for (const edge& x : {unsigned_edge, signed_edge}) {
     for (const edge& y : {edge{1.0f / 256, 0, {0, 255}}, signed_edge}) {

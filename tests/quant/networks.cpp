@@ -8,12 +8,11 @@
 
 #include <adze/core/parallel.hpp>
 #include <adze/graph/plan.hpp>
-#include <adze/nn/conv.hpp>
-#include <adze/nn/norm.hpp>
 #include <adze/nn/sequential.hpp>
 #include <adze/ops/softmax.hpp>
 #include <adze/quant/convert.hpp>
 
+#include "../graph/conv_norm.hpp"
 #include "../ops/checks.hpp"
 
 namespace adze::quant {
@@ -29,22 +28,6 @@ struct lenet {
     return fc2(relu(fc1(flatten(h, 1))));
   }
   void visit(auto&& f) { f("conv1", conv1), f("conv2", conv2), f("fc1", fc1), f("fc2", fc2); }
-};
-
-struct conv_norm {
-  nn::conv2d conv;
-  nn::batch_norm2d norm;
-  conv_norm(index_t in, index_t out, index_t kernel, index_t stride = 1, index_t groups = 1)
-      : conv({.in = in,
-              .out = out,
-              .kernel = kernel,
-              .stride = stride,
-              .padding = kernel / 2,
-              .groups = groups,
-              .bias = false}),
-        norm({.channels = out}) {}
-  tensor operator()(const tensor& x) const { return norm(conv(x)); }
-  void visit(auto&& f) { f("conv", conv), f("norm", norm); }
 };
 
 struct residual {

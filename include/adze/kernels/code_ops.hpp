@@ -8,6 +8,7 @@
 #include <adze/kernels/pool.hpp>
 #include <adze/kernels/quantize.hpp>
 #include <adze/simd/codes.hpp>
+#include <adze/simd/tile.hpp>
 
 namespace adze::kernels {
 
@@ -30,10 +31,13 @@ inline namespace ADZE_ISA {
 
 inline constexpr index_t code_ops_chunk = 16384;  // elements worth a task
 
+// The product is rounded for itself: a compiler may not make one fma of it and a sum that follows.
 template <class Code, class P> P values_of(const void* data, index_t i, const affine& a) {
   P x;
   simd::load_codes(static_cast<const Code*>(data) + i, x);
-  return (x - P(static_cast<float>(a.zero))) * P(a.scale);
+  P product = (x - P(static_cast<float>(a.zero))) * P(a.scale);
+  simd::pin(product);
+  return product;
 }
 template <class P> P values_of(const code_operand& x, index_t i) {
   return x.is_signed ? values_of<std::int8_t, P>(x.data, i, x.a)
@@ -44,7 +48,7 @@ template <class P> P values_of(const code_operand& x, index_t i) {
 template <class Out, class A>
 void add_codes_run(const code_operand& x, const code_operand& y, Out* out, index_t n,
                    const code_result& r) {
-  using P = simd::pack<float, A>;
+  using P = simd::pack<float, simd::tile_tag<A>>;
   constexpr index_t block = 4 * P::size;
   const P inverse(1.0f / r.a.scale), low(static_cast<float>(r.lowest() - r.a.zero)),
       high(static_cast<float>(r.codes.high - r.a.zero));

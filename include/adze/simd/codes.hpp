@@ -112,11 +112,30 @@ template <code Code> void load_codes(const Code* p, pack<float, avx2>& x) {
 
 #  if defined(__AVX512BW__) && XSIMD_WITH_AVX512F
 
+// Loads and conversions by masks: g++ 12 warns of what the forms without one leave undefined.
+template <code Code> void load_codes(const Code* p, pack<float, avx512>& x) {
+  constexpr __mmask16 all = 0xffff;
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  const __m512i whole = std::same_as<Code, std::uint8_t> ? _mm512_maskz_cvtepu8_epi32(all, bytes)
+                                                         : _mm512_maskz_cvtepi8_epi32(all, bytes);
+  x = pack<float, avx512>(pack<float, avx512>::lane_type(_mm512_maskz_cvtepi32_ps(all, whole)));
+}
+
+template <code Code> void store_codes(const pack<float, avx512>* x, std::int32_t zero, Code* out) {
+  constexpr __mmask16 all = 0xffff;
+  const __m128i shift = _mm_set1_epi8(static_cast<char>(zero));
+  for (std::size_t p = 0; p < 4; ++p) {
+    const __m512i whole = _mm512_maskz_cvtps_epi32(all, x[p].v);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 16 * p),
+                     _mm_add_epi8(_mm512_maskz_cvtepi32_epi8(all, whole), shift));
+  }
+}
+
 // What is too low becomes the lowest number, if it is too low for 32 bits: an instruction for words
 // may raise it, which does not wait for those for floats as two would.
 [[gnu::always_inline]] inline void store_code_bytes(pack<float, avx512> x, const code_steps& s,
                                                     std::uint8_t* out) {
-  constexpr __mmask16 all = 0xffff;  // by a mask: g++ 12 warns of the forms without one
+  constexpr __mmask16 all = 0xffff;
   const pack<float, avx512> below = less_of(x, pack<float, avx512>(static_cast<float>(s.high)));
   const __m512i whole =
       _mm512_maskz_max_epi32(all, _mm512_maskz_cvtps_epi32(all, below.v), _mm512_set1_epi32(s.low));

@@ -15,7 +15,10 @@ namespace adze::simd::inline ADZE_ISA {
 // it to another register: g++ otherwise spills the accumulators of a tile (6x16: 80 -> 89 GFLOP/s).
 template <class T, class A> [[gnu::always_inline]] inline void pin(pack<T, A>& x) {
 #if defined(__x86_64__)
-  if constexpr (pack<T, A>::size > 1) asm("" : "+v"(x.v.data));
+  if constexpr (pack<T, A>::size > 1)
+    asm("" : "+v"(x.v.data));
+  else
+    asm("" : "+x"(x.v));
 #else
   static_cast<void>(x);
 #endif
