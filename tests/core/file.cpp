@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #include <doctest/doctest.h>
 
 #include <cstdio>
@@ -13,7 +14,7 @@ namespace {
 
 // A new folder under the system's temporary one, removed with the files named in it.
 struct folder {
-  std::string path = std::string(P_tmpdir) + "/adze_test_XXXXXX";
+  std::string path = text(P_tmpdir, "/adze_test_XXXXXX");
   folder() { REQUIRE(::mkdtemp(path.data()) != nullptr); }
   folder(const folder&) = delete;
   folder& operator=(const folder&) = delete;
