@@ -37,25 +37,27 @@ struct block {
   }
 };
 
-TEST_CASE("plan: what the folded and fused graph gives, but for the order of sums") {
+TEST_CASE(
+    "plan: the bits of the folded and fused graph, but for the order of a dense layer's sums") {
   manual_seed(1);
-  nn::sequential net{nn::conv2d{{.in = 3, .out = 8, .kernel = 3, .padding = 1}},
-                     block{},
-                     block{},
-                     [](const tensor& x) {
-                       return max_pool2d(x, {.kernel = {2, 2}});
-                     },
-                     [](const tensor& x) { return flatten(x, 1); },
-                     nn::linear{{.in = 8 * 4 * 4, .out = 5}}};
-  static_cast<void>(net(random({16, 3, 8, 8}, f32)));
+  nn::sequential images{nn::conv2d{{.in = 3, .out = 8, .kernel = 3, .padding = 1}}, block{},
+                        block{},
+                        [](const tensor& x) {
+                          return max_pool2d(x, {.kernel = {2, 2}});
+                        },
+                        [](const tensor& x) { return flatten(x, 1); }};
+  const nn::linear head{{.in = 8 * 4 * 4, .out = 5}};
+  static_cast<void>(images(random({16, 3, 8, 8}, f32)));
   const tensor x = random({2, 3, 8, 8}, f32);
-  const graph g = trace(net, x);
-  const graph small = fuse(fold(g));
+  eval(images);
+  const graph g = trace([&](const tensor& t) { return head(images(t)); }, x);
+  const graph small = fuse(fold(g)), before = fuse(fold(trace(images, x)));
   CHECK(small.steps.size() == 8);
-  const plan p = compile(g, x);
+  const plan p = compile(g, x), q = compile(trace(images, x), x);
   for (int i = 0; i < 3; ++i) {
     const tensor now = random({2, 3, 8, 8}, f32);
     const no_grad guard;
+    CHECK(same_bits(q(now), before(now)));
     CHECK(distance(numbers(p(now)), numbers(small(now))) < 1e-6);
   }
   CHECK(p.arena_bytes() * 10 < p.unshared_bytes() * 6);
@@ -72,6 +74,25 @@ TEST_CASE("plan: compiled for another batch size than the trace's") {
   const tensor x = random({7, 6}, f32);
   const no_grad guard;
   CHECK(same_bits(compile(g, x)(x), net(x)));
+}
+
+// A step that reads nothing.
+struct ones_op {
+  static constexpr std::string_view name = "ones";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  tensor forward(const tensor& absent) const {
+    CHECK(!absent.defined());
+    return full({3}, 1.0, f32);
+  }
+  tensor backward(backward_context&, const tensor&) const { return {}; }
+};
+
+TEST_CASE("plan: a step whose only input is absent") {
+  const tensor x = random({3}, f32);
+  const no_grad guard;
+  const auto f = [](const tensor& t) { return t + record(ones_op{}, tensor()); };
+  CHECK(same_bits(compile(trace(f, x), x)(x), f(x)));
 }
 
 TEST_CASE("plan: a snapshot of the model") {

@@ -88,6 +88,7 @@ std::unique_ptr<prepared_step> prepare_conv(const graph_step& s, const shape& x,
 template <class = void>
 std::unique_ptr<prepared_step> prepare_core_step(const graph& g, const graph_step& s,
                                                  const std::vector<tensor>& constants) {
+  if (s.inputs.empty() || s.inputs[0] == no_value) return nullptr;
   const graph_value& x = g.at(s.inputs[0]);
   if (const auto* pool = s.op.as<max_pool2d_op<>>()) {
     if (is_floating(x.type)) return prepare_max_pool(*pool);
