@@ -2,9 +2,9 @@
 // Matrix products against the libraries found on this machine (peers/blas.hpp). Problem lines:
 //   gemm <name> m= n= k= [a=t] [b=t]      c[m,n] = a[m,k] b[k,n], row-major; t: stored transposed
 //   gemm_packed <name> m= n= k= [b=t]     the same with b packed before, against oneDNN's layers
-// Our product on one thread is a candidate, too, for sweeps of threads.
-// The error is the largest in units of u |A||B|; sampled rows are compared with double sums, and
-// all rows by c x = a (b x) with random signs x.
+// Of problems with the tag #cube our product on one thread is a candidate, too, for sweeps of
+// threads. The error is the largest in units of u |A||B|; sampled rows are compared with double
+// sums, and all rows by c x = a (b x) with random signs x.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -145,12 +145,13 @@ void measure_product(bench::session& run, const bench::problem& p, index_t sets,
   product_problem x(p, sets);
   const auto own = [&](index_t set) { kernels::gemm(x.a(set), x.b(set), x.c(set)); };
   std::vector<bench::candidate> all{{"adze", own}};
-  all.emplace_back("adze on one", [&](index_t set) {
-    const int n = threads();  // as the sweep has set it by now
-    set_threads(1);
-    own(set);
-    set_threads(n);
-  });
+  if (std::find(p.tags.begin(), p.tags.end(), "cube") != p.tags.end())
+    all.emplace_back("adze on one", [&](index_t set) {
+      const int n = threads();  // as the sweep has set it by now
+      set_threads(1);
+      own(set);
+      set_threads(n);
+    });
   for (const peers::sgemm_peer& peer : found)
     all.emplace_back(peer.name, [&](index_t set) {
       peer(x.shape(), x.a(set).data, x.b(set).data, x.c(set).data);
