@@ -47,6 +47,7 @@ struct problem {
   double alpha = 1, beta = 0;
   bool positive = false, bias = false, row_bias = false, relu = false, residual = false;
   bool packed = false;
+  index_t a_gap = 3;
 };
 
 // The largest error in units of u |A||B|; fails on a NaN, and on a number written outside c.
@@ -54,7 +55,8 @@ template <class T, class A = simd::native> double error_of(const problem& p, std
   using wide = kernels::reference::wide<T>;
   std::uniform_real_distribution<T> uniform(p.positive ? T(0) : T(-1), T(1));
   const auto next = [&] { return uniform(draw); };
-  guarded<T> a(p.m, p.k, p.a_transposed, 3, p.sparse), b(p.k, p.n, p.b_transposed, 5, p.sparse);
+  guarded<T> a(p.m, p.k, p.a_transposed, p.a_gap, p.sparse),
+      b(p.k, p.n, p.b_transposed, 5, p.sparse);
   guarded<T> c(p.m, p.n, p.c_transposed, 2), more(p.m, p.n, p.c_transposed, 2);
   a.fill(next), b.fill(next);
   if (p.residual) more.fill(next);
@@ -185,6 +187,24 @@ TEST_CASE("gemm: results with few columns or few rows, any transposes and option
                           .residual = (bits & 3 << 14) == 0};
           worst = std::max(worst, error_of<float>(p, draw));
           if ((bits & 6144) == 0) worst = std::max(worst, error_of<double>(p, draw));
+        }
+  CHECK(worst <= 6);
+}
+
+TEST_CASE("gemm: a left operand whose rows share a cache set, or that is transposed") {
+  std::mt19937 draw(31);
+  double worst = 0;
+  for (index_t m : {25, 31, 40})
+    for (index_t n : {256, 300})
+      for (index_t k : {249, 253, 411})
+        for (int options = 0; options < 8; ++options) {
+          problem p{.m = m, .n = n, .k = k, .a_transposed = (options & 1) != 0};
+          p.a_gap = p.a_transposed ? 3 : 256 * (k / 256 + 1) - k;
+          p.packed = (options & 2) != 0;
+          p.row_bias = p.residual = p.relu = (options & 4) != 0;
+          p.beta = (options & 4) ? 1.3 : 0;
+          worst = std::max(worst, error_of<float>(p, draw));
+          if (options == 4) worst = std::max(worst, error_of<float, simd::odd>(p, draw));
         }
   CHECK(worst <= 6);
 }

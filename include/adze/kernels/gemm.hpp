@@ -71,13 +71,38 @@ template <class T, class A> const T* pack_block(matrix<const T> block) {
   return panels;
 }
 
+// Whether strips copy their rows of a before they use them: columns far apart, or rows that share a
+// set of the cache, cost more than a copy that many panels read.
+template <class T, class A> bool copies_left(const strips<T>& s) {
+  return sizeof(T) == 4 && s.cols >= 8 * tile_shape<T, A>::panel &&
+         (s.a_col_step == 1 ? s.a_row_step % 256 == 0 : s.a_row_step == 1);
+}
+
+// Strips [first, last), each on a copy of its rows of a.
+template <class T, class A>
+void run_copied_strips(const strips<T>& all, index_t first, index_t last) {
+  constexpr index_t line = 64 / index_t(sizeof(T));
+  strips<T> s = all;
+  const index_t step = ((s.depth + line - 1) / line | 1) * line;  // sets of their own for rows
+  T* const copy = scratch<T, scratch_use::left>(strip_rows<T, A> * step + line);
+  const matrix<const T> left{s.a, s.rows, s.depth, s.a_row_step, s.a_col_step};
+  s.a = copy, s.a_row_step = step, s.a_col_step = 1;
+  for (index_t i = first; i < last; ++i) {
+    const auto [begin, n] = strip_of<T, A>(all.rows, i);
+    copy_rows<T, A>({&left(begin, 0), n, s.depth, left.row_stride, left.col_stride}, copy, step);
+    s.rows = n, s.first_row = begin, s.c = all.row(begin);
+    run_strips<T, A>(s, 0, 1);
+  }
+}
+
 // Strips of a times one block. Threads share the strips, or the panels where there are few strips.
 template <class T, class A> void block_product(const strips<T>& s, bool packed) {
   constexpr index_t panel = tile_shape<T, A>::panel;
   const index_t work = s.rows * s.cols * s.depth, count = strip_count<T, A>(s.rows);
-  if (!packed || count > 4)
-    return split_work(count, work,
-                      [&](index_t first, index_t last) { run_strips<T, A>(s, first, last); });
+  if (!packed || count > 4) {
+    const auto run = packed && copies_left<T, A>(s) ? run_copied_strips<T, A> : run_strips<T, A>;
+    return split_work(count, work, [&](index_t first, index_t last) { run(s, first, last); });
+  }
   split_work(panel_count<T, A>(s.cols), work, [&](index_t first, index_t last) {
     strips<T> part = s;
     part.b += first * s.b_panel;

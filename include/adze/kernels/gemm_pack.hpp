@@ -12,7 +12,16 @@
 namespace adze::kernels {
 
 // What a thread's scratch memory is in use for; two users at once must not share one.
-enum class scratch_use : std::uint8_t { panels, taps, pixels, window, partial, gradient, codes };
+enum class scratch_use : std::uint8_t {
+  panels,
+  taps,
+  pixels,
+  window,
+  partial,
+  gradient,
+  codes,
+  left
+};
 
 // Memory of this thread that only grows, so that a loop in steady state asks the system for none.
 // Valid until the same thread asks again for the same use.
@@ -114,6 +123,19 @@ template <class T, class A> void pack_columns(matrix<const T> b, T* out) {
                                 out + k * panel + v, panel);
     }
   }
+}
+
+// Rows of a, whose rows or columns are contiguous, to contiguous rows that are `step` apart.
+template <class T, class A>
+[[gnu::noinline]] void copy_rows(matrix<const T> a, T* out, index_t step) {
+  using S = simd::pack_tag<A>;
+  constexpr index_t lanes = simd::pack<T, S>::size;
+  for (index_t i = 0; a.col_stride == 1 && i < a.rows; ++i)
+    std::copy_n(a.data + i * a.row_stride, a.cols, out + i * step);
+  for (index_t i = 0; a.col_stride != 1 && i < a.rows; i += lanes)
+    for (index_t k = 0; k < a.cols; k += lanes)
+      pack_square<T, S, true>(&a(i, k), a.col_stride, std::min(lanes, a.rows - i), a.cols - k,
+                              out + i * step + k, step);
 }
 
 template <class T, class A> void pack_any(matrix<const T> b, T* out) {

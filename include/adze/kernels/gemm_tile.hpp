@@ -24,7 +24,8 @@ template <class T, int n> using registers = T[static_cast<std::size_t>(n)];
 template <class T, class A> struct tile_shape {
   static constexpr int rows = 6, vectors = 2;
   static constexpr index_t panel = vectors * simd::pack<T, A>::size;
-  static constexpr index_t depth_block = 256, column_block = 2048 / index_t(sizeof(T));
+  static constexpr index_t depth_block = A::bytes == 64 ? 256 : 384;
+  static constexpr index_t column_block = 2048 / index_t(sizeof(T));
 };
 template <class T> struct tile_shape<T, simd::odd> {
   static constexpr int rows = 3, vectors = 5;
@@ -49,8 +50,8 @@ template <class T> struct strips {
   index_t c_row_step = 0;
   T alpha = T(1);
   bool accumulate = false;
-  const epilogue<T>* finish = nullptr;  // null until the last block of the depth
-  index_t first_column = 0;             // of this block in the whole result, for the epilogue
+  const epilogue<T>* finish = nullptr;      // null until the last block of the depth
+  index_t first_row = 0, first_column = 0;  // of this block in the whole result, for the epilogue
 
   const T* left(index_t i) const { return a + (a_rows ? a_rows[i] : i * a_row_step); }
   T* row(index_t i) const { return c + (c_rows ? c_rows[i] : i * c_row_step); }
@@ -70,14 +71,16 @@ template <class T, class A, int rows, class At>
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sum[r][v] = P(T(0));
   }
+  // Two steps a turn: g++ moves sums between registers once a turn, and the loop's own instructions
+  // take issue slots from the products where two threads share a core.
+  constexpr index_t unrolled = sizeof(T) == 4 ? 2 : 1;
   const index_t depth = s.depth, b_step = s.b_step;
   const index_t* offsets = s.a_cols;
-  for (index_t k = 0; k < depth; ++k, b += b_step) {
-    const index_t offset = offsets[k];
+  const auto step = [&](const T* right_row, index_t offset) __attribute__((always_inline)) {
     registers<P, vectors> right;
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
-      right[v] = P::load(b + v * P::size);
+      right[v] = P::load(right_row + v * P::size);
       pin(right[v]);
     }
 #pragma GCC unroll 8
@@ -89,7 +92,12 @@ template <class T, class A, int rows, class At>
         pin(sum[r][v]);
       }
     }
-  }
+  };
+  index_t k = 0;
+  for (; k + unrolled <= depth; k += unrolled)
+#pragma GCC unroll 8
+    for (index_t q = 0; q < unrolled; ++q, b += b_step) step(b, offsets[k + q]);
+  if (k < depth) step(b, offsets[k]);
   const P alpha(s.alpha);
   if (s.accumulate) {  // asked once, not once for each vector
 #pragma GCC unroll 8
@@ -202,8 +210,17 @@ inline const index_t* regular_offsets(index_t depth, index_t step) {
   return known;
 }
 
-// Strips [first, last) of the strip_count(rows), whose sizes differ by one row at most: 16 rows
-// are 6 + 5 + 5 or 8 + 8, never 6 + 6 + 4, as tiles of few rows wait for the latency of fma.
+// Strip i of so many rows. Sizes differ by one row at most: 16 rows are 6 + 5 + 5 or 8 + 8, never
+// 6 + 6 + 4, as tiles of few rows wait for the latency of fma.
+struct strip_range {
+  index_t begin, count;
+};
+template <class T, class A> constexpr strip_range strip_of(index_t rows, index_t i) {
+  const index_t strips = strip_count<T, A>(rows), size = rows / strips, longer = rows % strips;
+  return {i * size + std::min(i, longer), size + (i < longer)};
+}
+
+// Strips [first, last) of the strip_count(rows).
 template <class T, class A>
 [[gnu::noinline]] void run_strips(const strips<T>& s, index_t first, index_t last) {
   constexpr index_t panel = tile_shape<T, A>::panel, lanes = simd::pack<T, A>::size;
@@ -213,10 +230,9 @@ template <class T, class A>
     tabled.a_cols = regular_offsets(s.depth, s.a_col_step);
     return run_strips<T, A>(tabled, first, last);
   }
-  const index_t count = strip_count<T, A>(s.rows), size = s.rows / count, longer = s.rows % count;
   const index_t panels = s.cols / panel;
   for (index_t i = first; i < last; ++i) {
-    const index_t begin = i * size + std::min(i, longer), n = size + (i < longer);
+    const auto [begin, n] = strip_of<T, A>(s.rows, i);
     const auto& run = table[static_cast<std::size_t>(n - 1)];
     if (panels > 0) run.whole(s, begin, n);
     const T* b = s.b + panels * s.b_panel;
@@ -224,7 +240,7 @@ template <class T, class A>
       run.edge(s, begin, n, b, j, std::min(lanes, s.cols - j));
     if (s.finish)
       for (index_t r = 0; r < n; ++r)
-        apply<T, A>(*s.finish, s.row(begin + r), begin + r, s.first_column, s.cols);
+        apply<T, A>(*s.finish, s.row(begin + r), s.first_row + begin + r, s.first_column, s.cols);
   }
 }
 
