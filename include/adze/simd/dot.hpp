@@ -130,7 +130,7 @@ template <> struct integers<avx2> {
   }
   void store(std::int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
   void store_partial(std::int32_t* p, index_t n) const {
-    _mm256_maskstore_epi32(p, first_lanes(n, 0.0f), v);
+    store_first(_mm256_castsi256_ps(v), reinterpret_cast<float*>(p), n);
   }
 
   friend integers operator+(integers a, integers b) { return {_mm256_add_epi32(a.v, b.v)}; }
