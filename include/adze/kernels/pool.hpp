@@ -158,16 +158,17 @@ void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
       P best(lowest), where_best(static_cast<T>(first));
       each_pixel(p, x, from + c, [&](const T* pixel, index_t row, index_t column) {
         const P v = load_some<P>(pixel, count);
-        const auto take = (v > best) | (v != v);
-        best = where(take, v, best);
-        where_best = where(take, P(static_cast<T>(row * s.w.in + column)), where_best);
+        const P here(static_cast<T>(row * s.w.in + column));
+        where_best = where(v == v, where(v > best, here, where_best), here);
+        best = where(v == v, greater_of(v, best), v);
       });
       store_some(best, to + c, count);
       if (!place) continue;
       T positions[P::width];
+      pixel_index whole[P::width];
       where_best.store(positions);
-      for (index_t q = 0; q < count; ++q)
-        place[(c + q) * at.c_stride] = static_cast<pixel_index>(positions[q]);
+      for (std::size_t q = 0; q < P::width; ++q) whole[q] = static_cast<pixel_index>(positions[q]);
+      for (index_t q = 0; q < count; ++q) place[(c + q) * at.c_stride] = whole[q];
     }
     for (index_t c = c0; !lanes && c < c1; ++c) {
       T best = lowest;
