@@ -71,8 +71,8 @@ template <class T, class A, int rows, class At>
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sum[r][v] = P(T(0));
   }
-  // Two steps a turn: g++ moves sums between registers once a turn, and the loop's own instructions
-  // take issue slots from the products where two threads share a core.
+  // Two steps a turn: the loop's own instructions take issue slots from the products where two
+  // threads share a core.
   constexpr index_t unrolled = sizeof(T) == 4 ? 2 : 1;
   const index_t depth = s.depth, b_step = s.b_step;
   const index_t* offsets = s.a_cols;
@@ -89,7 +89,7 @@ template <class T, class A, int rows, class At>
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) {
         sum[r][v] = fma(left, right[v], sum[r][v]);
-        pin(sum[r][v]);
+        if constexpr (A::bytes == 16) pin(sum[r][v]);  // g++ would keep some in memory
       }
     }
   };
