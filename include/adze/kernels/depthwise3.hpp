@@ -22,57 +22,102 @@ template <class T> struct depthwise_line {
   }
 };
 
-// `count` neighbouring outputs, which read the columns from `left` on. A function of its own,
-// without a branch or another loop around the sums: g++ would keep them in memory.
-template <class T, class A, int stride, int count, bool inside>
-[[gnu::noinline]] void depthwise3_tile(const depthwise_line<T>& l, index_t left, T* out,
-                                       index_t step) {
-  using P = simd::pack<T, A>;
-  registers<P, count> sum;
-#pragma GCC unroll 8
-  for (int k = 0; k < count; ++k) sum[k] = P(T(0));
-  const index_t rows = l.rows;
-  for (index_t r = 0; r < rows; ++r) {
-    registers<P, 3> w;
-#pragma GCC unroll 3
-    for (int j = 0; j < 3; ++j) {
-      w[j] = P::load(l.weight[r] + j * P::size);
-      pin(w[j]);
-    }
-#pragma GCC unroll 16
-    for (int q = 0; q < stride * (count - 1) + 3; ++q) {
-      P v = P::load(l.template column<inside>(l.in[r], left + q));
-      pin(v);
-#pragma GCC unroll 3
-      for (int j = 0; j < 3; ++j) {
-        if (q < j || (q - j) % stride != 0 || (q - j) / stride >= count) continue;
-        sum[(q - j) / stride] = fma(w[j], v, sum[(q - j) / stride]);
-        pin(sum[(q - j) / stride]);
-      }
-    }
+// Where a tile of neighbouring outputs, results or their gradients, stands, and the columns of the
+// three rows that it reads: steps apart, where the padding has at most the first and the last of
+// them, which then are left out, ...
+template <class T, class Out> struct depthwise_steps {
+  registers<const T*, 3> rows;
+  Out* outs;
+  index_t x_step, out_step;
+  bool first, last;
+
+  const T* x(int r, int k) const { return rows[r] + k * x_step; }
+  Out* out(int k) const { return outs + k * out_step; }
+};
+// ... or anywhere.
+template <class T, class Out> struct depthwise_places {
+  registers<registers<const T*, 15>, 3> columns;
+  registers<Out*, 7> outs;
+  static constexpr bool first = true, last = true;
+
+  const T* x(int r, int k) const { return columns[r][k]; }
+  Out* out(int k) const { return outs[k]; }
+};
+
+// f(places) for the outputs from column i on of row `all`, counted through all images. Columns of
+// the padding are zeros, missing outputs `nowhere`: both as long as the channels.
+template <int stride, int outs, class T, class Out, class F>
+void depthwise3_at(const conv_shape& s, image<const T> x, image<Out> y, index_t all, index_t i,
+                   const T* zeros, Out* nowhere, F f) {
+  constexpr int columns = stride * (outs - 1) + 3;
+  const index_t n = all / s.out_h(), row = all % s.out_h(), out_w = s.out_w();
+  const index_t top = row * stride - s.pad_h, left = i * stride - s.pad_w;
+  Out* const out = y.at(n, row, i);
+  if (i + outs <= out_w && top >= 0 && top + 3 <= s.h && left >= -1 && left + columns <= s.w + 1) {
+    const T* const from = x.at(n, top, left);
+    return f(depthwise_steps<T, Out>{{from, from + x.h_stride, from + 2 * x.h_stride},
+                                     out,
+                                     x.w_stride,
+                                     y.w_stride,
+                                     left >= 0,
+                                     left + columns <= s.w});
   }
-#pragma GCC unroll 8
-  for (int k = 0; k < count; ++k) sum[k].store(out + k * step);
+  depthwise_places<T, Out> p;
+  for (int k = 0; k < outs; ++k) p.outs[k] = i + k < out_w ? out + k * y.w_stride : nowhere;
+  for (int r = 0; r < 3; ++r)
+    for (int k = 0; k < columns; ++k) {
+      const bool inside = top + r >= 0 && top + r < s.h && left + k >= 0 && left + k < s.w;
+      p.columns[r][k] = inside ? x.at(n, top + r, left + k) : zeros;
+    }
+  f(p);
 }
 
-// n outputs in a row. The last tile begins early enough to be whole: some outputs are computed, to
-// the same bits, twice.
-template <class T, class A, int stride>
-void depthwise3_run(const depthwise_line<T>& l, index_t left, index_t n, T* out, index_t step) {
-  const auto run = [&](auto tile, auto edge, index_t count) {
-    for (index_t i = 0; i < n; i += count) {
-      const index_t at = std::min(i, n - count), first = left + at * stride;
-      const bool inside = first >= 0 && first + stride * (count - 1) + 3 <= l.width;
-      (inside ? tile : edge)(l, first, out + at * step, step);
+// The results of a tile; weights as [vector][tap][lane]. Sums have names: g++ stores arrays that
+// live in a loop.
+template <class T, class A, int stride, int outs, class Places>
+[[gnu::noinline]] void depthwise3_tile(const Places& at, index_t channels, const T* weight) {
+  using P = simd::pack<T, A>;
+  constexpr int columns = stride * (outs - 1) + 3;
+  for (index_t q = 0; q < channels; q += P::size) {
+    const index_t c = std::min(q, channels - P::size);
+    P s0(T(0)), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0;
+    const auto sum = [&](auto k) __attribute__((always_inline))->P& {
+      constexpr int i = k;
+      if constexpr (i == 0)
+        return s0;
+      else if constexpr (i == 1)
+        return s1;
+      else if constexpr (i == 2)
+        return s2;
+      else if constexpr (i == 3)
+        return s3;
+      else if constexpr (i == 4)
+        return s4;
+      else if constexpr (i == 5)
+        return s5;
+      else
+        return s6;
+    };
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; ++r, weight += 3 * P::size) {
+      P w0 = P::load(weight), w1 = P::load(weight + P::size), w2 = P::load(weight + 2 * P::size);
+      pin(w0), pin(w1), pin(w2);
+      simd::unroll<columns>([&](auto k) __attribute__((always_inline)) {
+        if ((k == 0 && !at.first) || (k == columns - 1 && !at.last)) return;
+        P x = P::load(at.x(r, k) + c);
+        pin(x);
+        simd::unroll<3>([&](auto j) __attribute__((always_inline)) {
+          constexpr int away = k - j;
+          if constexpr (away >= 0 && away % stride == 0 && away / stride < outs) {
+            P& s = sum(std::integral_constant<int, away / stride>{});
+            s = fma(j == 0 ? w0 : j == 1 ? w1 : w2, x, s);
+            pin(s);
+          }
+        });
+      });
     }
-  };
-  const auto by = [&](auto count) {
-    run(depthwise3_tile<T, A, stride, count, true>, depthwise3_tile<T, A, stride, count, false>,
-        count);
-  };
-  if (n % 7 == 0 && n % 4 != 0) return by(std::integral_constant<int, 7>{});
-  if (n >= 4) return by(std::integral_constant<int, 4>{});
-  by(std::integral_constant<int, 1>{});
+    simd::unroll<outs>([&](auto k) __attribute__((always_inline)) { sum(k).store(at.out(k) + c); });
+  }
 }
 
 // The input's gradient with stride 2: `count` columns q of the output's gradient, from `left` + 1
@@ -110,46 +155,51 @@ template <class T, class A, int count>
   for (int k = 0; k < 2 * count; ++k) sum[k].store(k >= low && k < high ? out + k * step : nowhere);
 }
 
-// Adds the products of an output row's gradient g with the rows it read to the sums of their taps.
-template <class T, class A, int stride, int rows>
-[[gnu::noinline]] void depthwise3_weight_run(const depthwise_line<T>& l, index_t first,
-                                             index_t left, index_t n, const T* g, index_t step,
-                                             T* sums) {
+// Adds the products of a tile's gradients and inputs to the sums of taps, [vector][tap][lane].
+// Sums have names: g++ stores arrays that live in a loop.
+template <class T, class A, int stride, class Places>
+[[gnu::noinline]] void depthwise3_weight_tile(const Places& at, index_t channels, T* sums) {
   using P = simd::pack<T, A>;
-  registers<registers<P, 3>, rows> sum;
-#pragma GCC unroll 3
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 3
-    for (int j = 0; j < 3; ++j) sum[r][j] = P::load(sums + (3 * r + j) * P::size);
-  const auto add = [&](auto count) __attribute__((always_inline)) {
-    constexpr int outs = decltype(count)::value;
-    registers<P, outs> v;
-    simd::unroll<outs>([&](auto i) __attribute__((always_inline)) {
-      v[i] = P::load(g + i * step);
-      pin(v[i]);
+  constexpr int outs = 7, columns = stride * (outs - 1) + 3;
+  for (index_t q = 0; q < channels; q += P::size, sums += 9 * P::size) {
+    const index_t c = std::min(q, channels - P::size);
+    const auto sum = [&](int i) __attribute__((always_inline)) {
+      return P::load(sums + i * P::size);
+    };
+    P s0 = sum(0), s1 = sum(1), s2 = sum(2), s3 = sum(3), s4 = sum(4), s5 = sum(5), s6 = sum(6);
+    P s7 = sum(7), s8 = sum(8), g0(T(0)), g1 = g0, g2 = g0;
+    const auto add = [](P & s, P g, P x) __attribute__((always_inline)) {
+      s = fma(g, x, s);
+      pin(s);
+    };
+    const auto row = [&](P & a, P & b, P & d, auto r, auto k) __attribute__((always_inline)) {
+      constexpr int i = k;
+      P x = P::load(at.x(r, k) + c);
+      pin(x);
+      if constexpr (i % stride == 0 && i / stride < outs) add(a, g0, x);
+      if constexpr (stride == 1 && i > 0 && i <= outs) add(b, g1, x);
+      if constexpr (stride == 2 && i % 2 == 1) add(b, g0, x);
+      if constexpr (i % stride == 0 && i > 1) add(d, stride == 1 ? g2 : g1, x);
+    };
+    simd::unroll<columns>([&](auto k) __attribute__((always_inline)) {
+      if constexpr (k % stride == 0) {
+        g2 = g1, g1 = g0;
+        if constexpr (k / stride < outs) {
+          g0 = P::load(at.out(k / stride) + c);
+          pin(g0);
+        }
+      }
+      if ((k == 0 && !at.first) || (k == columns - 1 && !at.last)) return;
+      row(s0, s1, s2, std::integral_constant<int, 0>{}, k);
+      row(s3, s4, s5, std::integral_constant<int, 1>{}, k);
+      row(s6, s7, s8, std::integral_constant<int, 2>{}, k);
     });
-    simd::unroll<rows>([&](auto r) __attribute__((always_inline)) {
-      simd::unroll<stride*(outs - 1) + 3>([&](auto q) __attribute__((always_inline)) {
-        const P lanes = P::load(l.template column<false>(l.in[first + r], left + q));
-        simd::unroll<3>([&](auto j) __attribute__((always_inline)) {
-          constexpr int away = decltype(q)::value - decltype(j)::value;
-          if constexpr (away >= 0 && away % stride == 0 && away / stride < outs) {
-            sum[r][j] = fma(v[away / stride], lanes, sum[r][j]);
-            pin(sum[r][j]);
-          }
-        });
-      });
-    });
-    left += outs * stride;
-    g += outs * step;
-  };
-  index_t i = 0;
-  for (; i + 4 <= n; i += 4) add(std::integral_constant<int, 4>{});
-  for (; i < n; ++i) add(std::integral_constant<int, 1>{});
-#pragma GCC unroll 3
-  for (int r = 0; r < rows; ++r)
-#pragma GCC unroll 3
-    for (int j = 0; j < 3; ++j) sum[r][j].store(sums + (3 * r + j) * P::size);
+    const auto keep = [&](int i, P s) __attribute__((always_inline)) {
+      s.store(sums + i * P::size);
+    };
+    keep(0, s0), keep(1, s1), keep(2, s2), keep(3, s3), keep(4, s4), keep(5, s5), keep(6, s6);
+    keep(7, s7), keep(8, s8);
+  }
 }
 
 // Whether these kernels take a problem whose input is x.

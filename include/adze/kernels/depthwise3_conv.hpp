@@ -5,20 +5,20 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// Weights [c, 1, 3, 3] as [vector][tap][lane], and a vector of zeros behind them; taps in reverse
-// order when `flipped`.
+// Weights [c, 1, 3, 3] as [vector][tap][lane], and zeros for all channels behind them; taps in
+// reverse order when `flipped`.
 template <class T, class A>
 const T* depthwise3_taps(const T* weight, index_t channels, bool flipped, const T*& zeros) {
   constexpr index_t lanes = simd::pack<T, A>::size;
   const index_t vectors = (channels + lanes - 1) / lanes;
-  T* const by_tap = scratch<T, scratch_use::panels>((9 * vectors + 1) * lanes);
+  T* const by_tap = scratch<T, scratch_use::panels>(9 * vectors * lanes + channels);
   T* to = by_tap;
   for (index_t v = 0; v < vectors; ++v) {
     const T* from = weight + 9 * std::min(v * lanes, channels - lanes);
     for (index_t t = 0; t < 9; ++t)
       for (index_t i = 0; i < lanes; ++i) *to++ = from[9 * i + (flipped ? 8 - t : t)];
   }
-  std::fill_n(to, lanes, T(0));
+  std::fill_n(to, channels, T(0));
   zeros = to;
   return by_tap;
 }
@@ -29,27 +29,38 @@ void finish_run(const epilogue<T>& finish, T* out, index_t n, index_t step, inde
     apply<T, A>(finish, out + i * step, 0, channel, simd::pack<T, A>::size);
 }
 
+// Row `all` of y, counted through all images, in tiles. The last one begins early enough to be
+// whole: some outputs are computed, to the same bits, twice.
+template <class T, class A, int stride, int outs>
+void depthwise3_forward_row(const conv_shape& s, image<const T> x, const T* weight, const T* zeros,
+                            image<T> y, index_t all, T* nowhere) {
+  for (index_t i = 0; i < s.out_w(); i += outs)
+    depthwise3_at<stride, outs>(
+        s, x, y, all, std::max<index_t>(std::min(i, s.out_w() - outs), 0), zeros, nowhere,
+        [&](const auto& at) { depthwise3_tile<T, A, stride, outs>(at, s.c, weight); });
+}
+
 // y = x * weight [c, 1, 3, 3], whose taps are read backwards when `flipped`.
 template <class T, class A>
 void depthwise3_forward(const conv_shape& s, image<const T> x, const T* weight, bool flipped,
                         image<T> y, const epilogue<T>& finish) {
   const T* zeros = nullptr;
   const T* const by_tap = depthwise3_taps<T, A>(weight, s.c, flipped, zeros);
-  const index_t out_h = s.out_h(), stride = s.stride_h;
+  const index_t out_h = s.out_h(), out_w = s.out_w();
+  const bool seven = out_w % 7 == 0;
   split_work(s.n * out_h, s.work(), [&](index_t first, index_t last) {
-    depthwise3_sweep<T, A>(
-        x, s.w, s.c, by_tap, zeros, out_h, s.out_w(), first, last,
-        [&](index_t row) { return window_reach(row, stride, s.pad_h, s.h); },
-        [&](const depthwise_line<T>& line, index_t image, index_t row, index_t i, index_t n,
-            index_t c) {
-          T* const out = y.at(image, row, i) + c;
-          const index_t left = i * stride - s.pad_w;
-          if (stride == 1)
-            depthwise3_run<T, A, 1>(line, left, n, out, y.w_stride);
-          else
-            depthwise3_run<T, A, 2>(line, left, n, out, y.w_stride);
-          finish_run<T, A>(finish, out, n, y.w_stride, c);
-        });
+    T* const nowhere = scratch<T, scratch_use::window>(s.c);
+    for (index_t all = first; all < last; ++all) {
+      if (s.stride_h == 1)
+        (seven ? depthwise3_forward_row<T, A, 1, 7>
+               : depthwise3_forward_row<T, A, 1, 4>)(s, x, by_tap, zeros, y, all, nowhere);
+      else
+        (seven ? depthwise3_forward_row<T, A, 2, 7>
+               : depthwise3_forward_row<T, A, 2, 4>)(s, x, by_tap, zeros, y, all, nowhere);
+      T* const out = y.at(all / out_h, all % out_h, 0);
+      for (index_t i = 0; i < out_w && !finish.empty(); ++i)
+        apply<T, A>(finish, out + i * y.w_stride, 0, 0, s.c);
+    }
   });
 }
 
@@ -90,14 +101,14 @@ void depthwise3_data(const conv_shape& s, image<const T> gy, const T* weight, im
   depthwise3_forward<T, A>(turned, gy, weight, true, gx, finish);
 }
 
-// One line's products: with three rows of taps at once, or one by one where some are missing.
+// Adds the products of output row `all`, counted through all images, seven columns at a time.
 template <class T, class A, int stride>
-void depthwise3_weight_rows(const depthwise_line<T>& l, index_t left, index_t n, const T* g,
-                            index_t step, T* sums) {
-  if (l.rows == 3) return depthwise3_weight_run<T, A, stride, 3>(l, 0, left, n, g, step, sums);
-  for (index_t r = 0; r < l.rows; ++r)
-    depthwise3_weight_run<T, A, stride, 1>(l, r, left, n, g, step,
-                                           sums + 3 * r * simd::pack<T, A>::size);
+void depthwise3_weight_row(const conv_shape& s, image<const T> x, image<const T> gy, index_t all,
+                           const T* zeros, T* sums) {
+  for (index_t i = 0; i < s.out_w(); i += 7)
+    depthwise3_at<stride, 7>(s, x, gy, all, i, zeros, zeros, [&](const auto& at) {
+      depthwise3_weight_tile<T, A, stride>(at, s.c, sums);
+    });
 }
 
 // gw [c, 1, 3, 3]. Rows of outputs are summed in at most 16 parts, which are added in order.
@@ -109,24 +120,17 @@ void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy,
   const index_t part = std::max<index_t>((rows + wanted - 1) / wanted, 1);
   const index_t parts = std::max<index_t>((rows + part - 1) / part, 1);
   const index_t size = (s.c + lanes - 1) / lanes * 9 * lanes;
-  T* const sums = scratch<T, scratch_use::partial>(parts * size + lanes);
-  std::fill_n(sums, parts * size + lanes, T(0));
+  T* const sums = scratch<T, scratch_use::partial>(parts * size + s.c);
+  std::fill_n(sums, parts * size + s.c, T(0));
   const T* const zeros = sums + parts * size;
   split_chunks(rows, part, s.work(), [&](index_t first, index_t last) {
     T* const sum = sums + first / part * size;
-    depthwise3_sweep<T, A>(
-        x, s.w, s.c, sum, zeros, out_h, s.out_w(), first, last,
-        [&](index_t row) { return window_reach(row, stride, s.pad_h, s.h); },
-        [&](const depthwise_line<T>& line, index_t image, index_t row, index_t i, index_t n,
-            index_t c) {
-          if (line.rows == 0) return;
-          const T* g = gy.at(image, row, i) + c;
-          T* const to = sum + (line.weight[0] - sum);  // where its taps stand, to write
-          const index_t left = i * stride - s.pad_w;
-          if (stride == 1)
-            return depthwise3_weight_rows<T, A, 1>(line, left, n, g, gy.w_stride, to);
-          depthwise3_weight_rows<T, A, 2>(line, left, n, g, gy.w_stride, to);
-        });
+    for (index_t row = first; row < last; ++row) {
+      if (stride == 1)
+        depthwise3_weight_row<T, A, 1>(s, x, gy, row, zeros, sum);
+      else
+        depthwise3_weight_row<T, A, 2>(s, x, gy, row, zeros, sum);
+    }
   });
   for (index_t i = 1; i < parts; ++i)
     for (index_t k = 0; k < size; ++k) sums[k] += sums[i * size + k];
