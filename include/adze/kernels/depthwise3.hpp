@@ -1,26 +1,14 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Depthwise convolutions of 3 x 3 with stride 1 or 2 on channels-last images as they stand. Lanes
-// run along channels, and one vector of channels goes through all rows before the next one does:
-// three rows of it stay in the L1 cache. A tile of neighbouring outputs shares its inputs in
-// registers; sums run over taps in order. The last vector begins early enough to be whole.
+// run along channels, and a tile of neighbouring outputs goes through all channels, in the order of
+// memory: one vector of channels along all pixels would use half of each cache line and a few sets
+// of the L1 cache. A tile shares its inputs in registers; sums run over taps in order. The last
+// vector begins early enough to be whole.
 #include <adze/kernels/conv_plan.hpp>
 #include <adze/kernels/gemm.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
-
-// One row of results, for one vector of channels: the rows that it reads, at column 0, and three
-// taps, a vector each, for each of them.
-template <class T> struct depthwise_line {
-  registers<const T*, 3> in, weight;
-  index_t rows = 0, step = 0, width = 0;  // columns of the image are `step` apart
-  const T* zeros = nullptr;               // what the columns of the padding hold
-
-  template <bool inside> [[gnu::always_inline]] const T* column(const T* row, index_t x) const {
-    if constexpr (inside) return row + x * step;
-    return static_cast<std::size_t>(x) < static_cast<std::size_t>(width) ? row + x * step : zeros;
-  }
-};
 
 // Where a tile of neighbouring outputs, results or their gradients, stands, and the columns of the
 // three rows that it reads: steps apart, where the padding has at most the first and the last of
@@ -37,7 +25,7 @@ template <class T, class Out> struct depthwise_steps {
 // ... or anywhere.
 template <class T, class Out> struct depthwise_places {
   registers<registers<const T*, 15>, 3> columns;
-  registers<Out*, 7> outs;
+  registers<Out*, 8> outs;
   static constexpr bool first = true, last = true;
 
   const T* x(int r, int k) const { return columns[r][k]; }
@@ -120,39 +108,44 @@ template <class T, class A, int stride, int outs, class Places>
   }
 }
 
-// The input's gradient with stride 2: `count` columns q of the output's gradient, from `left` + 1
-// on, and the one before them make inputs 2q and 2q + 1, of which those of [low, high) exist.
-template <class T, class A, int count>
-[[gnu::noinline]] void depthwise3_spread(const depthwise_line<T>& l, index_t left, index_t low,
-                                         index_t high, T* out, index_t step) {
+// The input's gradient with stride 2: columns k and k + 1 of the output's gradient make inputs
+// 2k and 2k + 1 of the tile. Row r of them has the taps from `taps[r]` on.
+template <class T, class A, class Places>
+[[gnu::noinline]] void depthwise3_spread(const Places& at, index_t channels, int rows,
+                                         const T* const* taps) {
   using P = simd::pack<T, A>;
-  registers<P, 2 * count> sum;
-#pragma GCC unroll 8
-  for (int k = 0; k < 2 * count; ++k) sum[k] = P(T(0));
-  const index_t rows = l.rows;
-  for (index_t r = 0; r < rows; ++r) {
-    registers<P, 3> w;
-#pragma GCC unroll 3
-    for (int j = 0; j < 3; ++j) {
-      w[j] = P::load(l.weight[r] + j * P::size);
-      pin(w[j]);
+  constexpr int pairs = 4;
+  index_t offset = 0;
+  for (index_t q = 0; q < channels; q += P::size, offset += 9 * P::size) {
+    const index_t c = std::min(q, channels - P::size);
+    P s0(T(0)), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+    const auto add = [](P & s, P w, P x) __attribute__((always_inline)) {
+      s = fma(w, x, s);
+      pin(s);
+    };
+    for (int r = 0; r < rows; ++r) {
+      const T* const w = taps[r] + offset;
+      P w0 = P::load(w), w1 = P::load(w + P::size), w2 = P::load(w + 2 * P::size);
+      pin(w0), pin(w1), pin(w2);
+      const auto column = [&](int k, P& before, P& first, P& second)
+          __attribute__((always_inline)) {
+        P x = P::load(at.x(r, k) + c);
+        pin(x);
+        if (k > 0) add(before, w0, x);
+        if (k == pairs) return;
+        add(first, w1, x);
+        add(second, w2, x);
+      };
+      if (at.first) column(0, s0, s0, s1);
+      column(1, s1, s2, s3);
+      column(2, s3, s4, s5);
+      column(3, s5, s6, s7);
+      if (at.last) column(4, s7, s7, s7);
     }
-#pragma GCC unroll 8
-    for (int q = 0; q <= count; ++q) {
-      P v = P::load(l.template column<false>(l.in[r], left + q));
-      pin(v);
-#pragma GCC unroll 3
-      for (int j = 0; j < 3; ++j) {
-        const int k = 2 * q - 2 + j;
-        if (k < 0 || k >= 2 * count) continue;
-        sum[k] = fma(w[j], v, sum[k]);
-        pin(sum[k]);
-      }
-    }
+    const auto keep = [&](int k, P s) __attribute__((always_inline)) { s.store(at.out(k) + c); };
+    keep(0, s0), keep(1, s1), keep(2, s2), keep(3, s3), keep(4, s4), keep(5, s5), keep(6, s6);
+    keep(7, s7);
   }
-  alignas(64) T nowhere[P::width];
-#pragma GCC unroll 8
-  for (int k = 0; k < 2 * count; ++k) sum[k].store(k >= low && k < high ? out + k * step : nowhere);
 }
 
 // Adds the products of a tile's gradients and inputs to the sums of taps, [vector][tap][lane].
@@ -206,48 +199,6 @@ template <class T, class A, int stride, class Places>
 template <class T, class A> bool has_depthwise3(const conv_shape& s, image<const T> x) {
   return s.kh == 3 && s.kw == 3 && s.dil_h == 1 && s.dil_w == 1 && s.stride_h == s.stride_w &&
          s.stride_h <= 2 && x.c_stride == 1 && s.c >= simd::pack<T, A>::size;
-}
-
-// The rows [first, last) that one row of results reads: the first by row `tap` of the taps, the
-// others by rows `step` further each.
-struct depthwise_reach {
-  index_t first, last, tap, step;
-};
-inline depthwise_reach window_reach(index_t at, index_t stride, index_t pad, index_t size) {
-  const index_t start = at * stride - pad, first = std::clamp<index_t>(-start, 0, 3);
-  return {start + first, start + std::clamp<index_t>(size - start, first, 3), first, 1};
-}
-// Of the gradient with stride 2: row y reads row a by tap row y + pad - 2 a.
-inline depthwise_reach spread_reach(index_t y, index_t pad, index_t size) {
-  const index_t first = std::max<index_t>(0, (y + pad - 1) / 2);
-  return {first, std::max(first, std::min(size, (y + pad) / 2 + 1)), y + pad - 2 * first, -2};
-}
-
-// f(line, image, row, column, count, channel) for rows [begin, end) of `out_h` x `out_w` results,
-// counted through all images, one vector of channels at a time: in strips of columns whose rows
-// stay in the L1 cache. weight: [vector][tap][lane]; images x are h x w.
-template <class T, class A, class Reach, class F>
-void depthwise3_sweep(image<const T> x, index_t w, index_t channels, const T* weight,
-                      const T* zeros, index_t out_h, index_t out_w, index_t begin, index_t end,
-                      Reach reach, F f) {
-  constexpr index_t lanes = simd::pack<T, A>::size;
-  if (begin >= end || out_w == 0) return;
-  const index_t strip = balanced_block(out_w, 56, 4);
-  for (index_t q = 0; q < channels; q += lanes, weight += 9 * lanes) {
-    const index_t c = std::min(q, channels - lanes);
-    for (index_t i = 0; i < out_w; i += strip)
-      for (index_t all = begin, n = begin / out_h, row = begin % out_h; all < end; ++all, ++row) {
-        if (row == out_h) row = 0, ++n;
-        const depthwise_reach to = reach(row);
-        depthwise_line<T> line;
-        line.rows = to.last - to.first, line.step = x.w_stride, line.width = w, line.zeros = zeros;
-        for (index_t r = 0; r < line.rows; ++r) {
-          line.in[r] = x.at(n, to.first + r, 0) + c;
-          line.weight[r] = weight + 3 * (to.tap + r * to.step) * lanes;
-        }
-        f(line, n, row, i, std::min(strip, out_w - i), c);
-      }
-  }
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA

@@ -23,10 +23,11 @@ const T* depthwise3_taps(const T* weight, index_t channels, bool flipped, const 
   return by_tap;
 }
 
+// Finishes a row of n results.
 template <class T, class A>
-void finish_run(const epilogue<T>& finish, T* out, index_t n, index_t step, index_t channel) {
+void finish_results(const epilogue<T>& finish, T* out, index_t n, index_t step, index_t channels) {
   for (index_t i = 0; i < n && !finish.empty(); ++i)
-    apply<T, A>(finish, out + i * step, 0, channel, simd::pack<T, A>::size);
+    apply<T, A>(finish, out + i * step, 0, 0, channels);
 }
 
 // Row `all` of y, counted through all images, in tiles. The last one begins early enough to be
@@ -57,36 +58,59 @@ void depthwise3_forward(const conv_shape& s, image<const T> x, const T* weight, 
       else
         (seven ? depthwise3_forward_row<T, A, 2, 7>
                : depthwise3_forward_row<T, A, 2, 4>)(s, x, by_tap, zeros, y, all, nowhere);
-      T* const out = y.at(all / out_h, all % out_h, 0);
-      for (index_t i = 0; i < out_w && !finish.empty(); ++i)
-        apply<T, A>(finish, out + i * y.w_stride, 0, 0, s.c);
+      finish_results<T, A>(finish, y.at(all / out_h, all % out_h, 0), out_w, y.w_stride, s.c);
     }
   });
 }
 
-// gx from gy with stride 2. Results are counted in pairs of columns here.
+// Row `all` of gx from gy with stride 2, counted through all images. Pair p of columns, 2p + 1 and
+// 2p + 2 of the padded image, comes from columns p and p + 1 of gy.
+template <class T, class A>
+void depthwise3_spread_row(const conv_shape& s, image<const T> gy, const T* weight, const T* zeros,
+                           image<T> gx, index_t all, T* nowhere) {
+  const index_t n = all / s.h, y = all % s.h, out_h = s.out_h(), out_w = s.out_w();
+  const index_t low = std::max<index_t>(0, (y + s.pad_h - 1) / 2);
+  const index_t high = std::min(out_h, (y + s.pad_h) / 2 + 1);
+  const int rows = static_cast<int>(std::clamp<index_t>(high - low, 0, 2));
+  registers<const T*, 2> taps, from;
+  for (int r = 0; r < rows; ++r) {
+    taps[r] = weight + 3 * (y + s.pad_h - 2 * (low + r)) * simd::pack<T, A>::size;
+    from[r] = gy.at(n, low + r, 0);
+  }
+  const index_t begin = (s.pad_w + 1) / 2 - 1, end = (s.w + s.pad_w) / 2;
+  for (index_t i = begin; i < end; i += 4) {
+    const index_t pair = std::max(begin, std::min(i, end - 4)), column = 2 * pair + 1 - s.pad_w;
+    T* const out = gx.at(n, y, column);
+    if (column >= 0 && column + 8 <= s.w && pair >= -1 && pair + 4 <= out_w) {
+      depthwise_steps<T, T> p{{}, out, gy.w_stride, gx.w_stride, pair >= 0, pair + 5 <= out_w};
+      for (int r = 0; r < rows; ++r) p.rows[r] = from[r] + pair * gy.w_stride;
+      depthwise3_spread<T, A>(p, s.c, rows, taps);
+      continue;
+    }
+    depthwise_places<T, T> p;
+    for (int k = 0; k < 8; ++k)
+      p.outs[k] = column + k >= 0 && column + k < s.w ? out + k * gx.w_stride : nowhere;
+    for (int r = 0; r < rows; ++r)
+      for (int k = 0; k < 5; ++k) {
+        const bool inside = pair + k >= 0 && pair + k < out_w;
+        p.columns[r][k] = inside ? from[r] + (pair + k) * gy.w_stride : zeros;
+      }
+    depthwise3_spread<T, A>(p, s.c, rows, taps);
+  }
+}
+
+// gx from gy with stride 2.
 template <class T, class A>
 void depthwise3_spread_rows(const conv_shape& s, image<const T> gy, const T* weight, image<T> gx,
                             const epilogue<T>& finish) {
   const T* zeros = nullptr;
   const T* const by_tap = depthwise3_taps<T, A>(weight, s.c, false, zeros);
-  const index_t out_h = s.out_h(), step = gx.w_stride;
-  const index_t first_pair = s.pad_w / 2, pairs = (s.w - 1 + s.pad_w) / 2 + 1 - first_pair;
   split_work(s.n * s.h, s.work(), [&](index_t first, index_t last) {
-    depthwise3_sweep<T, A>(
-        gy, s.out_w(), s.c, by_tap, zeros, s.h, pairs, first, last,
-        [&](index_t row) { return spread_reach(row, s.pad_h, out_h); },
-        [&](const depthwise_line<T>& line, index_t image, index_t row, index_t i, index_t n,
-            index_t c) {
-          for (index_t pair = first_pair + i; n > 0; n -= 4, pair += 4) {
-            const index_t column = 2 * pair - s.pad_w;  // may be -1
-            const index_t low = std::max<index_t>(0, -column);
-            const index_t high = std::min({index_t(8), 2 * n, s.w - column});
-            T* const out = gx.at(image, row, column + low) + c;
-            depthwise3_spread<T, A, 4>(line, pair - 1, low, high, out - low * step, step);
-            finish_run<T, A>(finish, out, high - low, step, c);
-          }
-        });
+    T* const nowhere = scratch<T, scratch_use::window>(s.c);
+    for (index_t all = first; all < last; ++all) {
+      depthwise3_spread_row<T, A>(s, gy, by_tap, zeros, gx, all, nowhere);
+      finish_results<T, A>(finish, gx.at(all / s.h, all % s.h, 0), s.w, gx.w_stride, s.c);
+    }
   });
 }
 
