@@ -5,6 +5,22 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
+// The taps of one vector of channels, [lane][tap], as [tap][lane], or the other way round.
+template <class T, class A, bool back> void turn_taps(const T* from, T* to) {
+  using P = simd::pack<T, A>;
+  constexpr index_t lanes = P::size;
+  index_t t = 0;
+  for (; t + lanes <= 9; t += lanes) {
+    P v[P::width];
+    for (index_t i = 0; i < lanes; ++i) v[i] = P::load(from + (back ? (t + i) * lanes : 9 * i + t));
+    transpose(v);
+    for (index_t i = 0; i < lanes; ++i) v[i].store(to + (back ? 9 * i + t : (t + i) * lanes));
+  }
+  for (; t < 9; ++t)
+    for (index_t i = 0; i < lanes; ++i)
+      to[back ? 9 * i + t : t * lanes + i] = from[back ? t * lanes + i : 9 * i + t];
+}
+
 // Weights [c, 1, 3, 3] as [vector][tap][lane], and zeros for all channels behind them; taps in
 // reverse order when `flipped`.
 template <class T, class A>
@@ -13,10 +29,10 @@ const T* depthwise3_taps(const T* weight, index_t channels, bool flipped, const 
   const index_t vectors = (channels + lanes - 1) / lanes;
   T* const by_tap = scratch<T, scratch_use::panels>(9 * vectors * lanes + channels);
   T* to = by_tap;
-  for (index_t v = 0; v < vectors; ++v) {
-    const T* from = weight + 9 * std::min(v * lanes, channels - lanes);
-    for (index_t t = 0; t < 9; ++t)
-      for (index_t i = 0; i < lanes; ++i) *to++ = from[9 * i + (flipped ? 8 - t : t)];
+  for (index_t v = 0; v < vectors; ++v, to += 9 * lanes) {
+    turn_taps<T, A, false>(weight + 9 * std::min(v * lanes, channels - lanes), to);
+    for (index_t t = 0; t < 4 && flipped; ++t)
+      std::swap_ranges(to + t * lanes, to + (t + 1) * lanes, to + (8 - t) * lanes);
   }
   std::fill_n(to, channels, T(0));
   zeros = to;
@@ -158,11 +174,8 @@ void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy,
   });
   for (index_t i = 1; i < parts; ++i)
     for (index_t k = 0; k < size; ++k) sums[k] += sums[i * size + k];
-  for (index_t v = 0; v < s.c; v += lanes) {
-    const index_t c = std::min(v, s.c - lanes);
-    for (index_t t = 0; t < 9; ++t)
-      for (index_t i = 0; i < lanes; ++i) gw[(c + i) * 9 + t] = sums[9 * v + t * lanes + i];
-  }
+  for (index_t v = 0; v < s.c; v += lanes)
+    turn_taps<T, A, true>(sums + 9 * v, gw + 9 * std::min(v, s.c - lanes));
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA
