@@ -124,15 +124,15 @@ template <class = void> struct cross_entropy_op {
   tensor forward(const tensor& x, const tensor& target, const tensor& weight) {
     const dtype type = detail::floating_compute_type(name, x);
     const tensor t = detail::checked_classes(name, x, target, weight, ignore_index);
-    return detail::dense_as(type == f32 ? run<float>(x, t, weight) : run<double>(x, t, weight),
-                            x.dtype());
+    return detail::dense_as(run(x, t, weight, type), x.dtype());
   }
 
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
     const tensor x = c.in(0), t = detail::dense_as(c.in(1), i64);
-    const tensor d = statistics.dtype() == f32 ? slope<float>(x, t, c.in(2), g)
-                                               : slope<double>(x, t, c.in(2), g);
-    return {detail::from_class_rows(detail::dense_as(d, x.dtype()), x.shape()), {}, {}};
+    return {
+        detail::from_class_rows(detail::dense_as(slope(x, t, c.in(2), g), x.dtype()), x.shape()),
+        {},
+        {}};
   }
 
   // The same from distributions, which are constants.
@@ -163,38 +163,47 @@ template <class = void> struct cross_entropy_op {
             .scale = stats.data_as<T>() + rows};
   }
 
-  template <class T> tensor run(const tensor& x, const tensor& target, const tensor& weight) {
-    const tensor logits = detail::class_rows(x, dtype_of<T>);
-    const tensor w = weight.defined() ? detail::dense_as(weight, dtype_of<T>) : tensor();
-    statistics = empty({2, target.numel()}, dtype_of<T>);
-    const auto a = rows_of<T>(logits, target, w, statistics);
-    tensor loss = empty(target.shape(), dtype_of<T>);
-    kernels::cross_entropy_losses(a, loss.data_as<T>());
-    if (reduce == reduction::none) return loss;
+  // f.operator()<float>() or, where that is the type computed in, f.operator()<double>().
+  template <class F> static void in_type(dtype type, F f) {
+    type == f32 ? f.template operator()<float>() : f.template operator()<double>();
+  }
+
+  tensor run(const tensor& x, const tensor& target, const tensor& weight, dtype type) {
+    const tensor logits = detail::class_rows(x, type);
+    const tensor w = weight.defined() ? detail::dense_as(weight, type) : tensor();
+    statistics = empty({2, target.numel()}, type);
+    tensor loss = empty(target.shape(), type);
     double total = 0.0;
-    for (index_t i = 0; i < a.rows; ++i) total += static_cast<double>(loss.data_as<T>()[i]);
+    in_type(type, [&]<class T>() {
+      T* const losses = loss.data_as<T>();
+      kernels::cross_entropy_losses(rows_of<T>(logits, target, w, statistics), losses);
+      for (index_t i = 0; reduce != reduction::none && i < target.numel(); ++i) {
+        total += static_cast<double>(losses[i]);
+      }
+    });
+    if (reduce == reduction::none) return loss;
     if (reduce == reduction::mean) {
       denominator = detail::total_weight(target, weight, ignore_index);
     }
-    tensor y = empty({}, dtype_of<T>);
-    *y.data_as<T>() = static_cast<T>(total / denominator);
+    tensor y = empty({}, type);
+    in_type(type, [&]<class T>() { *y.data_as<T>() = static_cast<T>(total / denominator); });
     return y;
   }
 
-  template <class T>
   tensor slope(const tensor& x, const tensor& target, const tensor& weight, const tensor& g) const {
-    const tensor logits = detail::class_rows(x, dtype_of<T>);
-    const tensor w = weight.defined() ? detail::dense_as(weight, dtype_of<T>) : tensor();
     tensor stats = statistics;
-    const auto a = rows_of<T>(logits, target, w, stats);
-    tensor d = empty(logits.shape(), dtype_of<T>);
-    if (reduce == reduction::none) {
-      const tensor each = detail::dense_as(g, dtype_of<T>);
-      kernels::cross_entropy_slopes(a, each.data_as<T>(), 1, d.data_as<T>());
-    } else {
-      const T each = static_cast<T>(g.item<double>() / denominator);
-      kernels::cross_entropy_slopes(a, &each, 0, d.data_as<T>());
-    }
+    const dtype type = stats.dtype();
+    const tensor logits = detail::class_rows(x, type);
+    const tensor w = weight.defined() ? detail::dense_as(weight, type) : tensor();
+    tensor d = empty(logits.shape(), type);
+    const bool own = reduce == reduction::none;  // a factor for each row
+    const tensor each = own ? detail::dense_as(g, type) : tensor();
+    const double shared = own ? 0.0 : g.item<double>() / denominator;
+    in_type(type, [&]<class T>() {
+      const T one = static_cast<T>(shared);
+      kernels::cross_entropy_slopes(rows_of<T>(logits, target, w, stats),
+                                    own ? each.data_as<T>() : &one, own ? 1 : 0, d.data_as<T>());
+    });
     return d;
   }
 };
