@@ -35,11 +35,15 @@ inline constexpr index_t parallel_work = index_t(1) << 20;
 // A right operand of this many bytes is read where it stands: packing would cost more.
 inline constexpr index_t small_right = index_t(1) << 16;
 
-// f(begin, end) over [0, count), on several threads when there is enough work in all.
-template <class F> void split_work(index_t count, index_t work, F f) {
+// The chunk of a loop: all of it, or as many chunks as there is work for.
+[[gnu::noinline]] inline index_t work_chunk(index_t count, index_t work) {
   const index_t chunks =
       work < 2 * parallel_work ? 1 : std::clamp<index_t>(count, 1, work / parallel_work);
-  parallel_for(count, std::max<index_t>(1, (count + chunks - 1) / chunks), f);
+  return std::max<index_t>(1, (count + chunks - 1) / chunks);
+}
+// f(begin, end) over [0, count), on several threads when there is enough work in all.
+template <class F> void split_work(index_t count, index_t work, F f) {
+  parallel_for(count, work_chunk(count, work), f);
 }
 
 // The same over chunks of a given size, which bounds the memory that f works on.
@@ -285,7 +289,7 @@ void gemm_batched(std::span<const batch_axis> axes, matrix<const T> a, matrix<co
                   std::type_identity_t<matrix<T>> c, std::type_identity_t<gemm_options<T>> o = {}) {
   index_t count = 1;
   for (const batch_axis& axis : axes) count *= axis.size;
-  const auto run = [&](index_t first, index_t last) {
+  auto run = [&](index_t first, index_t last) {  // not const: both calls share one body
     for (index_t i = first; i < last; ++i) {
       auto left = a, right = b;
       auto out = c;

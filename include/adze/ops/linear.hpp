@@ -18,12 +18,13 @@ template <class = void> tensor feature_rows(const tensor& x, dtype type) {
 }
 
 // Sums over the rows of a matrix. The small ones of small steps skip the driver of reductions.
-template <class T> tensor column_sums(const tensor& x) {
+template <class = void> tensor column_sums(const tensor& x) {
   const shape to{x.shape()[1]};
   if (x.strides()[1] != 1 || x.numel() > kernels::map_chunk)
-    return fold(x, 1, to, {.result = dtype_of<T>});
-  tensor y = empty(to, dtype_of<T>);
-  kernels::folds::sum_columns(matrix_of<T>(x), y.data_as<T>());
+    return fold(x, 1, to, {.result = x.dtype()});
+  tensor y = empty(to, x.dtype());
+  x.dtype() == f64 ? kernels::folds::sum_columns(matrix_of<double>(x), y.data_as<double>())
+                   : kernels::folds::sum_columns(matrix_of<float>(x), y.data_as<float>());
   return y;
 }
 
@@ -64,18 +65,19 @@ template <class = void> struct linear_op {
     const tensor bias = b.defined() ? detail::dense_as(b, compute) : b;
     const tensor more =
         residual.value.defined() ? detail::dense_as(residual.value, compute) : tensor();
-    if (compute == f64) {
-      product<double>(x, w, bias, more, y);
-    } else {
-      product<float>(x, w, bias, more, y);
-    }
+    const tensor rows = detail::feature_rows(x, compute), weight = detail::as_computed(w, compute);
+    detail::multiply(detail::stored_matrix_of(rows), detail::stored_matrix_of(weight).transposed(),
+                     detail::rows_of_result(y, rows.shape()[0], w.shape()[0]),
+                     {.bias = bias.defined() ? bias.data() : nullptr,
+                      .act = act,
+                      .residual = more.defined() ? more.data() : nullptr});
     return detail::as_result(std::move(y), type);
   }
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
     const tensor d = act == kernels::activation::relu ? where(c.out(0) > 0.0, g, 0.0) : g;
     if (c.create()) return recorded(c, d);
     if (size_of(d.dtype()) == 2) return narrow(c, d);
-    return d.dtype() == f64 ? plain<double>(c, d) : plain<float>(c, d);
+    return plain(c, d);
   }
 
  private:
@@ -88,18 +90,6 @@ template <class = void> struct linear_op {
       raise<shape_error>("linear: the last axis of x must be the weight's ", w[1], "; x ", x,
                          ", weight ", w, transposed ? "; did you mean transpose(weight)?" : "");
     }
-  }
-
-  template <class T>
-  void product(const tensor& x, const tensor& w, const tensor& b, const tensor& residual,
-               tensor& y) const {
-    const tensor rows = detail::feature_rows(x, dtype_of<T>);
-    const tensor weight = detail::as_computed(w, dtype_of<T>);
-    kernels::gemm<T>(detail::matrix_of<T>(rows), detail::matrix_of<T>(weight).transposed(),
-                     dense_matrix(y.data_as<T>(), rows.shape()[0], w.shape()[0]),
-                     {.bias = b.defined() ? b.data_as<T>() : nullptr,
-                      .activate = act,
-                      .residual = residual.defined() ? residual.data_as<T>() : nullptr});
   }
 
   tensor narrow_product(const tensor& x, const tensor& w, const tensor& b, const shape& to) const {
@@ -143,23 +133,24 @@ template <class = void> struct linear_op {
             c.wants(2) ? sum(rows, {0}) : tensor()};
   }
 
-  template <class T> static std::array<tensor, 3> plain(backward_context& c, const tensor& g) {
-    constexpr dtype compute = dtype_of<T>;
+  static std::array<tensor, 3> plain(backward_context& c, const tensor& g) {
+    const dtype compute = g.dtype() == f64 ? f64 : f32;
     const tensor rows = detail::feature_rows(g, compute);
-    const matrix<const T> d = detail::matrix_of<T>(rows);
+    const kernels::stored_matrix d = detail::stored_matrix_of(rows);
     std::array<tensor, 3> r;
     if (c.wants(0)) {
       const tensor w = detail::as_computed(c.in(1), compute);
       r[0] = empty(c.in_shape(0), compute);
-      kernels::gemm<T>(d, detail::matrix_of<T>(w),
-                       dense_matrix(r[0].data_as<T>(), d.rows, w.shape()[1]));
+      detail::multiply(d, detail::stored_matrix_of(w),
+                       detail::rows_of_result(r[0], d.rows, w.shape()[1]));
     }
     if (c.wants(1)) {
       const tensor x = detail::feature_rows(c.in(0), compute);
       r[1] = empty(c.in_shape(1), compute);
-      kernels::gemm<T>(d.transposed(), detail::matrix_of<T>(x), detail::result_matrix<T>(r[1]));
+      detail::multiply(d.transposed(), detail::stored_matrix_of(x),
+                       detail::rows_of_result(r[1], d.cols, x.shape()[1]));
     }
-    if (c.wants(2)) r[2] = detail::column_sums<T>(rows);
+    if (c.wants(2)) r[2] = detail::column_sums(rows);
     for (tensor& gradient : r) {
       if (gradient.defined()) gradient = detail::as_result(std::move(gradient), g.dtype());
     }

@@ -25,22 +25,63 @@ template <class T> matrix<const T> matrix_of(const tensor& x) {
           x.strides()[static_cast<std::size_t>(r - 2)],
           x.strides()[static_cast<std::size_t>(r - 1)]};
 }
-template <class T> matrix<T> result_matrix(tensor& y) {
-  const index_t r = y.rank(), n = y.shape()[r - 1];
-  return dense_matrix(y.data_as<T>(), y.shape()[r - 2], n);
+
+// The same, whatever floating dtype it is kept in.
+inline kernels::stored_matrix stored_matrix_of(const tensor& x) {
+  const auto r = static_cast<std::size_t>(x.rank());
+  return {x.impl().data,           x.dtype(),          x.shape()[x.rank() - 2],
+          x.shape()[x.rank() - 1], x.strides()[r - 2], x.strides()[r - 1]};
+}
+// A new y, all its elements, row after row.
+inline kernels::stored_matrix rows_of_result(const tensor& y, index_t rows, index_t cols) {
+  return {y.impl().data, y.dtype(), rows, cols, cols, 1};
 }
 
-// A matrix, whatever floating dtype it is kept in.
-inline kernels::stored_matrix stored_matrix_of(const tensor& x) {
-  return {x.impl().data, x.dtype(), x.shape()[0], x.shape()[1], x.strides()[0], x.strides()[1]};
+// What a product adds to its result, in the result's type.
+struct product_terms {
+  const void* bias = nullptr;
+  kernels::activation act = kernels::activation::none;
+  const void* residual = nullptr;
+};
+using batch_axes = std::span<const kernels::batch_axis>;
+
+template <class T>
+void multiply_as(const kernels::stored_matrix& a, const kernels::stored_matrix& b,
+                 const kernels::stored_matrix& c, const product_terms& terms) {
+  const auto typed = [](const kernels::stored_matrix& x) -> matrix<T> {
+    return {static_cast<T*>(x.data), x.rows, x.cols, x.row_stride, x.col_stride};
+  };
+  kernels::gemm<T>(typed(a), typed(b), typed(c),
+                   {.bias = static_cast<const T*>(terms.bias),
+                    .activate = terms.act,
+                    .residual = static_cast<const T*>(terms.residual)});
+}
+// c = a b for three matrices of f32 or of f64: what ops call, so that none of them is compiled for
+// both types.
+template <class = void>
+void multiply(const kernels::stored_matrix& a, const kernels::stored_matrix& b,
+              const kernels::stored_matrix& c, const product_terms& terms = {}) {
+  if (c.type == f64) return multiply_as<double>(a, b, c, terms);
+  multiply_as<float>(a, b, c, terms);
+}
+
+// The same for the last two axes of a new c, for every index of the axes if there are any.
+template <class T> void multiply_as(const tensor& a, const tensor& b, tensor& c, batch_axes axes) {
+  const index_t r = c.rank();
+  const matrix<T> to = dense_matrix(c.data_as<T>(), c.shape()[r - 2], c.shape()[r - 1]);
+  if (axes.empty()) return kernels::gemm<T>(matrix_of<T>(a), matrix_of<T>(b), to);
+  kernels::gemm_batched<T>(axes, matrix_of<T>(a), matrix_of<T>(b), to);
+}
+template <class = void>
+void multiply(const tensor& a, const tensor& b, tensor& c, batch_axes axes = {}) {
+  if (c.dtype() == f64) return multiply_as<double>(a, b, c, axes);
+  multiply_as<float>(a, b, c, axes);
 }
 
 // c = a b for the last two axes, over the broadcast batch axes of c.
-template <class T> void multiply(const tensor& a, const tensor& b, tensor& c) {
+template <class = void> void multiply_batch(const tensor& a, const tensor& b, tensor& c) {
   const index_t batch_rank = c.rank() - 2;
-  if (batch_rank == 0) {
-    return kernels::gemm<T>(matrix_of<T>(a), matrix_of<T>(b), result_matrix<T>(c));
-  }
+  if (batch_rank == 0) return multiply(a, b, c);
   std::array<kernels::batch_axis, static_cast<std::size_t>(max_rank)> axes;
   const auto step = [&](const tensor& x, index_t i) -> index_t {
     const index_t at = i - (c.rank() - x.rank());
@@ -49,8 +90,7 @@ template <class T> void multiply(const tensor& a, const tensor& b, tensor& c) {
   for (index_t i = 0; i < batch_rank; ++i) {
     axes[static_cast<std::size_t>(i)] = {c.shape()[i], step(a, i), step(b, i), step(c, i)};
   }
-  kernels::gemm_batched<T>(std::span(axes.data(), static_cast<std::size_t>(batch_rank)),
-                           matrix_of<T>(a), matrix_of<T>(b), result_matrix<T>(c));
+  multiply(a, b, c, batch_axes(axes.data(), static_cast<std::size_t>(batch_rank)));
 }
 
 // x as a batch of matrices: a vector on the left is a row, on the right a column.
@@ -119,14 +159,14 @@ template <class = void> struct matmul_op {
       const shape rows = detail::rows_shape(left.shape());
       if (const auto strides = detail::view_strides(left, rows)) {
         tensor flat = alias(y, {rows[0], right.size(1)}, {right.size(1), 1});
-        multiply(compute, alias(left, rows, *strides), right, flat);
+        detail::multiply(alias(left, rows, *strides), right, flat);
         return detail::as_result(y, type);
       }
     }
     tensor full = y;  // with the axes that vectors do not have
     if (a.rank() == 1) full = unsqueeze(full, b.rank() == 1 ? 0 : -2);
     if (b.rank() == 1) full = unsqueeze(full, -1);
-    multiply(compute, left, right, full);
+    detail::multiply_batch(left, right, full);
     return detail::as_result(y, type);
   }
   std::array<tensor, 2> backward(backward_context& c, const tensor& g) const {
@@ -155,10 +195,6 @@ template <class = void> struct matmul_op {
     kernels::gemm_narrow(detail::stored_matrix_of(a), detail::stored_matrix_of(b),
                          detail::stored_matrix_of(alias(y, {rows, cols}, {cols, 1})));
     return y;
-  }
-  static void multiply(dtype compute, const tensor& a, const tensor& b, tensor& c) {
-    if (compute == f64) return detail::multiply<double>(a, b, c);
-    detail::multiply<float>(a, b, c);
   }
 };
 
