@@ -51,11 +51,11 @@ class grad_scaler {
   const scaler_statistics& statistics() const { return statistics_; }
 
   // x times the scale, recorded. 16-bit x are multiplied in f32, whose range they would leave.
-  tensor scale(const tensor& x) const {
+  template <class = void> tensor scale(const tensor& x) const {
     if (!enabled()) return x;
     return (size_of(x.dtype()) == 2 ? cast(x, f32) : x) * scale_;
   }
-  std::vector<tensor> scale(tensor_list x) const {
+  template <class = void> std::vector<tensor> scale(tensor_list x) const {
     std::vector<tensor> y;
     for (const tensor& t : x) y.push_back(scale(t));
     return y;
@@ -131,7 +131,7 @@ class grad_scaler {
 
   // PyTorch's five keys, and what is left of the hysteresis where there is one; empty when
   // disabled. Take it after update().
-  state state_dict() const {
+  template <class = void> state state_dict() const {
     if (!enabled()) return {};
     state s{{"scale", scale_},
             {"growth_factor", options_.growth_factor},
@@ -143,7 +143,7 @@ class grad_scaler {
   }
   // All or nothing; a disabled scaler reads nothing. Errors: value_error for an empty state (of a
   // disabled scaler), names that are missing, unknown or given twice, and values out of range.
-  void load_state_dict(const state& from);
+  template <class = void> void load_state_dict(const state& from);
 
  private:
   enum class stage : std::uint8_t { ready, unscaled, stepped };
@@ -153,7 +153,7 @@ class grad_scaler {
     bool checked = false, overflow = false;
   };
 
-  record& record_of(const void* key) {
+  template <class = void> record& record_of(const void* key) {
     for (record& r : records_) {
       if (r.key == key) return r;
     }
@@ -212,7 +212,7 @@ class grad_scaler {
   scaler_statistics statistics_;
 };
 
-inline void grad_scaler::load_state_dict(const state& from) {
+template <class> void grad_scaler::load_state_dict(const state& from) {
   if (!enabled()) return;
   constexpr std::string_view op = "grad_scaler.load_state_dict";
   if (from.empty()) {

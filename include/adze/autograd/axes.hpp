@@ -102,7 +102,7 @@ class axis_ties {
   // Ties all axes by letters, "...mk,...kn->...mn": same letter, same index. `...` stands for the
   // axes left over, aligned at the right. A letter that occurs once is pinned. False, and nothing
   // done, when the letters do not fit the values.
-  bool letters(std::string_view spec) {
+  template <class = void> bool letters(std::string_view spec) {
     std::vector<named_place> all;
     std::size_t value = 0, at = 0;
     const std::size_t arrow = spec.find("->");
@@ -144,6 +144,7 @@ class axis_ties {
     for (index_t a = axis; a < rank(v); ++a) pin(place(v, a));
   }
 
+  template <class = void>
   bool name_axes(index_t v, std::string_view spec, std::vector<named_place>& all) const {
     if (values_[static_cast<std::size_t>(v)] == nullptr) return true;
     const std::size_t dots = spec.find("...");

@@ -83,7 +83,7 @@ inline tensor grad(const tensor& output, const tensor& input, const grad_options
 
 // Calls f(gradient) with the whole gradient of x in each run; what it returns, if defined, takes
 // its place. Returns an id for remove_hook.
-inline index_t add_hook(const tensor& x, std::function<tensor(const tensor&)> f) {
+template <class = void> index_t add_hook(const tensor& x, std::function<tensor(const tensor&)> f) {
   if (!x.requires_grad()) raise<state_error>("add_hook: the tensor does not require grad; got ", x);
   detail::node* n = detail::owner_of(x);
   if (n->hooks == nullptr) n->hooks = new std::vector<detail::hook>;
@@ -91,7 +91,7 @@ inline index_t add_hook(const tensor& x, std::function<tensor(const tensor&)> f)
   n->hooks->push_back({x.impl().output, id, std::move(f)});
   return id;
 }
-inline void remove_hook(const tensor& x, index_t id) {
+template <class = void> void remove_hook(const tensor& x, index_t id) {
   detail::node* n = x.requires_grad() ? detail::owner_of(x) : nullptr;
   if (n != nullptr && n->hooks != nullptr) {
     std::erase_if(*n->hooks, [&](const detail::hook& h) { return h.id == id; });

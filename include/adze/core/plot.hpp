@@ -66,7 +66,7 @@ class line_chart {
   }
 
   // The whole document.
-  [[gnu::cold]] std::string svg_text() const {
+  template <class = void> [[gnu::cold]] std::string svg_text() const {
     const auto width = static_cast<double>(options_.width);
     const auto height = static_cast<double>(options_.height);
     axis x({.logarithmic = options_.x.logarithmic, .ticks = options_.width / 90});
@@ -136,6 +136,7 @@ class line_chart {
     return inside;
   }
 
+  template <class = void>
   [[gnu::cold]] void draw_axes(svg& page, const frame& inside, const axis& x, const axis& y) const {
     if (!options_.title.empty()) page.text({inside.left, 30}, options_.title, "title");
     for (const tick& t : y.ticks()) {
@@ -157,6 +158,7 @@ class line_chart {
     if (!options_.y.label.empty()) page.text({20, middle_y}, options_.y.label, "name middle", -90);
   }
 
+  template <class = void>
   void draw_curve(svg& page, const frame& inside, const axis& x, const axis& y,
                   const series& curve) const {
     const std::string css = curve.css();
@@ -185,6 +187,7 @@ class line_chart {
 
   // At most four points per pixel column (first, lowest, highest, last), in the order of the data:
   // the picture stays the same and a curve of a million steps stays a small file.
+  template <class = void>
   [[gnu::cold]] static std::vector<point> thinned(const std::vector<point>& run) {
     const auto left_to_right = [](const point& a, const point& b) { return a.x < b.x; };
     if (run.size() < 2000 || !std::is_sorted(run.begin(), run.end(), left_to_right)) return run;
@@ -206,7 +209,7 @@ class line_chart {
     return kept;
   }
 
-  [[gnu::cold]] void draw_legend(svg& page, const frame& inside) const {
+  template <class = void> [[gnu::cold]] void draw_legend(svg& page, const frame& inside) const {
     if (!has_legend()) return;
     double at = inside.left;
     const double row = inside.top - 18;

@@ -48,7 +48,7 @@ class table {
     return add_row({cell(std::forward<Cells>(cells))...});
   }
 
-  table& add_row(std::vector<cell> row) {
+  template <class = void> table& add_row(std::vector<cell> row) {
     if (row.size() != columns_.size()) {
       raise<value_error>("table: wrong number of cells in a row; ", row.size(), " cells for ",
                          columns_.size(), " columns; give one per column");
@@ -60,15 +60,15 @@ class table {
   index_t rows() const { return static_cast<index_t>(rows_.size()); }
 
   // Aligned columns, two spaces apart, under a rule; every line ends with a newline.
-  std::string text() const { return write({.gap = "  "}); }
+  template <class = void> std::string text() const { return write({.gap = "  "}); }
 
   // The same as a Markdown table; bars inside cells are escaped.
-  std::string markdown() const {
+  template <class = void> std::string markdown() const {
     return write({.edge_left = "| ", .gap = " | ", .edge_right = " |", .markdown = true});
   }
 
   // The same as an HTML table element; class "number" marks right-aligned columns.
-  std::string html() const {
+  template <class = void> std::string html() const {
     std::string out = "<table>\n";
     std::vector<column> ready;
     for (std::size_t c = 0; c < columns_.size(); ++c) ready.push_back(lay_out(c, false));
@@ -97,7 +97,7 @@ class table {
     bool numbers = true;
   };
 
-  [[gnu::cold]] std::string write(const style& look) const {
+  template <class = void> [[gnu::cold]] std::string write(const style& look) const {
     std::vector<column> ready;
     for (std::size_t c = 0; c < columns_.size(); ++c) ready.push_back(lay_out(c, look.markdown));
     std::string out;
@@ -131,7 +131,7 @@ class table {
     out += '\n';
   }
 
-  [[gnu::cold]] column lay_out(std::size_t c, bool markdown) const {
+  template <class = void> [[gnu::cold]] column lay_out(std::size_t c, bool markdown) const {
     column made;
     std::size_t decimals = 0;
     bool any_number = false;

@@ -118,7 +118,7 @@ inline void widen_i16(byte_span from, std::int32_t* to) {
 
 // The bytes of an IDX file that holds x. dtype_error: not u8, i8, i32, f32, f64; shape_error: 0-d
 // or a size above 2^32 - 1; value_error: not contiguous.
-inline byte_vector write_idx(const tensor& x) {
+template <class = void> byte_vector write_idx(const tensor& x) {
   const auto type = std::find_if(detail::idx_types.rbegin(), detail::idx_types.rend(),
                                  [&](const auto& row) { return row.type == x.dtype(); });
   if (type == detail::idx_types.rend()) {

@@ -45,7 +45,7 @@ struct plane_shift {
   index_t down, right;    // how far
   index_t pixel;          // bytes of a pixel
 
-  void operator()(std::byte* plane, std::vector<std::byte>& spare) const {
+  template <class = void> void operator()(std::byte* plane, std::vector<std::byte>& spare) const {
     const auto line = static_cast<std::size_t>(columns * pixel);
     spare.assign(static_cast<std::size_t>(rows) * line, std::byte{0});
     const index_t kept = columns - std::abs(right);
@@ -110,7 +110,7 @@ void resample(const float* from, float* to, index_t rows, index_t columns, const
 struct random_shift {
   index_t pixels = 2;
 
-  void operator()(batch& b, const batch_place& place) const {
+  template <class = void> void operator()(batch& b, const batch_place& place) const {
     const auto [count, channels, rows, columns] = images::sizes_of(b.x, "random_shift");
     if (pixels < 0 || pixels > (index_t{1} << 30)) {
       raise<value_error>("random_shift: pixels out of range; got ", pixels, "; 0 to 2^30");
@@ -139,7 +139,7 @@ struct random_affine {
   double shear = 0.1;  // -shear..shear, columns per row
   double shift = 0.1;  // of height and width: -shift..shift
 
-  void operator()(batch& b, const batch_place& place) const {
+  template <class = void> void operator()(batch& b, const batch_place& place) const {
     const auto [count, channels, rows, columns] = images::sizes_of(b.x, "random_affine");
     float* data = images::f32_data(b.x, "random_affine");
     if (!(scale_low > 0 && scale_high >= scale_low && std::isfinite(scale_high))) {
@@ -187,7 +187,7 @@ struct normalize {
   std::vector<float> mean{};
   std::vector<float> deviation{};
 
-  void operator()(batch& b, const batch_place&) const {
+  template <class = void> void operator()(batch& b, const batch_place&) const {
     const auto [count, channels, rows, columns] = images::sizes_of(b.x, "normalize");
     float* data = images::f32_data(b.x, "normalize");
     if (std::cmp_not_equal(mean.size(), channels) ||

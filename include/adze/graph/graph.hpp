@@ -87,7 +87,7 @@ class graph {
   // Runs every step through record(): differentiable, under whatever precision rule is installed.
   // Sizes may differ from the trace's where the ops allow it. Throws value_error for another
   // number of inputs.
-  std::vector<tensor> run(tensor_list x) const;
+  template <class = void> std::vector<tensor> run(tensor_list x) const;
 
   // For graphs with one output.
   template <class... X>
@@ -163,7 +163,7 @@ void call_step(const graph_step& s, void* op, const std::vector<tensor>& v, resu
 
 namespace adze::inline ADZE_ISA {
 
-inline std::vector<tensor> graph::run(tensor_list x) const {
+template <class> std::vector<tensor> graph::run(tensor_list x) const {
   detail::check_graph_inputs(*this, x);
   std::vector<index_t> left = detail::use_counts(*this);
   std::vector<tensor> v(values.size());

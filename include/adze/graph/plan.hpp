@@ -178,7 +178,7 @@ class plan {
       : body_(std::move(body)), idle_(std::make_shared<idle_contexts>()) {}
 
   // Inputs as compiled; outputs are new tensors. Nothing is recorded, no precision rule applies.
-  std::vector<tensor> run(tensor_list x) const {
+  template <class = void> std::vector<tensor> run(tensor_list x) const {
     detail::check_plan_inputs(body_->g, x);
     std::unique_ptr<detail::plan_context> c = take();
     c->memory.rewind();
@@ -224,7 +224,7 @@ class plan {
     std::mutex lock{};
     std::vector<std::unique_ptr<detail::plan_context>> list{};
   };
-  std::unique_ptr<detail::plan_context> take() const {
+  template <class = void> std::unique_ptr<detail::plan_context> take() const {
     {
       const std::lock_guard guard(idle_->lock);
       if (!idle_->list.empty()) {

@@ -21,7 +21,7 @@ struct embedding {
   embedding_options options{};
   tensor weight{};
 
-  explicit embedding(const embedding_options& o) : options(o) {
+  template <class = void> explicit embedding(const embedding_options& o) : options(o) {
     detail::check_layer_size("nn::embedding", "rows", o.rows);
     detail::check_layer_size("nn::embedding", "width", o.width);
     if (o.padding_index < -1 || o.padding_index >= o.rows) {

@@ -110,7 +110,8 @@ template <module M> [[gnu::cold]] module_parts parts_of(const M& model, bool nam
   return parts;
 }
 
-inline named_tensors named(const module_parts& parts, bool parameters, bool buffers) {
+template <class = void>
+named_tensors named(const module_parts& parts, bool parameters, bool buffers) {
   named_tensors list;
   for (const module_tensor& t : parts.tensors) {
     if (t.parameter ? parameters : buffers) list.emplace_back(t.name, *t.value);
@@ -119,7 +120,8 @@ inline named_tensors named(const module_parts& parts, bool parameters, bool buff
 }
 
 // Without repetition: a tied tensor counts once.
-[[gnu::cold]] inline std::vector<tensor> unnamed(const module_parts& parts, bool parameters) {
+template <class = void>
+[[gnu::cold]] std::vector<tensor> unnamed(const module_parts& parts, bool parameters) {
   std::vector<tensor> list;
   pointer_map seen;
   for (const module_tensor& t : parts.tensors) {

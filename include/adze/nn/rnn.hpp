@@ -69,6 +69,7 @@ class recurrent_layer {
   }
 
  protected:
+  template <class = void>
   recurrent_layer(std::string_view name, index_t gates, const recurrent_options& o)
       : options(o), name_(name) {
     detail::check_layer_size(name, "in", o.in);
@@ -142,6 +143,7 @@ class recurrent_layer {
 
 // h_t = tanh or relu of W x_t + b + U h_{t-1} + a.
 struct rnn : recurrent_layer {
+  template <class = void>
   explicit rnn(const recurrent_options& o) : recurrent_layer("nn::rnn", 1, o) {}
   // h: first states [layers * directions, b, hidden]; zeros when undefined.
   template <class = void> recurrent_result operator()(const tensor& x, const tensor& h = {}) const {
@@ -154,6 +156,7 @@ struct rnn : recurrent_layer {
 
 // Gates i, f, g, o; see adze::lstm.
 struct lstm : recurrent_layer {
+  template <class = void>
   explicit lstm(const recurrent_options& o) : recurrent_layer("nn::lstm", 4, o) {}
   template <class = void>
   lstm_result operator()(const tensor& x, const lstm_state& first = {}) const {
@@ -167,6 +170,7 @@ struct lstm : recurrent_layer {
 
 // Gates r, z, n; see adze::gru.
 struct gru : recurrent_layer {
+  template <class = void>
   explicit gru(const recurrent_options& o) : recurrent_layer("nn::gru", 3, o) {}
   template <class = void> recurrent_result operator()(const tensor& x, const tensor& h = {}) const {
     auto r = run<1>(x, {h}, [](const tensor& in, const auto& s, const rnn_weights& w) {

@@ -114,6 +114,7 @@ struct gpt {
   layer_norm norm;
   tensor head{};  // [vocabulary, embed]; undefined where it is the token embedding's weight
 
+  template <class = void>
   explicit gpt(const gpt_options& o)
       : options(o), token({.rows = o.vocabulary, .width = o.embed, .type = o.type}),
         position({.rows = o.context, .width = o.embed, .type = o.type}), drop({.p = o.dropout}),

@@ -58,7 +58,9 @@ struct tanh_f {
   template <class V> V f(const V& x) const { return tanh(x); }
   template <class V> V df(const V&, const V& y) const { return 1.0 - y * y; }
 };
-inline tensor normal_cdf(const tensor& x) { return (erf(x * 0.70710678118654752) + 1.0) * 0.5; }
+template <class = void> tensor normal_cdf(const tensor& x) {
+  return (erf(x * 0.70710678118654752) + 1.0) * 0.5;
+}
 struct gelu_f {  // x Phi(x)
   static constexpr std::string_view name = "gelu";
   static constexpr numeric precision = numeric::any;

@@ -101,7 +101,7 @@ tensor normalized(const tensor& x, const index_list& over, double eps, bool cent
   const tensor d = centered ? x - mean(x, over, true) : x;
   return d * rsqrt(mean(d * d, over, true) + eps);
 }
-inline tensor weighed(tensor y, const tensor& weight, const tensor& bias) {
+template <class = void> tensor weighed(tensor y, const tensor& weight, const tensor& bias) {
   if (weight.defined()) y = y * weight;
   return bias.defined() ? y + bias : y;
 }

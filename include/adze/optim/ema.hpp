@@ -95,7 +95,7 @@ class ema {
   const std::vector<tensor>& averages() const { return averages_; }
 
   // "averages.0", ..., "updates"; the averages are copies.
-  saved_state state_dict() const {
+  template <class = void> saved_state state_dict() const {
     saved_state s;
     for (std::size_t i = 0; i < averages_.size(); ++i) {
       s.tensors.emplace_back(text("averages.", i), adze::detail::dense_copy(averages_[i]));
@@ -104,7 +104,7 @@ class ema {
     return s;
   }
   // All or nothing, as with optimizers.
-  void load_state_dict(const saved_state& from) {
+  template <class = void> void load_state_dict(const saved_state& from) {
     refuse_swapped("load_state_dict");
     detail::state_reader in(from, "ema.load_state_dict");
     const index_t updates = in.count("updates");

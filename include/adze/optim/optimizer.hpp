@@ -72,6 +72,7 @@ class optimizer {
     return static_cast<std::size_t>(group);
   }
 
+  template <class = void>
   [[gnu::cold]] void append(std::vector<tensor> parameters, std::string_view name) {
     if (parameters.empty()) {
       raise<value_error>(name, ": got an empty parameter list; pass parameters(model)");
@@ -95,6 +96,7 @@ class optimizer {
   }
   std::size_t size_of_group(std::size_t g) const { return ends_[g] - (g == 0 ? 0 : ends_[g - 1]); }
 
+  template <class = void>
   [[gnu::cold]] void check(const std::vector<tensor>& all, std::size_t i,
                            std::string_view name) const {
     const tensor& p = all[i];

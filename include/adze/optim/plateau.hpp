@@ -61,14 +61,14 @@ class reduce_lr_on_plateau {
   double best() const { return best_; }
 
   // "best", "num_bad_epochs", "cooldown_counter"; the rates are the optimizer's.
-  saved_state state_dict() const {
+  template <class = void> saved_state state_dict() const {
     saved_state s;
     s.numbers = {{"best", best_},
                  {"num_bad_epochs", static_cast<double>(bad_)},
                  {"cooldown_counter", static_cast<double>(cooling_)}};
     return s;
   }
-  void load_state_dict(const saved_state& from) {
+  template <class = void> void load_state_dict(const saved_state& from) {
     detail::state_reader in(from, "reduce_lr_on_plateau.load_state_dict");
     const double best = in.number("best");
     const index_t bad = in.count("num_bad_epochs"), cooling = in.count("cooldown_counter");

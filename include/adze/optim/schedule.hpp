@@ -194,7 +194,7 @@ class scheduler {
   double position() const { return t_; }
 
   // "last_epoch" and "base_lrs.0", ...; the rule itself is not saved.
-  saved_state state_dict() const {
+  template <class = void> saved_state state_dict() const {
     saved_state s;
     s.numbers.emplace_back("last_epoch", t_);
     for (std::size_t g = 0; g < base_.size(); ++g) {
@@ -203,7 +203,7 @@ class scheduler {
     return s;
   }
   // Sets the rates of that place, too.
-  void load_state_dict(const saved_state& from) {
+  template <class = void> void load_state_dict(const saved_state& from) {
     detail::state_reader in(from, "scheduler.load_state_dict");
     const double t = in.number("last_epoch");
     std::vector<double> base;

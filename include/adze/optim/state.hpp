@@ -31,7 +31,7 @@ inline void check_count(std::string_view op, std::string_view name, index_t n) {
 // Entries by name. `done` refuses names that nobody asked for.
 class state_reader {
  public:
-  state_reader(const saved_state& from, std::string_view op) : op_(op) {
+  template <class = void> state_reader(const saved_state& from, std::string_view op) : op_(op) {
     for (const auto& [name, value] : from.tensors) add(name, {&value, 0.0, false});
     for (const auto& [name, value] : from.numbers) add(name, {nullptr, value, false});
   }
@@ -75,7 +75,7 @@ class state_reader {
     double number;
     bool used;
   };
-  void add(const std::string& name, entry e) {
+  template <class = void> void add(const std::string& name, entry e) {
     if (!entries_.emplace(name, e).second) raise<value_error>(op_, ": ", name, " appears twice");
   }
   entry& find(const std::string& name) {

@@ -60,7 +60,7 @@ template <class Code> void dequantize_whole(const tensor& q, tensor& y, kernels:
   });
 }
 // The one pair of parameters of a call that the byte loops can do.
-inline bool one_affine(const parameters& p, kernels::affine& a) {
+template <class = void> bool one_affine(const parameters& p, kernels::affine& a) {
   const bool whole_zero = !p.zero_point.defined() || !is_floating(p.zero_point.dtype());
   if (p.scale.numel() != 1 || p.scale.dtype() != f32 || !whole_zero) return false;
   a = {p.scale.item<float>(), p.zero_point.defined() ? p.zero_point.item<std::int32_t>() : 0};

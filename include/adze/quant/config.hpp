@@ -37,13 +37,14 @@ struct config {
     return all;
   }
   // The same config with the layers in floats for which `applies` is true.
+  template <class = void>
   config keeping(std::function<bool(const layer_description&)> applies) const {
     config c = *this;
     c.rules.insert(c.rules.begin(), {std::move(applies), {.quantize = false}});
     return c;
   }
   // For training: activations by moving averages of their extremes, weights as they are now.
-  config for_training() const {
+  template <class = void> config for_training() const {
     config c = *this;
     const auto change = [](layer_config& l) {
       if (l.activation.kind != statistic::fixed && !is_estimator(l.activation.kind)) {

@@ -12,6 +12,7 @@ struct packed_codes {
   kernels::integer_weights<> codes;
   tensor scales;  // f32 [out]
 
+  template <class = void>
   packed_codes(const tensor& w, const tensor& s, bool reduced)
       : codes(weight_matrix(w), reduced ? kernels::left_codes::u7 : kernels::left_codes::u8),
         scales(adze::detail::plain_copy(s, f32)) {}

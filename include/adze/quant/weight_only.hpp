@@ -50,6 +50,7 @@ struct int4_layer {
   kernels::activation act;
 
   // packed [out, (in + 1) / 2], scales [out, groups].
+  template <class = void>
   int4_layer(const tensor& packed, const tensor& scales, const tensor& b, index_t in, index_t group,
              kernels::activation activate)
       : bias(b), act(activate) {
@@ -57,7 +58,7 @@ struct int4_layer {
     const tensor by_group = adze::detail::dense_copy(transpose(scales));  // [groups, out]
     weights = kernels::int4_weights<>(weight_matrix(codes), by_group.data_as<float>(), group);
   }
-  tensor operator()(const tensor& x) const {
+  template <class = void> tensor operator()(const tensor& x) const {
     if (x.rank() == 0 || x.shape().back() != weights.rows()) {
       raise<shape_error>("int4_linear: the last axis of x must be the weight's ", weights.rows(),
                          "; got ", x);

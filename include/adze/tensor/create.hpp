@@ -107,7 +107,8 @@ template <class T>
 requires std::is_arithmetic_v<T> tensor arange(T stop) { return arange(T(0), stop); }
 
 // `count` numbers evenly spaced from first to last, both included exactly.
-inline tensor linspace(double first, double last, index_t count, dtype type = f32) {
+template <class = void>
+tensor linspace(double first, double last, index_t count, dtype type = f32) {
   if (count < 0) raise<value_error>("linspace: the count must not be negative; got ", count);
   const double step = count > 1 ? (last - first) / static_cast<double>(count - 1) : 0.0;
   return detail::computed(count, type, [&](index_t i) {
@@ -207,7 +208,7 @@ inline tensor randint(index_t low, index_t high, const shape& sizes,
   });
 }
 // 0 .. count - 1 in random order, i64.
-inline tensor randperm(index_t count, generator& g = default_generator()) {
+template <class = void> tensor randperm(index_t count, generator& g = default_generator()) {
   if (count < 0) raise<value_error>("randperm: the count must not be negative; got ", count);
   tensor y = arange(count);
   g.shuffle(y.data_as<index_t>(), count);
