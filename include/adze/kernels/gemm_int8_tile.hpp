@@ -79,6 +79,21 @@ template <class I, int rows, int vectors, class Sums>
   if (f.codes) {
     const P inverse(f.inverse);
     const simd::code_steps steps = f.steps;
+    if constexpr (vectors == 2 && simd::joins_code_rows<P>) {
+      const float* const scale = f.terms->scale + f.first + column;
+      const P scales[2] = {P::load(scale), P::load(scale + I::size)};
+      const auto store = [&](int r, auto n) __attribute__((always_inline)) {
+        P steps_of_rows[n()][2];
+        for (int i = 0; i < n(); ++i)
+          for (int v = 0; v < 2; ++v)
+            steps_of_rows[i][v] = to_float(sum[r + i][v]) * scales[v] * inverse;
+        simd::store_code_rows(steps_of_rows, steps, f.codes + column + r * stride, stride);
+      };
+#pragma GCC unroll 8
+      for (int r = 0; r + 1 < rows; r += 2) store(r, std::integral_constant<int, 2>());
+      if constexpr (rows % 2 == 1) store(rows - 1, std::integral_constant<int, 1>());
+      return;
+    }
     return each(
         f.codes + column, [&](std::uint8_t * out, I t, P scale, P) __attribute__((always_inline)) {
           store_code_bytes(to_float(t) * scale * inverse, steps, out);

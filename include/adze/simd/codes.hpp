@@ -47,6 +47,17 @@ template <class A> void store_code_bytes(pack<float, A> x, const code_steps& s, 
     out[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(std::nearbyint(all[i])) + s.zero);
 }
 
+// Two packs of a row, or of each of two rows, as the bytes of store_code_bytes.
+template <int rows, class A>
+void store_code_rows(const pack<float, A> (&x)[rows][2], const code_steps& s, std::uint8_t* out,
+                     index_t stride) {
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < 2; ++v)
+      store_code_bytes(x[r][v], s, out + r * stride + v * pack<float, A>::size);
+}
+// Whether that is faster than one pack at a time.
+template <class P> inline constexpr bool joins_code_rows = false;
+
 // The codes at p as floats, one for each lane.
 template <class A, code Code> void load_codes(const Code* p, pack<float, A>& x) {
   constexpr std::size_t width = pack<float, A>::width;
@@ -101,6 +112,34 @@ template <code Code> void store_codes(const pack<float, avx2>* x, std::int32_t z
   const __m128i words =
       _mm_packus_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packus_epi16(words, words));
+}
+
+template <> inline constexpr bool joins_code_rows<pack<float, avx2>> = true;
+
+// What is too low for 32, 16 or 8 bits becomes the lowest number each time, so that nothing else
+// needs to look at it.
+template <int rows>
+[[gnu::always_inline]] inline void store_code_rows(const pack<float, avx2> (&x)[rows][2],
+                                                   const code_steps& s, std::uint8_t* out,
+                                                   index_t stride) {
+  static_assert(rows == 1 || rows == 2);
+  const pack<float, avx2> high(static_cast<float>(s.high));
+  const __m256i low = _mm256_set1_epi16(static_cast<std::int16_t>(s.low));
+  const auto words = [&](const pack<float, avx2>(&row)[2]) __attribute__((always_inline)) {
+    const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(less_of(row[0], high).v.data),
+                                            _mm256_cvtps_epi32(less_of(row[1], high).v.data));
+    return _mm256_subs_epi16(both, low);
+  };
+  const __m256i first = words(x[0]), second = rows == 2 ? words(x[rows - 1]) : first;
+  const __m256i bytes = _mm256_add_epi8(_mm256_packus_epi16(first, second),
+                                        _mm256_set1_epi8(static_cast<char>(s.low + s.zero)));
+  // packs work in halves: four codes of each pack
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i sorted = _mm256_permutevar8x32_epi32(bytes, order);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(sorted));
+  if constexpr (rows == 2) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + stride), _mm256_extracti128_si256(sorted, 1));
+  }
 }
 
 template <code Code> void load_codes(const Code* p, pack<float, avx2>& x) {
