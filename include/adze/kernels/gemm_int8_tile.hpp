@@ -56,10 +56,11 @@ struct integer_strip {
   static constexpr index_t one_run = 0;
 };
 
+// Pinned where there are 32 registers; with 16 of them g++ copies each pinned sum once more.
 template <integer_layout layout, class I>
 [[gnu::always_inline]] inline void add_product(I& sum, I a, I b) {
   sum = layout == integer_layout::quads ? dot_bytes(sum, a, b) : dot_words(sum, a, b);
-  pin(sum);
+  if constexpr (I::size == 16) pin(sum);
 }
 
 template <class I, int rows, int vectors, class Sums>
