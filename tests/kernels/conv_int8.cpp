@@ -18,7 +18,8 @@ namespace {
 
 using kernels::conv_shape;
 
-// An image of codes whose pixels may lie `gap` codes apart, and weights.
+// An image of codes, which are all there are or 0 to `most`, whose pixels may lie `gap` codes
+// apart, and weights. Some scales are so large that results do not fit in 32 bits.
 template <class Code> struct conv_problem {
   conv_shape s;
   index_t gap = 0;
@@ -28,23 +29,24 @@ template <class Code> struct conv_problem {
   std::vector<float> scales{};
   std::int32_t zero = 0;
 
-  conv_problem(const conv_shape& sizes, index_t gap_, std::mt19937& draw) : s(sizes), gap(gap_) {
+  conv_problem(const conv_shape& sizes, index_t gap_, int most, std::mt19937& draw)
+      : s(sizes), gap(gap_) {
     const bool extreme = draw() % 4 == 0;
     constexpr int low = std::is_signed_v<Code> ? -128 : 0;
-    const auto code = [&](int least, int most) {
-      const int any = least + int(draw() % unsigned(most - least + 1));
-      return extreme ? (any & 1 ? least : most) : any;
+    const auto code = [&](int least, int last) {
+      const int any = least + int(draw() % unsigned(last - least + 1));
+      return extreme ? (any & 1 ? least : last) : any;
     };
     const index_t pixels = s.n * s.h * s.w;
     x.resize(static_cast<std::size_t>((pixels - 1) * (s.c + gap) + s.c));
-    for (Code& q : x) q = static_cast<Code>(code(low, low + 255));
+    for (Code& q : x) q = static_cast<Code>(code(low, most));
     w.resize(static_cast<std::size_t>(s.o * (s.c / s.groups) * s.kh * s.kw));
     for (std::int8_t& q : w) q = static_cast<std::int8_t>(code(-128, 127));
     for (index_t o = 0; o < s.o; ++o) {
       bias.push_back(int(draw() % 4001) - 2000);
-      scales.push_back(float(1 + draw() % 1000) * 1e-5f);
+      scales.push_back(float(1 + draw() % 1000) * (draw() % 8 == 0 ? 1e5f : 1e-5f));
     }
-    zero = draw() % 3 == 0 ? low : code(low, low + 255);  // at `low` padding counts nothing
+    zero = draw() % 3 == 0 ? low : code(low, most);  // at `low` padding counts nothing
   }
   kernels::image<const Code> image() const {
     const index_t step = s.c + gap;
@@ -101,15 +103,20 @@ bool gives(const conv_problem<Code>& p, const kernels::conv_int8_weights<A>& w,
   return right;
 }
 
-template <class Code, class A> void check(const conv_shape& s, std::mt19937& draw) {
-  const conv_problem<Code> p(s, draw() % 4 == 0 ? index_t(draw() % 5) : 0, draw);
+template <class Code>
+constexpr auto all_codes =
+    std::is_signed_v<Code> ? kernels::left_codes::s8 : kernels::left_codes::u8;
+
+template <class Code, class A>
+void check(const conv_shape& s, std::mt19937& draw, kernels::left_codes left = all_codes<Code>) {
+  const int most = std::is_signed_v<Code> || left == kernels::left_codes::u7 ? 127 : 255;
+  const conv_problem<Code> p(s, draw() % 4 == 0 ? index_t(draw() % 5) : 0, most, draw);
   const auto sums = p.sums();
-  const auto left = std::is_signed_v<Code> ? kernels::left_codes::s8 : kernels::left_codes::u8;
   const kernels::conv_int8_weights<A> w(s, p.w.data(), left);
   INFO("n ", s.n, " c ", s.c, " h ", s.h, " w ", s.w, " o ", s.o, " kernel ", s.kh, " x ", s.kw,
        " stride ", s.stride_h, " ", s.stride_w, " pad ", s.pad_h, " ", s.pad_w, " dilation ",
        s.dil_h, " ", s.dil_w, " groups ", s.groups, " gap ", p.gap, " signed ",
-       std::is_signed_v<Code>);
+       std::is_signed_v<Code>, " most ", most);
   const bool relu = draw() % 2 == 0;
   REQUIRE(gives<Code, std::int32_t, A>(p, w, sums, false));
   REQUIRE(gives<Code, float, A>(p, w, sums, relu));
@@ -143,6 +150,7 @@ conv_shape random_shape(std::mt19937& draw, index_t groups, index_t most) {
 
 template <class A> void check_kinds(const conv_shape& s, std::mt19937& draw) {
   check<std::uint8_t, A>(s, draw);
+  check<std::uint8_t, A>(s, draw, kernels::left_codes::u7);
   check<std::int8_t, A>(s, draw);
 }
 

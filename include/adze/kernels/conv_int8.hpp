@@ -25,7 +25,7 @@ template <class A = simd::native> class conv_int8_weights {
       : runs_(s.dil_w == 1 ? s.kh : s.kh * s.kw) {
     const index_t taps = s.kh * s.kw, in = s.c / s.groups, out = s.o / s.groups;
     if (is_depthwise_codes(s)) {
-      depthwise_ = {s, w};
+      depthwise_ = {s, w, left == left_codes::u7};
       return;
     }
     const index_t run = taps / runs_ * in, length = runs_ == 1 ? run : (run + 3) / 4 * 4;
@@ -82,9 +82,23 @@ template <class Code, class Out, class A = simd::native>
 void conv_int8(const conv_shape& s, std::type_identity_t<image<const Code>> x,
                const conv_int8_weights<A>& w, Out* y, const integer_finish& finish) {
   if (s.n * s.out_h() * s.out_w() * s.o == 0) return;
-  if (is_depthwise_codes(s))
-    return split_work(s.n * s.out_h(), s.work(),
-                      depthwise_int8_product<Code, Out, A>(s, x, w.depthwise(), y, finish));
+  if (is_depthwise_codes(s)) {
+    const auto run = [&](auto parts) {
+      split_work(s.n * s.out_h(), s.work(),
+                 depthwise_int8_product<Code, Out, A, parts>(s, x, w.depthwise(), y, finish));
+    };
+    if constexpr (simd::seven_bit_quads<A>) {
+      if (w.depthwise().parts() == 1) {
+        if constexpr (std::same_as<Code, std::uint8_t>)
+          return run(std::integral_constant<int, 1>());
+        else
+          raise<value_error>(
+              "conv_int8: the weights are packed for unsigned codes of seven bits, and x has "
+              "signed ones; pack them for these");
+      }
+    }
+    return run(std::integral_constant<int, simd::quad_parts<A>>());
+  }
   const index_t in = s.c / s.groups, out = s.o / s.groups;
   const index_t pixels = s.n * s.out_h() * s.out_w();
   const bool plain = s.kh == 1 && s.kw == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 &&

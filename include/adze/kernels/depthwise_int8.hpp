@@ -11,7 +11,8 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-template <class Code, class Out, class A> class depthwise_int8_product {
+// With weights of that many parts (simd/quads.hpp).
+template <class Code, class Out, class A, int parts> class depthwise_int8_product {
  public:
   depthwise_int8_product(const conv_shape& s, image<const Code> x,
                          const depthwise_int8_weights<A>& w, Out* y, const integer_finish& finish)
@@ -103,12 +104,12 @@ template <class Code, class Out, class A> class depthwise_int8_product {
       for (index_t j = j0; j < j1; ++j) {
         I sums[4];
         start_sums<A>(terms.offset + at, sums);
-        depthwise_int8_pixel<Code, A>(s_, line, j * s_.stride_w - s_.pad_w, sums);
+        depthwise_int8_pixel<parts, Code, A>(s_, line, j * s_.stride_w - s_.pad_w, sums);
         emit(j, sums);
       }
     };
     const auto run = [&](auto stride) {
-      depthwise_int8_run3<stride(), Code, A>(
+      depthwise_int8_run3<stride(), parts, Code, A>(
           line, begin * s_.stride_w - s_.pad_w, end - begin,
           terms.offset + at, [&](index_t j, const I* sums) __attribute__((always_inline)) {
             emit(begin + j, sums);

@@ -15,14 +15,21 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
+// Bytes of the weights of four rows and one column of a block.
+template <class A> constexpr index_t quad_step_bytes(int parts) {
+  return 4 * parts * simd::quad_block<A>;
+}
+
 // Weights [c, 1, kh, kw] in blocks of channels: [block][four rows][column] and the registers of
 // load_quads. The last block ends with the last channel; a lone one may have lanes of zeros.
 template <class A = simd::native> class depthwise_int8_weights {
  public:
   static constexpr index_t lanes = simd::quad_block<A>;
   depthwise_int8_weights() = default;
-  depthwise_int8_weights(const conv_shape& s, const std::int8_t* w)
-      : channels_(s.c), quads_((s.kh + 3) / 4), columns_(s.kw) {
+  // seven_bits: of all codes that these will be multiplied with.
+  depthwise_int8_weights(const conv_shape& s, const std::int8_t* w, bool seven_bits)
+      : channels_(s.c), quads_((s.kh + 3) / 4), columns_(s.kw),
+        parts_(seven_bits && simd::seven_bit_quads<A> ? 1 : simd::quad_parts<A>) {
     bytes_.resize(static_cast<std::size_t>(blocks() * block_bytes()));
     sums_.resize(static_cast<std::size_t>(s.c));
     for (index_t c = 0; c < s.c; ++c)
@@ -42,17 +49,16 @@ template <class A = simd::native> class depthwise_int8_weights {
   const std::int32_t* sums() const { return sums_.data(); }  // of each channel
   index_t bytes() const { return static_cast<index_t>(bytes_.size() + 4 * sums_.size()); }
 
-  // Of the weights of four rows and one column, and of one register of channels in them.
-  static constexpr index_t register_bytes = simd::quad_parts<A> * lanes;
-  static constexpr index_t step_bytes = 4 * register_bytes;
+  int parts() const { return parts_; }
 
  private:
-  index_t block_bytes() const { return quads_ * columns_ * step_bytes; }
+  index_t block_bytes() const { return quads_ * columns_ * quad_step_bytes<A>(parts_); }
   void put(index_t block, index_t y, index_t x, index_t lane, std::int8_t weight) {
     using I = simd::integers<A>;
-    std::byte* to = bytes_.data() + block * block_bytes() + (y / 4 * columns_ + x) * step_bytes +
-                    lane / I::size * register_bytes + lane % I::size * 4;
-    if constexpr (simd::quad_parts<A> == 1) {
+    std::byte* to = bytes_.data() + block * block_bytes() +
+                    (y / 4 * columns_ + x) * quad_step_bytes<A>(parts_) +
+                    lane / I::size * parts_ * lanes + lane % I::size * 4;
+    if (parts_ == 1) {
       to[y % 4] = static_cast<std::byte>(weight);
     } else {
       const std::int16_t word = weight;
@@ -61,6 +67,7 @@ template <class A = simd::native> class depthwise_int8_weights {
   }
 
   index_t channels_ = 0, quads_ = 0, columns_ = 0;
+  int parts_ = simd::quad_parts<A>;
   std::vector<std::byte> bytes_{};
   std::vector<std::int32_t> sums_{};
 };
@@ -124,32 +131,32 @@ template <class A>
     sums[v] = simd::integers<A>::load(offset + v * simd::integers<A>::size);
   });
 }
-template <class A>
+template <int parts, class A>
 [[gnu::always_inline]] inline void add_column(const simd::integers<A>* quads, const std::byte* w,
                                               simd::integers<A>* sums) {
   simd::unroll<4>([&](auto v) __attribute__((always_inline)) {
-    sums[v] = simd::add_quads(sums[v], quads[v], w + v * depthwise_int8_weights<A>::register_bytes);
+    sums[v] = simd::add_quads<parts>(sums[v], quads[v], w + v * parts * simd::quad_block<A>);
   });
 }
 
 // What the output whose first column is `left` adds to the sums; any kernel.
-template <class Code, class A>
+template <int parts, class Code, class A>
 void depthwise_int8_pixel(const conv_shape& s, const depthwise_int8_line<Code>& line, index_t left,
                           simd::integers<A>* sums) {
   const std::byte* w = line.weights;
   for (index_t a = 0; a < s.kh; a += 4)
-    for (index_t b = 0; b < s.kw; ++b, w += depthwise_int8_weights<A>::step_bytes) {
+    for (index_t b = 0; b < s.kw; ++b, w += quad_step_bytes<A>(parts)) {
       const index_t column = left + b * s.dil_w;
       simd::integers<A> quads[4];
       std::fill_n(quads, 4, simd::integers<A>::all(line.zero));
       if (column >= 0 && column < s.w) simd::load_quads(line.rows + a, column * line.step, quads);
-      add_column<A>(quads, w, sums);
+      add_column<parts, A>(quads, w, sums);
     }
 }
 
 // `count` outputs of a kernel of three columns and at most four rows, all columns of which exist;
 // each is read once. emit(0, sums), emit(1, sums) ....
-template <int stride, class Code, class A, class Emit>
+template <int stride, int parts, class Code, class A, class Emit>
 void depthwise_int8_run3(const depthwise_int8_line<Code>& line, index_t left, index_t count,
                          const std::int32_t* offset, const Emit& emit) {
   using I = simd::integers<A>;
@@ -172,7 +179,7 @@ void depthwise_int8_run3(const depthwise_int8_line<Code>& line, index_t left, in
     I sums[4];
     start_sums<A>(offset, sums);
     simd::unroll<3>([&](auto t) __attribute__((always_inline)) {
-      add_column<A>(quads[t], line.weights + t * depthwise_int8_weights<A>::step_bytes, sums);
+      add_column<parts, A>(quads[t], line.weights + t * quad_step_bytes<A>(parts), sums);
     });
     emit(j, sums);
   }

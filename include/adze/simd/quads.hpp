@@ -16,9 +16,14 @@ namespace adze::simd::inline ADZE_ISA {
 // Codes that one load_quads reads of each row.
 template <class A> inline constexpr index_t quad_block = 4 * integers<A>::size;
 
-// Registers that hold the weights of one register of quads: where no instruction multiplies bytes
-// exactly they are words, those of rows 0 and 2 before those of rows 1 and 3.
-template <class A> inline constexpr index_t quad_parts = integers<A>::bytes_exact ? 1 : 2;
+// Registers that hold the weights of one register of quads and are exact for all codes: where no
+// instruction multiplies bytes exactly they are words, those of rows 0 and 2 before those of rows 1
+// and 3. One of bytes is exact, and faster, for codes of seven bits where seven_bit_quads says so.
+template <class A> inline constexpr int quad_parts = integers<A>::bytes_exact ? 1 : 2;
+template <class A> inline constexpr bool seven_bit_quads = false;
+#if defined(XSIMD_VERSION_MAJOR) && XSIMD_WITH_FMA3_AVX2
+template <> inline constexpr bool seven_bit_quads<avx2> = !integers<avx2>::bytes_exact;
+#endif
 
 // Signed codes move up by 128.
 template <code Code> std::uint8_t quad_byte(Code x) {
@@ -35,11 +40,14 @@ void load_quads(const Code* const* rows, index_t at, integers<A>* quads) {
   }
 }
 
-// sum + the products of a register of quads with the weights at w; exact for all codes.
-template <class A>
+// sum + the products of a register of quads with the weights at w, of that many parts.
+template <int parts, class A>
 [[gnu::always_inline]] inline integers<A> add_quads(integers<A> sum, integers<A> quads,
                                                     const std::byte* w) {
-  return dot_bytes(sum, quads, integers<A>::load(w));
+  if constexpr (parts == 1)
+    return dot_bytes(sum, quads, integers<A>::load(w));
+  else
+    return add_quad_words(sum, quads, w);
 }
 
 #if defined(XSIMD_VERSION_MAJOR) && XSIMD_WITH_SSE2
@@ -60,8 +68,9 @@ template <code Code>
   quads[3].v = _mm_unpackhi_epi16(ab_high, cd_high);
 }
 
-[[gnu::always_inline]] inline integers<sse2> add_quads(integers<sse2> sum, integers<sse2> quads,
-                                                       const std::byte* w) {
+[[gnu::always_inline]] inline integers<sse2> add_quad_words(integers<sse2> sum,
+                                                            integers<sse2> quads,
+                                                            const std::byte* w) {
   using I = integers<sse2>;
   const I even{_mm_and_si128(quads.v, _mm_set1_epi16(255))};
   const I odd{_mm_srli_epi16(quads.v, 8)};
@@ -91,16 +100,13 @@ template <code Code>
   quads[3].v = _mm256_permute2x128_si256(q2, q3, 0x31);
 }
 
-[[gnu::always_inline]] inline integers<avx2> add_quads(integers<avx2> sum, integers<avx2> quads,
-                                                       const std::byte* w) {
+[[gnu::always_inline]] inline integers<avx2> add_quad_words(integers<avx2> sum,
+                                                            integers<avx2> quads,
+                                                            const std::byte* w) {
   using I = integers<avx2>;
-  if constexpr (I::bytes_exact) {
-    return dot_bytes(sum, quads, I::load(w));
-  } else {
-    const I even{_mm256_and_si256(quads.v, _mm256_set1_epi16(255))};
-    const I odd{_mm256_srli_epi16(quads.v, 8)};
-    return dot_words(dot_words(sum, even, I::load(w)), odd, I::load(w + I::size * 4));
-  }
+  const I even{_mm256_and_si256(quads.v, _mm256_set1_epi16(255))};
+  const I odd{_mm256_srli_epi16(quads.v, 8)};
+  return dot_words(dot_words(sum, even, I::load(w)), odd, I::load(w + I::size * 4));
 }
 
 #endif
