@@ -10,6 +10,7 @@
 #include <adze/graph/trace.hpp>
 #include <adze/nn/rnn.hpp>
 #include <adze/nn/sequential.hpp>
+#include <adze/ops/embedding.hpp>
 #include <adze/quant/weight_only.hpp>
 
 #include "../ops/checks.hpp"
