@@ -72,23 +72,6 @@ template <> struct winograd_lines<4> {
   }
 };
 
-// The columns, then the rows of a square of `from` x `from` packs become `to` x `to`.
-template <int from, int to, class P, class F>
-[[gnu::always_inline]] inline void transform_square(const P* in, P* out, F f) {
-  P middle[from * to];
-#pragma GCC unroll 6
-  for (int j = 0; j < from; ++j) {
-    P line[from], done[to];
-#pragma GCC unroll 6
-    for (int i = 0; i < from; ++i) line[i] = in[i * from + j];
-    f(line, done);
-#pragma GCC unroll 6
-    for (int i = 0; i < to; ++i) middle[i * from + j] = done[i];
-  }
-#pragma GCC unroll 6
-  for (int i = 0; i < to; ++i) f(middle + i * from, out + i * to);
-}
-
 // Weights of one correlation: tap t of (input k, output o) at data[k * k_step + o * o_step + t],
 // the taps in reverse order when `flipped`.
 template <class T> struct winograd_weights {
@@ -125,10 +108,12 @@ template <class T, class A, int m> struct winograd_plan {
   // Rows of the transformed images and products are a cache line apart from powers of two.
   index_t in_row() const { return in + 64 / index_t(sizeof(T)); }
   index_t out_row() const { return outs + 64 / index_t(sizeof(T)); }
-  // Tiles whose images and products fit the L2 cache together, in whole strips.
+  // Tiles whose images and products fit the L2 cache together, in whole strips. Machines without
+  // AVX-512 have 256 or 512 KiB of it, which two threads often share.
   index_t block() const {
+    constexpr index_t cache = index_t(A::bytes == 64 ? 768 : 256) << 10;
     const index_t bytes = planes * (in_row() + out_row()) * index_t(sizeof(T));
-    return std::clamp<index_t>((index_t(768) << 10) / bytes / 6 * 6, 12, 96);
+    return std::clamp<index_t>(cache / bytes / 6 * 6, 12, 96);
   }
 };
 
@@ -185,86 +170,141 @@ void winograd_transform(const winograd_plan<T, A, m>& p, const winograd_weights<
   });
 }
 
-// Tile `tile` of the images, all planes, to v, planes `plane` apart.
+// Where a tile stands: image, row and column of tiles.
+template <class T, class A, int m> struct winograd_place {
+  const winograd_plan<T, A, m>& p;
+  index_t across = p.tiles_across(), down = p.tiles_down(), n, i, j;
+
+  winograd_place(const winograd_plan<T, A, m>& plan, index_t tile)
+      : p(plan), n(tile / across / down), i(tile / across % down), j(tile % across) {}
+  void step() {
+    if (++j < across) return;
+    j = 0;
+    if (++i < down) return;
+    i = 0, ++n;
+  }
+};
+
+// Tiles [first, last) of the images, all planes, to v, planes `plane` apart. The columns, then the
+// rows: both leave as soon as they are made, since 36 packs never fit the registers.
 template <class T, class A, int m>
-void winograd_input(const winograd_plan<T, A, m>& p, image<const T> x, index_t tile, const T* zeros,
-                    T* v, index_t plane) {
+[[gnu::noinline]] void winograd_input(const winograd_plan<T, A, m>& p, image<const T> x,
+                                      index_t first, index_t last, const T* zeros, T* v,
+                                      index_t plane) {
   using P = simd::pack<T, A>;
   using plan = winograd_plan<T, A, m>;
-  const index_t across = p.tiles_across(), n = tile / across / p.tiles_down();
-  const index_t top = tile / across % p.tiles_down() * m - p.pad_h;
-  const index_t left = tile % across * m - p.pad_w;
+  constexpr auto line = winograd_lines<m>::template input<P>;
+  constexpr index_t side = plan::side;
+  index_t offsets[plan::planes];
   const T* from[plan::planes];
-  for (index_t i = 0; i < plan::side; ++i)
-    for (index_t j = 0; j < plan::side; ++j) {
-      const index_t row = top + i, column = left + j;
-      const bool inside = row >= 0 && row < p.h && column >= 0 && column < p.w;
-      from[i * plan::side + j] = inside ? x.at(n, row, column) : zeros;
+  for (index_t t = 0; t < plan::planes; ++t)
+    offsets[t] = t / side * x.h_stride + t % side * x.w_stride;
+  const auto one = [&](index_t c, auto load, auto store) __attribute__((always_inline)) {
+    P middle[plan::planes];
+#pragma GCC unroll 1
+    for (index_t j = 0; j < side; ++j) {
+      P d[plan::side], b[plan::side];
+#pragma GCC unroll 6
+      for (index_t i = 0; i < side; ++i) d[i] = load(from[i * side + j] + c);
+      line(d, b);
+#pragma GCC unroll 6
+      for (index_t i = 0; i < side; ++i) middle[i * side + j] = b[i];
     }
-  const auto one = [&](index_t c, auto load, auto store) {
-    P d[plan::planes], b[plan::planes];
-    for (int t = 0; t < plan::planes; ++t) d[t] = load(from[t] + c);
-    transform_square<plan::side, plan::side>(d, b, winograd_lines<m>::template input<P>);
-    for (int t = 0; t < plan::planes; ++t) store(b[t], v + t * plane + c);
+    T* to = v + c;
+#pragma GCC unroll 1
+    for (index_t i = 0; i < side; ++i) {
+      P b[plan::side];
+      line(middle + i * side, b);
+#pragma GCC unroll 6
+      for (index_t j = 0; j < side; ++j, to += plane) store(b[j], to);
+    }
   };
-  index_t c = 0;
-  for (; c + plan::lanes <= p.in; c += plan::lanes)
-    one(
-        c, [](const T* f) { return P::load(f); }, [](P b, T* to) { b.store(to); });
-  if (const index_t rest = p.in - c; rest > 0)
-    one(
-        c, [rest](const T* f) { return P::load_partial(f, rest); },
-        [rest](P b, T* to) { b.store_partial(to, rest); });
+  winograd_place place(p, first);
+  for (; first < last; ++first, place.step(), v += p.in_row()) {
+    const index_t top = place.i * m - p.pad_h, left = place.j * m - p.pad_w;
+    const T* const corner = x.at(place.n, top, left);
+    if (top >= 0 && top + side <= p.h && left >= 0 && left + side <= p.w) {
+      for (index_t t = 0; t < plan::planes; ++t) from[t] = corner + offsets[t];
+    } else {
+      for (index_t t = 0; t < plan::planes; ++t) {
+        const index_t row = top + t / side, column = left + t % side;
+        const bool inside = row >= 0 && row < p.h && column >= 0 && column < p.w;
+        from[t] = inside ? corner + offsets[t] : zeros;
+      }
+    }
+    index_t c = 0;
+    for (; c + plan::lanes <= p.in; c += plan::lanes)
+      one(
+          c, [](const T* f) { return P::load(f); }, [](P b, T* to) { b.store(to); });
+    if (const index_t rest = p.in - c; rest > 0)
+      one(
+          c, [rest](const T* f) { return P::load_partial(f, rest); },
+          [rest](P b, T* to) { b.store_partial(to, rest); });
+  }
 }
 
-// Outputs [first, last) of one tile, from its row of products, planes `plane` apart. They are
-// finished in registers: calls for single pixels of few channels would cost a tenth of it all.
+// Outputs [begin, end) of tiles [first, last), from rows of products that are `step` apart, planes
+// `plane` apart. They are finished in registers: calls for single pixels of few channels would cost
+// a tenth of it all.
 template <class T, class A, int m>
-void winograd_output(const winograd_plan<T, A, m>& p, const T* products, index_t plane,
-                     index_t first, index_t last, index_t tile, image<T> y,
-                     const epilogue<T>& finish) {
+[[gnu::noinline]] void winograd_output(const winograd_plan<T, A, m>& p, const T* products,
+                                       index_t step, index_t plane, index_t begin, index_t end,
+                                       index_t first, index_t last, image<T> y,
+                                       const epilogue<T>& finish) {
   using P = simd::pack<T, A>;
   using plan = winograd_plan<T, A, m>;
-  const index_t across = p.tiles_across(), n = tile / across / p.tiles_down();
-  const index_t top = tile / across % p.tiles_down() * m, left = tile % across * m;
-  const index_t height = std::min<index_t>(m, p.out_h - top);
-  const index_t width = std::min<index_t>(m, p.out_w - left);
-  T* const corner = y.at(n, top, left);
-  const auto one = [&](index_t o, auto load, auto store) {
-    P v[plan::planes], out[m * m];
-    for (int t = 0; t < plan::planes; ++t) v[t] = load(products + t * plane + o - first);
-    transform_square<plan::side, m>(v, out, winograd_lines<m>::template output<P>);
-    const auto pixels = [&](index_t rows, index_t columns, auto f) __attribute__((always_inline)) {
+  constexpr auto line = winograd_lines<m>::template output<P>;
+  constexpr index_t side = plan::side;
+  winograd_place place(p, first);
+  for (; first < last; ++first, place.step(), products += step) {
+    const index_t top = place.i * m, left = place.j * m;
+    const index_t height = std::min<index_t>(m, p.out_h - top);
+    const index_t width = std::min<index_t>(m, p.out_w - left);
+    T* const corner = y.at(place.n, top, left);
+    const auto one = [&](index_t o, auto load, auto store) __attribute__((always_inline)) {
+      P middle[m * plan::side];
+      const T* from = products + o - begin;
+#pragma GCC unroll 1
+      for (index_t j = 0; j < side; ++j, from += plane) {
+        P v[plan::side], made[m];
+#pragma GCC unroll 6
+        for (index_t i = 0; i < side; ++i) v[i] = load(from + i * side * plane);
+        line(v, made);
+#pragma GCC unroll 4
+        for (index_t i = 0; i < m; ++i) middle[i * side + j] = made[i];
+      }
+      const P bias = finish.bias ? load(finish.bias + o) : P(T(0));
       T* row = corner + o;
+#pragma GCC unroll 1
+      for (index_t i = 0; i < height; ++i, row += y.h_stride) {
+        P out[m];
+        line(middle + i * side, out);
+        const auto pixels = [&](index_t columns, auto f) __attribute__((always_inline)) {
+          T* to = row;
 #pragma GCC unroll 4
-      for (index_t i = 0; i < rows; ++i, row += y.h_stride) {
-        T* to = row;
-#pragma GCC unroll 4
-        for (index_t j = 0; j < columns; ++j, to += y.w_stride) f(out[i * m + j], to);
+          for (index_t j = 0; j < columns; ++j, to += y.w_stride) f(out[j], to);
+        };
+        const auto each = [&](auto f) __attribute__((always_inline)) {
+          width == m ? pixels(m, f) : pixels(width, f);
+        };
+        if (finish.bias)
+          for (P& x : out) x += bias;
+        if (finish.residual)
+          each([&](P& x, const T* to) { x += load(finish.residual + (to - finish.result)); });
+        if (finish.activate == activation::relu)
+          for (P& x : out) x = where(x < P(T(0)), P(T(0)), x);
+        each([&](P x, T* to) { store(x, to); });
       }
     };
-    const auto each = [&](auto f) __attribute__((always_inline)) {
-      if (height == m && width == m) return pixels(m, m, f);
-      pixels(height, width, f);
-    };
-    if (finish.bias) {
-      const P bias = load(finish.bias + o);
-      for (P& x : out) x += bias;
-    }
-    if (finish.residual)
-      each([&](P& x, const T* to) { x += load(finish.residual + (to - finish.result)); });
-    if (finish.activate == activation::relu)
-      for (P& x : out) x = where(x < P(T(0)), P(T(0)), x);
-    each([&](P x, T* to) { store(x, to); });
-  };
-  index_t o = first;
-  for (; o + plan::lanes <= last; o += plan::lanes)
-    one(
-        o, [](const T* f) { return P::load(f); }, [](P b, T* to) { b.store(to); });
-  if (const index_t rest = last - o; rest > 0)
-    one(
-        o, [rest](const T* f) { return P::load_partial(f, rest); },
-        [rest](P b, T* to) { b.store_partial(to, rest); });
+    index_t o = begin;
+    for (; o + plan::lanes <= end; o += plan::lanes)
+      one(
+          o, [](const T* f) { return P::load(f); }, [](P b, T* to) { b.store(to); });
+    if (const index_t rest = end - o; rest > 0)
+      one(
+          o, [rest](const T* f) { return P::load_partial(f, rest); },
+          [rest](P b, T* to) { b.store_partial(to, rest); });
+  }
 }
 
 // The same for few tiles and many weights: a panel of outputs at a time, whose weights are
@@ -280,7 +320,7 @@ void winograd_by_panels(const winograd_plan<T, A, m>& p, index_t images, image<c
   T* const v = scratch<T, scratch_use::window>(plan::planes * v_plane + p.in);
   T* const zeros = v + plan::planes * v_plane;
   std::fill_n(zeros, p.in, T(0));
-  for (index_t i = 0; i < tiles; ++i) winograd_input(p, x, i, zeros, v + i * p.in_row(), v_plane);
+  winograd_input(p, x, 0, tiles, zeros, v, v_plane);
   split_work(p.panels(), work, [&](index_t begin, index_t end) {
     T* const u = scratch<T, scratch_use::panels>(plan::planes * u_plane);
     T* const products = scratch<T, scratch_use::partial>(plan::planes * out_plane);
@@ -304,9 +344,8 @@ void winograd_by_panels(const winograd_plan<T, A, m>& p, index_t images, image<c
           run_strips<T, A>(s, 0, strip_count<T, A>(tiles));
         }
       }
-      for (index_t i = 0; i < tiles; ++i)
-        winograd_output(p, products + i * plan::panel, out_plane, first, first + s.cols, i, y,
-                        finish);
+      winograd_output(p, products, plan::panel, out_plane, first, first + s.cols, 0, tiles, y,
+                      finish);
     }
   });
 }
@@ -333,8 +372,7 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
     const index_t out_plane = plan::spread(rows * p.out_row());
     T* const v = scratch<T, scratch_use::window>(plan::planes * v_plane);
     T* const products = scratch<T, scratch_use::partial>(plan::planes * out_plane);
-    for (index_t i = first; i < last; ++i)
-      winograd_input(p, x, i, zeros, v + (i - first) * p.in_row(), v_plane);
+    winograd_input(p, x, first, last, zeros, v, v_plane);
     strips<T> s;
     s.rows = rows, s.cols = p.outs, s.depth = p.in;
     s.a_row_step = p.in_row();
@@ -347,8 +385,7 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
       s.c = products + t * out_plane;
       run_strips<T, A>(s, 0, strip_count<T, A>(rows));
     }
-    for (index_t i = first; i < last; ++i)
-      winograd_output(p, products + (i - first) * p.out_row(), out_plane, 0, p.outs, i, y, finish);
+    winograd_output(p, products, p.out_row(), out_plane, 0, p.outs, first, last, y, finish);
   });
 }
 
