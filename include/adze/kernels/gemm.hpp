@@ -91,8 +91,9 @@ void run_copied_strips(const strips<T>& all, index_t first, index_t last) {
   T* const copy = scratch<T, scratch_use::left>(strip_rows<T, A> * step + line);
   const matrix<const T> left{s.a, s.rows, s.depth, s.a_row_step, s.a_col_step};
   s.a = copy, s.a_row_step = step, s.a_col_step = 1;
+  const strip_split<T, A> split(all.rows);
   for (index_t i = first; i < last; ++i) {
-    const auto [begin, n] = strip_of<T, A>(all.rows, i);
+    const auto [begin, n] = split[i];
     copy_rows<T, A>({&left(begin, 0), n, s.depth, left.row_stride, left.col_stride}, copy, step);
     s.rows = n, s.first_row = begin, s.c = all.row(begin);
     run_strips<T, A>(s, 0, 1);

@@ -99,14 +99,15 @@ template <class T, class A, int rows, class At>
     for (index_t q = 0; q < unrolled; ++q, b += b_step) step(b, offsets[k + q]);
   if (k < depth) step(b, offsets[k]);
   const P alpha(s.alpha);
+  registers<T*, rows> out;  // not before: registers are short in the loop
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; ++r) out[r] = s.row(at(r)) + column;
   if (s.accumulate) {  // asked once, not once for each vector
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) {
-      const T* out = s.row(at(r)) + column;
+    for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-      for (int v = 0; v < vectors; ++v, out += P::size)
-        sum[r][v] = fma(alpha, sum[r][v], P::load(out));
-    }
+      for (int v = 0; v < vectors; ++v)
+        sum[r][v] = fma(alpha, sum[r][v], P::load(out[r] + v * P::size));
   } else {
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r)
@@ -114,11 +115,9 @@ template <class T, class A, int rows, class At>
       for (int v = 0; v < vectors; ++v) sum[r][v] = alpha * sum[r][v];
   }
 #pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r) {
-    T* out = s.row(at(r)) + column;  // not before: registers are short in the loop
+  for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v, out += P::size) sum[r][v].store(out);
-  }
+    for (int v = 0; v < vectors; ++v) sum[r][v].store(out[r] + v * P::size);
 }
 
 // The whole panels of n <= rows rows; rows beyond n repeat the last one. One function per number of
@@ -215,10 +214,16 @@ inline const index_t* regular_offsets(index_t depth, index_t step) {
 struct strip_range {
   index_t begin, count;
 };
-template <class T, class A> constexpr strip_range strip_of(index_t rows, index_t i) {
-  const index_t strips = strip_count<T, A>(rows), size = rows / strips, longer = rows % strips;
-  return {i * size + std::min(i, longer), size + (i < longer)};
-}
+template <class T, class A> struct strip_split {
+  index_t size, longer;  // divided once: a strip of shallow tiles takes no longer than a division
+
+  constexpr explicit strip_split(index_t rows)
+      : size(rows / std::max<index_t>(strip_count<T, A>(rows), 1)),
+        longer(rows - size * strip_count<T, A>(rows)) {}
+  constexpr strip_range operator[](index_t i) const {
+    return {i * size + std::min(i, longer), size + (i < longer)};
+  }
+};
 
 // Strips [first, last) of the strip_count(rows).
 template <class T, class A>
@@ -231,8 +236,9 @@ template <class T, class A>
     return run_strips<T, A>(tabled, first, last);
   }
   const index_t panels = s.cols / panel;
+  const strip_split<T, A> split(s.rows);
   for (index_t i = first; i < last; ++i) {
-    const auto [begin, n] = strip_of<T, A>(s.rows, i);
+    const auto [begin, n] = split[i];
     const auto& run = table[static_cast<std::size_t>(n - 1)];
     if (panels > 0) run.whole(s, begin, n);
     const T* b = s.b + panels * s.b_panel;
