@@ -247,10 +247,47 @@ TEST_CASE("conv: shapes of real networks") {
   }
 }
 
+// Results with gaps between pixels go by tiles of windows.
+TEST_CASE("conv: one channel to a few, along rows of pixels, has the bits of tiles of windows") {
+  std::mt19937 draw(6);
+  const std::vector<float> bias{0.1f, -0.2f, 0.3f, -0.4f, 0.5f, -0.6f, 0.7f};
+  for (index_t o = 1; o <= 7; ++o)
+    for (index_t width : {15, 16, 17, 28, 33})
+      for (index_t pad : {0, 2}) {
+        const conv_shape s{.n = 2,
+                           .h = 9,
+                           .w = width,
+                           .o = o,
+                           .kh = 5,
+                           .kw = 3,
+                           .stride_h = 1 + o % 2,
+                           .pad_h = pad,
+                           .pad_w = pad,
+                           .dil_w = 1 + pad / 2};
+        images<float> x(s.n, 1, s.h, s.w, layout::plain);
+        images<float> y(s.n, o, s.out_h(), s.out_w(), layout::channels_last);
+        images<float> twin(s.n, o, s.out_h(), s.out_w(), layout::spread);
+        x.fill(draw);
+        std::vector<float> w(static_cast<std::size_t>(o * 15));
+        for (float& v : w) v = std::uniform_real_distribution<float>(-1, 1)(draw);
+        for (const kernels::epilogue<float>& finish :
+             {kernels::epilogue<float>{},
+              {.bias = bias.data(), .activate = kernels::activation::relu}}) {
+          kernels::conv_forward<float>(s, x.view, w.data(), y.view, finish);
+          kernels::conv_forward<float>(s, x.view, w.data(), twin.view, finish);
+          y.each([&](float v, std::size_t i) { y.dense[i] = v; });
+          twin.each([&](float v, std::size_t i) { twin.dense[i] = v; });
+          CHECK(y.dense == twin.dense);
+          CHECK(y.numbers() == index_t(y.dense.size()));
+        }
+      }
+}
+
 TEST_CASE("conv: the same bits for any number of threads") {
   std::mt19937 draw(7);
   const conv_shape shapes[] = {
       {.n = 24, .c = 24, .h = 20, .w = 20, .o = 40, .kh = 3, .kw = 3, .pad_h = 1, .pad_w = 1},
+      {.n = 64, .h = 28, .w = 28, .o = 6, .kh = 5, .kw = 5, .pad_h = 2, .pad_w = 2},
       {.n = 1,
        .c = 200,
        .h = 12,

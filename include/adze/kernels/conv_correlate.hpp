@@ -4,6 +4,7 @@
 // strips of register tiles that read windows through offset tables, or direct sums per channel.
 // Packed weights are shared by all units. Its users are the functions of conv.hpp.
 #include <adze/kernels/conv_plan.hpp>
+#include <adze/kernels/conv_stem.hpp>
 #include <adze/kernels/depthwise.hpp>
 #include <adze/kernels/gemm.hpp>
 
@@ -16,6 +17,10 @@ template <class T> struct conv_weights {
   const T* data = nullptr;
   index_t group_step = 0, out_step = 0, run = 1, step = 0;
   const index_t* table = nullptr;
+
+  const T& at(index_t k, index_t o) const {  // of the first group
+    return data[(table ? table[k] : k / run * step + k % run) + o * out_step];
+  }
 };
 
 template <class T, class A>
@@ -129,6 +134,22 @@ void correlate(correlation<T> p, image<T> out, index_t groups, index_t outs,
     fill_places(p, out, first, last, starts + pixels);
     f(window, starts, starts + pixels, pixels);
   };
+  if constexpr (has_stem_tiles<T, A>) {
+    if (has_stem_rows<T, A>(p, out, groups, outs)) {
+      T* by_tap = scratch<T, scratch_use::panels>(depth * stem_outs);
+      for (index_t k = 0; k < depth; ++k)
+        for (index_t o = 0; o < stem_outs; ++o)
+          by_tap[k * stem_outs + o] = o < outs ? weights.at(k, o) : T(0);
+      return split_chunks(p.rows(), p.unit_rows, work, [&](index_t first, index_t last) {
+        each_unit(
+            first, last,
+            [&](const T* window, const index_t* starts, const index_t* places, index_t pixels) {
+              stem_rows<T, A>(p, window, starts, places, pixels, taps, by_tap, outs, out.data,
+                              finish);
+            });
+      });
+    }
+  }
   if (one) {
     return each_unit(
         0, p.rows(),
