@@ -1,0 +1,303 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// The transforms of Winograd's minimal filtering for 3 x 3 kernels, F(m x m, 3 x 3), m = 2 or 4,
+// and the sizes of their memory: weights, tiles of images and tiles of results, to and from planes
+// that are multiplied as matrices. conv_winograd.hpp is the user. Lavin & Gray 2016.
+#include <adze/kernels/conv_plan.hpp>
+#include <adze/kernels/gemm.hpp>
+
+namespace adze::kernels::inline ADZE_ISA {
+
+// The three transforms of one line: input b = B^T d, weight u = G g, output y = A^T v.
+template <int m> struct winograd_lines;
+
+template <> struct winograd_lines<2> {
+  template <class P> static void input(const P* d, P* b) {
+    b[0] = d[0] - d[2];
+    b[1] = d[1] + d[2];
+    b[2] = d[2] - d[1];
+    b[3] = d[1] - d[3];
+  }
+  template <class P> static void weight(const P* g, P* u) {
+    const P half(0.5f), sum = half * (g[0] + g[2]), odd = half * g[1];
+    u[0] = g[0];
+    u[1] = sum + odd;
+    u[2] = sum - odd;
+    u[3] = g[2];
+  }
+  template <class P> static void output(const P* v, P* y) {
+    y[0] = v[0] + v[1] + v[2];
+    y[1] = v[1] - v[2] - v[3];
+  }
+};
+
+template <> struct winograd_lines<4> {
+  template <class P> static void input(const P* d, P* b) {
+    const P two(2.0f), four(4.0f), five(5.0f);
+    b[0] = fma(four, d[0], d[4]) - five * d[2];
+    const P even = d[4] - four * d[2], odd = d[3] - four * d[1];
+    b[1] = even + odd;
+    b[2] = even - odd;
+    const P near = d[4] - d[2], far = two * (d[3] - d[1]);
+    b[3] = near + far;
+    b[4] = near - far;
+    b[5] = fma(four, d[1], d[5]) - five * d[3];
+  }
+  template <class P> static void weight(const P* g, P* u) {
+    const P sixth(1.0f / 6), small(1.0f / 24), twelfth(1.0f / 12);
+    u[0] = P(0.25f) * g[0];
+    const P sum = sixth * (g[0] + g[2]), odd = sixth * g[1];
+    u[1] = P(0.0f) - sum - odd;
+    u[2] = odd - sum;
+    const P wide = fma(small, g[0], sixth * g[2]), mid = twelfth * g[1];
+    u[3] = wide + mid;
+    u[4] = wide - mid;
+    u[5] = g[2];
+  }
+  template <class P> static void output(const P* v, P* y) {
+    const P two(2.0f), four(4.0f), eight(8.0f);
+    const P near = v[1] + v[2], near_odd = v[1] - v[2];
+    const P far = v[3] + v[4], far_odd = v[3] - v[4];
+    y[0] = v[0] + near + far;
+    y[1] = fma(two, far_odd, near_odd);
+    y[2] = fma(four, far, near);
+    y[3] = fma(eight, far_odd, near_odd) + v[5];
+  }
+};
+
+// Weights of one correlation: tap t of (input k, output o) at data[k * k_step + o * o_step + t],
+// the taps in reverse order when `flipped`.
+template <class T> struct winograd_weights {
+  const T* data = nullptr;
+  index_t k_step = 0, o_step = 0;
+  bool flipped = false;
+};
+
+// Sizes and memory of one call. Planes of U: panels of depth `in`, as the strips of tiles read
+// them.
+template <class T, class A, int m> struct winograd_plan {
+  static constexpr int side = m + 2, planes = side * side;
+  static constexpr index_t lanes = simd::pack<T, A>::size, panel = tile_shape<T, A>::panel;
+
+  index_t in, outs, h, w, out_h, out_w, pad_h, pad_w;
+
+  index_t panels() const { return (outs + panel - 1) / panel; }
+  // Planes are an odd number of cache lines apart: with a power of two the 36 elements that a
+  // transform writes would share one cache set.
+  static constexpr index_t spread(index_t size) {
+    constexpr index_t line = 64 / index_t(sizeof(T));
+    return ((size + line - 1) / line | 1) * line;
+  }
+  index_t plane() const { return spread(panels() * panel * in); }
+  index_t weights() const { return planes * plane(); }
+  index_t tiles_down() const { return (out_h + m - 1) / m; }
+  index_t tiles_across() const { return (out_w + m - 1) / m; }
+  index_t tiles(index_t images) const { return images * tiles_down() * tiles_across(); }
+  // Whether the transformed weights leave the L2 cache, and the transformed images do not.
+  bool few(index_t count) const {
+    const index_t bytes = planes * in * index_t(sizeof(T));
+    return outs * bytes > (index_t(1) << 20) && count * bytes < (index_t(3) << 18);
+  }
+  // Rows of the transformed images and products are a cache line apart from powers of two.
+  index_t in_row() const { return in + 64 / index_t(sizeof(T)); }
+  index_t out_row() const { return outs + 64 / index_t(sizeof(T)); }
+  // Tiles whose images and products fit the L2 cache together, in whole strips. Machines without
+  // AVX-512 have 256 or 512 KiB of it, which two threads often share.
+  index_t block() const {
+    constexpr index_t cache = index_t(A::bytes == 64 ? 768 : 256) << 10;
+    const index_t bytes = planes * (in_row() + out_row()) * index_t(sizeof(T));
+    return std::clamp<index_t>(cache / bytes / 6 * 6, 12, 96);
+  }
+};
+
+// One vector of outputs: nine taps, a panel apart, to all planes. The rows leave as soon as they
+// are made, so that nothing but the columns waits in registers.
+template <class T, class A, int m>
+[[gnu::noinline]] void winograd_weight(const winograd_plan<T, A, m>&, const T* taps, bool flipped,
+                                       index_t plane, T* u) {
+  using P = simd::pack<T, A>;
+  using plan = winograd_plan<T, A, m>;
+  constexpr auto line = winograd_lines<m>::template weight<P>;
+  const T* const first = flipped ? taps + 8 * plan::panel : taps;
+  const index_t step = flipped ? -plan::panel : plan::panel;
+  P middle[3 * plan::side];
+#pragma GCC unroll 3
+  for (int j = 0; j < 3; ++j) {
+    P g[3], made[plan::side];
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; ++i) g[i] = P::load(first + (3 * i + j) * step);
+    line(g, made);
+#pragma GCC unroll 6
+    for (int i = 0; i < plan::side; ++i) middle[3 * i + j] = made[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < plan::side; ++i) {
+    P made[plan::side];
+    line(middle + 3 * i, made);
+#pragma GCC unroll 6
+    for (int j = 0; j < plan::side; ++j, u += plane) made[j].store(u);
+  }
+}
+
+// The transformed weights of inputs [first, last) and the outputs of panel q, planes `plane` apart.
+template <class T, class A, int m>
+void winograd_pack(const winograd_plan<T, A, m>& p, const winograd_weights<T>& w, index_t q,
+                   index_t first, index_t last, index_t plane, T* u) {
+  using plan = winograd_plan<T, A, m>;
+  alignas(64) T taps[9 * static_cast<std::size_t>(plan::panel)];
+  const index_t cols = std::min(plan::panel, p.outs - q * plan::panel);
+  for (index_t k = first; k < last; ++k, u += plan::panel) {
+    const T* from = w.data + k * w.k_step + q * plan::panel * w.o_step;
+    pack_panels<T, A>({from, 9, cols, 1, w.o_step}, taps);
+    for (index_t v = 0; v < plan::panel; v += plan::lanes)
+      winograd_weight(p, taps + v, w.flipped, plane, u + v);
+  }
+}
+
+// All of them, as p.weights() elements.
+template <class T, class A, int m>
+void winograd_transform(const winograd_plan<T, A, m>& p, const winograd_weights<T>& w, T* u) {
+  split_work(p.panels(), p.weights() * 8, [&](index_t first, index_t last) {
+    for (index_t q = first; q < last; ++q)
+      winograd_pack(p, w, q, 0, p.in, p.plane(), u + q * p.in * winograd_plan<T, A, m>::panel);
+  });
+}
+
+// Where a tile stands: image, row and column of tiles.
+template <class T, class A, int m> struct winograd_place {
+  const winograd_plan<T, A, m>& p;
+  index_t across = p.tiles_across(), down = p.tiles_down(), n, i, j;
+
+  winograd_place(const winograd_plan<T, A, m>& plan, index_t tile)
+      : p(plan), n(tile / across / down), i(tile / across % down), j(tile % across) {}
+  void step() {
+    if (++j < across) return;
+    j = 0;
+    if (++i < down) return;
+    i = 0, ++n;
+  }
+};
+
+// Tiles [first, last) of the images, all planes, to v, planes `plane` apart. The columns, then the
+// rows: both leave as soon as they are made, since 36 packs never fit the registers.
+template <class T, class A, int m>
+[[gnu::noinline]] void winograd_input(const winograd_plan<T, A, m>& p, image<const T> x,
+                                      index_t first, index_t last, const T* zeros, T* v,
+                                      index_t plane) {
+  using P = simd::pack<T, A>;
+  using plan = winograd_plan<T, A, m>;
+  constexpr auto line = winograd_lines<m>::template input<P>;
+  constexpr index_t side = plan::side;
+  index_t offsets[plan::planes];
+  const T* from[plan::planes];
+  for (index_t t = 0; t < plan::planes; ++t)
+    offsets[t] = t / side * x.h_stride + t % side * x.w_stride;
+  const auto one = [&](index_t c, auto load, auto store) __attribute__((always_inline)) {
+    P middle[plan::planes];
+#pragma GCC unroll 1
+    for (index_t j = 0; j < side; ++j) {
+      P d[plan::side], b[plan::side];
+#pragma GCC unroll 6
+      for (index_t i = 0; i < side; ++i) d[i] = load(from[i * side + j] + c);
+      line(d, b);
+#pragma GCC unroll 6
+      for (index_t i = 0; i < side; ++i) middle[i * side + j] = b[i];
+    }
+    T* to = v + c;
+#pragma GCC unroll 1
+    for (index_t i = 0; i < side; ++i) {
+      P b[plan::side];
+      line(middle + i * side, b);
+#pragma GCC unroll 6
+      for (index_t j = 0; j < side; ++j, to += plane) store(b[j], to);
+    }
+  };
+  winograd_place place(p, first);
+  for (; first < last; ++first, place.step(), v += p.in_row()) {
+    const index_t top = place.i * m - p.pad_h, left = place.j * m - p.pad_w;
+    const T* const corner = x.at(place.n, top, left);
+    if (top >= 0 && top + side <= p.h && left >= 0 && left + side <= p.w) {
+      for (index_t t = 0; t < plan::planes; ++t) from[t] = corner + offsets[t];
+    } else {
+      for (index_t t = 0; t < plan::planes; ++t) {
+        const index_t row = top + t / side, column = left + t % side;
+        const bool inside = row >= 0 && row < p.h && column >= 0 && column < p.w;
+        from[t] = inside ? corner + offsets[t] : zeros;
+      }
+    }
+    index_t c = 0;
+    for (; c + plan::lanes <= p.in; c += plan::lanes)
+      one(
+          c, [](const T* f) { return P::load(f); }, [](P b, T* to) { b.store(to); });
+    if (const index_t rest = p.in - c; rest > 0)
+      one(
+          c, [rest](const T* f) { return P::load_partial(f, rest); },
+          [rest](P b, T* to) { b.store_partial(to, rest); });
+  }
+}
+
+// Outputs [begin, end) of tiles [first, last), from rows of products that are `step` apart, planes
+// `plane` apart. They are finished in registers: calls for single pixels of few channels would cost
+// a tenth of it all.
+template <class T, class A, int m>
+[[gnu::noinline]] void winograd_output(const winograd_plan<T, A, m>& p, const T* products,
+                                       index_t step, index_t plane, index_t begin, index_t end,
+                                       index_t first, index_t last, image<T> y,
+                                       const epilogue<T>& finish) {
+  using P = simd::pack<T, A>;
+  using plan = winograd_plan<T, A, m>;
+  constexpr auto line = winograd_lines<m>::template output<P>;
+  constexpr index_t side = plan::side;
+  winograd_place place(p, first);
+  for (; first < last; ++first, place.step(), products += step) {
+    const index_t top = place.i * m, left = place.j * m;
+    const index_t height = std::min<index_t>(m, p.out_h - top);
+    const index_t width = std::min<index_t>(m, p.out_w - left);
+    T* const corner = y.at(place.n, top, left);
+    const auto one = [&](index_t o, auto load, auto store) __attribute__((always_inline)) {
+      P middle[m * plan::side];
+      const T* from = products + o - begin;
+#pragma GCC unroll 1
+      for (index_t j = 0; j < side; ++j, from += plane) {
+        P v[plan::side], made[m];
+#pragma GCC unroll 6
+        for (index_t i = 0; i < side; ++i) v[i] = load(from + i * side * plane);
+        line(v, made);
+#pragma GCC unroll 4
+        for (index_t i = 0; i < m; ++i) middle[i * side + j] = made[i];
+      }
+      const P bias = finish.bias ? load(finish.bias + o) : P(T(0));
+      T* row = corner + o;
+#pragma GCC unroll 1
+      for (index_t i = 0; i < height; ++i, row += y.h_stride) {
+        P out[m];
+        line(middle + i * side, out);
+        const auto pixels = [&](index_t columns, auto f) __attribute__((always_inline)) {
+          T* to = row;
+#pragma GCC unroll 4
+          for (index_t j = 0; j < columns; ++j, to += y.w_stride) f(out[j], to);
+        };
+        const auto each = [&](auto f) __attribute__((always_inline)) {
+          width == m ? pixels(m, f) : pixels(width, f);
+        };
+        if (finish.bias)
+          for (P& x : out) x += bias;
+        if (finish.residual)
+          each([&](P& x, const T* to) { x += load(finish.residual + (to - finish.result)); });
+        if (finish.activate == activation::relu)
+          for (P& x : out) x = where(x < P(T(0)), P(T(0)), x);
+        each([&](P x, T* to) { store(x, to); });
+      }
+    };
+    index_t o = begin;
+    for (; o + plan::lanes <= end; o += plan::lanes)
+      one(
+          o, [](const T* f) { return P::load(f); }, [](P b, T* to) { b.store(to); });
+    if (const index_t rest = end - o; rest > 0)
+      one(
+          o, [rest](const T* f) { return P::load_partial(f, rest); },
+          [rest](P b, T* to) { b.store_partial(to, rest); });
+  }
+}
+
+}  // namespace adze::kernels::inline ADZE_ISA
