@@ -77,10 +77,7 @@ template <class T, class A, int rows, int cols, class B>
       P right = load_as<P>(b[j] + k);
       pin(right);
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; ++r) {
-        sum[r][j] = fma(left[r], right, sum[r][j]);
-        pin(sum[r][j]);
-      }
+      for (int r = 0; r < rows; ++r) sum[r][j] = fma(left[r], right, sum[r][j]);
     }
   }
   if (const index_t n = depth - k; n > 0) {

@@ -89,8 +89,8 @@ template <class T, unsigned variant, class Rule, class Lanes>
   lanes.store(rule.template apply<variant>(lanes.load(p + i), lanes.load(g + i), s), p + i);
 }
 
-// Everything is a local here and nothing is called, so that the compiler sees that no store changes
-// the rule's numbers.
+// Everything is a local here and nothing is called with it, so that the compiler sees that no store
+// changes the rule's numbers: the rest of the row, for which clang calls, reads the rule itself.
 template <class T, unsigned variant, class Rule>
 [[gnu::noinline]] void update_row(const Rule& rule, T* p, const T* g,
                                   const std::array<T*, max_states>& states, index_t n) {
@@ -100,7 +100,7 @@ template <class T, unsigned variant, class Rule>
   index_t i = 0;
   for (; i + size <= n; i += size) update_lanes<T, variant>(r, p, g, at, i, whole_lanes<T>{});
   if constexpr (size > 1)
-    if (i < n) update_lanes<T, variant>(r, p, g, at, i, first_lanes<T>{n - i});
+    if (i < n) update_lanes<T, variant>(rule, p, g, at, i, first_lanes<T>{n - i});
 }
 
 // The loop without branches for the present options of the rule.
