@@ -178,6 +178,22 @@ TEST_CASE("conv_int8: depthwise, all numbers of channels around the block, kerne
         draw);
 }
 
+TEST_CASE("conv_int8: weights packed for other left codes are refused, the result left as it was") {
+  const conv_shape dense{.n = 1, .c = 4, .h = 3, .w = 3, .o = 4, .kh = 3, .kw = 3};
+  conv_shape depthwise = dense;
+  depthwise.groups = 4;
+  const std::vector<std::int8_t> codes(4 * 4 * 9, 1);
+  const auto refuses = [&](const conv_shape& s) {
+    const kernels::conv_int8_weights<> w(s, codes.data(), kernels::left_codes::u7);
+    std::vector<std::int32_t> y(4, 7);
+    const kernels::image<const std::int8_t> x{codes.data(), 36, 1, 12, 4};
+    CHECK_THROWS_AS((kernels::conv_int8<std::int8_t>(s, x, w, y.data(), {})), value_error);
+    CHECK(y == std::vector<std::int32_t>(4, 7));
+  };
+  refuses(dense);
+  if (simd::seven_bit_quads<simd::native>) refuses(depthwise);  // elsewhere one form takes all
+}
+
 TEST_CASE("join_channels: every code of any layout at its place") {
   std::mt19937 draw(8);
   for (const index_t c : {1, 2, 3, 4, 5, 70}) {

@@ -17,10 +17,6 @@ template <class T> struct conv_weights {
   const T* data = nullptr;
   index_t group_step = 0, out_step = 0, run = 1, step = 0;
   const index_t* table = nullptr;
-
-  const T& at(index_t k, index_t o) const {  // of the first group
-    return data[(table ? table[k] : k / run * step + k % run) + o * out_step];
-  }
 };
 
 template <class T, class A>
@@ -136,10 +132,8 @@ void correlate(correlation<T> p, image<T> out, index_t groups, index_t outs,
   };
   if constexpr (has_stem_tiles<T, A>) {
     if (has_stem_rows<T, A>(p, out, groups, outs)) {
-      T* by_tap = scratch<T, scratch_use::panels>(depth * stem_outs);
-      for (index_t k = 0; k < depth; ++k)
-        for (index_t o = 0; o < stem_outs; ++o)
-          by_tap[k * stem_outs + o] = o < outs ? weights.at(k, o) : T(0);
+      T* const by_tap = scratch<T, scratch_use::panels>(depth * shape::panel);
+      pack_weights<T, A>(weights, 0, 0, depth, 0, outs, by_tap);
       return split_chunks(p.rows(), p.unit_rows, work, [&](index_t first, index_t last) {
         each_unit(
             first, last,

@@ -4,7 +4,7 @@
 // of pixels, since a vector of outputs would be half empty. Each output is the same chain of fma as
 // in tiles of windows: the same bits.
 #include <adze/kernels/conv_plan.hpp>
-#include <adze/kernels/epilogue.hpp>
+#include <adze/kernels/gemm.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
@@ -21,7 +21,7 @@ bool has_stem_rows(const correlation<T>& p, image<T> out, index_t groups, index_
          p.w.place_step == 1;
 }
 
-// stem_pixels pixels from `window` on, times weights [tap][stem_outs], to pixels x outs.
+// stem_pixels pixels from `window` on, times a panel of weights, to pixels x outs.
 template <class T, class A>
 [[gnu::noinline]] void stem_tile(const T* window, const index_t* taps, index_t count,
                                  const T* weights, index_t outs, T* to) {
@@ -32,7 +32,7 @@ template <class T, class A>
 #pragma GCC unroll 6
   for (int o = 0; o < stem_outs; ++o)
     for (int v = 0; v < vectors; ++v) sum[o][v] = P(T(0));
-  for (index_t t = 0; t < count; ++t, weights += stem_outs) {
+  for (index_t t = 0; t < count; ++t, weights += tile_shape<T, A>::panel) {
     P pixels[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) {
@@ -77,8 +77,7 @@ void stem_rows(const correlation<T>& p, const T* window, const index_t* starts,
       stem_tile<T, A>(window + starts[i], taps, p.h.taps * p.w.taps, weights, outs,
                       out + places[i]);
     }
-    for (index_t x = 0; x < p.w.out && !finish.empty(); ++x)
-      apply<T, A>(finish, out + places[row + x], 0, 0, outs);
+    finish_rows<T, A>(finish, {out + places[row], p.w.out, outs, outs, 1}, 0, outs);
   }
 }
 

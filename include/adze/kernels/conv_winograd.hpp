@@ -20,10 +20,10 @@ template <class T, class A, int m>
 void winograd_by_panels(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
                         const winograd_weights<T>& w, image<T> y, const epilogue<T>& finish) {
   using plan = winograd_plan<T, A, m>;
-  constexpr index_t deep = 64, u_plane = plan::spread(deep * plan::panel);
+  constexpr index_t deep = 64, u_plane = spread<T>(deep * plan::panel);
   const index_t tiles = p.tiles(images), work = tiles * plan::planes * p.in * p.outs;
-  const index_t v_plane = plan::spread(tiles * p.in_row());
-  const index_t out_plane = plan::spread(tiles * plan::panel);
+  const index_t v_plane = spread<T>(tiles * p.in_row());
+  const index_t out_plane = spread<T>(tiles * plan::panel);
   T* const v = scratch<T, scratch_use::window>(plan::planes * v_plane + p.in);
   T* const zeros = v + plan::planes * v_plane;
   std::fill_n(zeros, p.in, T(0));
@@ -75,8 +75,8 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
   const index_t work = tiles * plan::planes * p.in * p.outs;
   split_chunks(tiles, block, work, [&](index_t first, index_t last) {
     const index_t rows = last - first;
-    const index_t v_plane = plan::spread(rows * p.in_row());
-    const index_t out_plane = plan::spread(rows * p.out_row());
+    const index_t v_plane = spread<T>(rows * p.in_row());
+    const index_t out_plane = spread<T>(rows * p.out_row());
     T* const v = scratch<T, scratch_use::window>(plan::planes * v_plane);
     T* const products = scratch<T, scratch_use::partial>(plan::planes * out_plane);
     winograd_input(p, x, first, last, zeros, v, v_plane);

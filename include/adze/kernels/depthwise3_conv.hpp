@@ -39,13 +39,6 @@ const T* depthwise3_taps(const T* weight, index_t channels, bool flipped, const 
   return by_tap;
 }
 
-// Finishes a row of n results.
-template <class T, class A>
-void finish_results(const epilogue<T>& finish, T* out, index_t n, index_t step, index_t channels) {
-  for (index_t i = 0; i < n && !finish.empty(); ++i)
-    apply<T, A>(finish, out + i * step, 0, 0, channels);
-}
-
 // Row `all` of y, counted through all images, in tiles. The last one begins early enough to be
 // whole: some outputs are computed, to the same bits, twice.
 template <class T, class A, int stride, int outs>
@@ -74,7 +67,8 @@ void depthwise3_forward(const conv_shape& s, image<const T> x, const T* weight, 
       else
         (seven ? depthwise3_forward_row<T, A, 2, 7>
                : depthwise3_forward_row<T, A, 2, 4>)(s, x, by_tap, zeros, y, all, nowhere);
-      finish_results<T, A>(finish, y.at(all / out_h, all % out_h, 0), out_w, y.w_stride, s.c);
+      finish_rows<T, A>(finish, {y.at(all / out_h, all % out_h, 0), out_w, s.c, y.w_stride, 1}, 0,
+                        s.c);
     }
   });
 }
@@ -125,7 +119,7 @@ void depthwise3_spread_rows(const conv_shape& s, image<const T> gy, const T* wei
     T* const nowhere = scratch<T, scratch_use::window>(s.c);
     for (index_t all = first; all < last; ++all) {
       depthwise3_spread_row<T, A>(s, gy, by_tap, zeros, gx, all, nowhere);
-      finish_results<T, A>(finish, gx.at(all / s.h, all % s.h, 0), s.w, gx.w_stride, s.c);
+      finish_rows<T, A>(finish, {gx.at(all / s.h, all % s.h, 0), s.w, s.c, gx.w_stride, 1}, 0, s.c);
     }
   });
 }

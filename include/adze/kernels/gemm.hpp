@@ -85,17 +85,16 @@ template <class T, class A> bool copies_left(const strips<T>& s) {
 // Strips [first, last), each on a copy of its rows of a.
 template <class T, class A>
 void run_copied_strips(const strips<T>& all, index_t first, index_t last) {
-  constexpr index_t line = 64 / index_t(sizeof(T));
+  const index_t step = spread<T>(all.depth);
+  T* const copy = scratch<T, scratch_use::left>(strip_rows<T, A> * step);
+  const matrix<const T> left{all.a, all.rows, all.depth, all.a_row_step, all.a_col_step};
+  const strip_split<T, A> split{all.rows};
   strips<T> s = all;
-  const index_t step = ((s.depth + line - 1) / line | 1) * line;  // sets of their own for rows
-  T* const copy = scratch<T, scratch_use::left>(strip_rows<T, A> * step + line);
-  const matrix<const T> left{s.a, s.rows, s.depth, s.a_row_step, s.a_col_step};
-  s.a = copy, s.a_row_step = step, s.a_col_step = 1;
-  const strip_split<T, A> split(all.rows);
+  s.a = copy, s.a_row_step = step, s.a_cols = regular_offsets(s.depth, 1);
   for (index_t i = first; i < last; ++i) {
     const auto [begin, n] = split[i];
     copy_rows<T, A>({&left(begin, 0), n, s.depth, left.row_stride, left.col_stride}, copy, step);
-    s.rows = n, s.first_row = begin, s.c = all.row(begin);
+    s.rows = n, s.first_row = all.first_row + begin, s.c = all.row(begin);
     run_strips<T, A>(s, 0, 1);
   }
 }

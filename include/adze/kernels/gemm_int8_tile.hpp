@@ -88,7 +88,7 @@ template <class I, int rows, int vectors, class Sums>
         for (int i = 0; i < n(); ++i)
           for (int v = 0; v < 2; ++v)
             steps_of_rows[i][v] = to_float(sum[r + i][v]) * scales[v] * inverse;
-        simd::store_code_rows(steps_of_rows, steps, f.codes + column + r * stride, stride);
+        store_code_rows(steps_of_rows, steps, f.codes + column + r * stride, stride);
       };
 #pragma GCC unroll 8
       for (int r = 0; r + 1 < rows; r += 2) store(r, std::integral_constant<int, 2>());

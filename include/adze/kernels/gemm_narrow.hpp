@@ -98,12 +98,14 @@ template <class A> class narrow_product {
                        .column = j,
                        .first = k == 0,
                        .last = k + d == b_.rows};
-          const index_t strips = strip_count<float, A>(m);
+          const strip_split<float, A> split{m};
+          const index_t strips = split.count;
           split_work((strips + together_ - 1) / together_, m * n * d,
                      [&](index_t begin, index_t end) {
                        for (index_t s = begin; s < end; ++s) {
-                         const index_t first = first_row(m, s * together_);
-                         rows_of(p, first, first_row(m, (s + 1) * together_) - first);
+                         const index_t first = split[s * together_].begin;
+                         const index_t last = split[std::min((s + 1) * together_, strips)].begin;
+                         rows_of(p, first, last - first);
                        }
                      });
         }
@@ -128,12 +130,6 @@ template <class A> class narrow_product {
       pack_narrow<A>(block.block(0, j, block.rows, std::min(p1 * panel, n) - j),
                      panels + j * block.rows);
     });
-  }
-
-  // The first row of a strip, or the number of rows: strips differ by one row at most.
-  static index_t first_row(index_t rows, index_t strip) {
-    const index_t count = strip_count<float, A>(rows), i = std::min(strip, count);
-    return i * (rows / count) + std::min(i, rows % count);
   }
 
   void rows_of(const part& p, index_t i, index_t m) const {

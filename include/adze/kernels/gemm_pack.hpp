@@ -45,6 +45,13 @@ template <class T, scratch_use use> T* scratch(index_t count) {
 
 inline namespace ADZE_ISA {
 
+// At least `size` elements, an odd number of cache lines: rows or planes so far apart have sets of
+// the cache of their own, where a power of two would make them share one.
+template <class T> constexpr index_t spread(index_t size) {
+  constexpr index_t line = 64 / index_t(sizeof(T));
+  return ((size + line - 1) / line | 1) * line;
+}
+
 // size split into equal blocks of at most `most`, each a multiple of `step`.
 constexpr index_t balanced_block(index_t size, index_t most, index_t step) {
   const index_t blocks = (size + most - 1) / most;

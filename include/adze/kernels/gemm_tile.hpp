@@ -215,11 +215,10 @@ struct strip_range {
   index_t begin, count;
 };
 template <class T, class A> struct strip_split {
-  index_t size, longer;  // divided once: a strip of shallow tiles takes no longer than a division
+  index_t rows, count = std::max<index_t>(strip_count<T, A>(rows), 1);
+  // Divided once: a strip of shallow tiles takes no longer than a division.
+  index_t size = rows / count, longer = rows % count;
 
-  constexpr explicit strip_split(index_t rows)
-      : size(rows / std::max<index_t>(strip_count<T, A>(rows), 1)),
-        longer(rows - size * strip_count<T, A>(rows)) {}
   constexpr strip_range operator[](index_t i) const {
     return {i * size + std::min(i, longer), size + (i < longer)};
   }
@@ -236,7 +235,7 @@ template <class T, class A>
     return run_strips<T, A>(tabled, first, last);
   }
   const index_t panels = s.cols / panel;
-  const strip_split<T, A> split(s.rows);
+  const strip_split<T, A> split{s.rows};
   for (index_t i = first; i < last; ++i) {
     const auto [begin, n] = split[i];
     const auto& run = table[static_cast<std::size_t>(n - 1)];

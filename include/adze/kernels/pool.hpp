@@ -165,7 +165,7 @@ void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
       store_some(best, to + c, count);
       if (!place) continue;
       T positions[P::width];
-      pixel_index whole[P::width];
+      pixel_index whole[P::width];  // of all lanes: one conversion, not one for each channel
       where_best.store(positions);
       for (std::size_t q = 0; q < P::width; ++q) whole[q] = static_cast<pixel_index>(positions[q]);
       for (index_t q = 0; q < count; ++q) place[(c + q) * at.c_stride] = whole[q];

@@ -82,13 +82,7 @@ template <class T, class A, int m> struct winograd_plan {
   index_t in, outs, h, w, out_h, out_w, pad_h, pad_w;
 
   index_t panels() const { return (outs + panel - 1) / panel; }
-  // Planes are an odd number of cache lines apart: with a power of two the 36 elements that a
-  // transform writes would share one cache set.
-  static constexpr index_t spread(index_t size) {
-    constexpr index_t line = 64 / index_t(sizeof(T));
-    return ((size + line - 1) / line | 1) * line;
-  }
-  index_t plane() const { return spread(panels() * panel * in); }
+  index_t plane() const { return spread<T>(panels() * panel * in); }
   index_t weights() const { return planes * plane(); }
   index_t tiles_down() const { return (out_h + m - 1) / m; }
   index_t tiles_across() const { return (out_w + m - 1) / m; }

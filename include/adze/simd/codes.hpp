@@ -47,15 +47,7 @@ template <class A> void store_code_bytes(pack<float, A> x, const code_steps& s, 
     out[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(std::nearbyint(all[i])) + s.zero);
 }
 
-// Two packs of a row, or of each of two rows, as the bytes of store_code_bytes.
-template <int rows, class A>
-void store_code_rows(const pack<float, A> (&x)[rows][2], const code_steps& s, std::uint8_t* out,
-                     index_t stride) {
-  for (int r = 0; r < rows; ++r)
-    for (int v = 0; v < 2; ++v)
-      store_code_bytes(x[r][v], s, out + r * stride + v * pack<float, A>::size);
-}
-// Whether that is faster than one pack at a time.
+// Whether there is a store_code_rows, which is faster than one pack at a time.
 template <class P> inline constexpr bool joins_code_rows = false;
 
 // The codes at p as floats, one for each lane.
@@ -116,8 +108,8 @@ template <code Code> void store_codes(const pack<float, avx2>* x, std::int32_t z
 
 template <> inline constexpr bool joins_code_rows<pack<float, avx2>> = true;
 
-// What is too low for 32, 16 or 8 bits becomes the lowest number each time, so that nothing else
-// needs to look at it.
+// Two packs of a row, or of each of two rows, as the bytes of store_code_bytes. What is too low for
+// 32, 16 or 8 bits becomes the lowest number each time, so that nothing else needs to look at it.
 template <int rows>
 [[gnu::always_inline]] inline void store_code_rows(const pack<float, avx2> (&x)[rows][2],
                                                    const code_steps& s, std::uint8_t* out,
