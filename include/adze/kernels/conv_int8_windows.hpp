@@ -19,7 +19,7 @@ namespace adze::kernels::inline ADZE_ISA {
 template <class Code> struct image_windows {
   using code = Code;
   struct strip : integer_rows {
-    const std::byte* at = nullptr;
+    const std::byte *at = nullptr, *second = nullptr;  // the first of each block
     index_t first_run = 0, runs = 0;
   };
   template <class A, integer_layout layout> class block {
@@ -33,6 +33,8 @@ template <class Code> struct image_windows {
       s.left_stride = windows_.step;
       s.run_offsets = windows_.run_offsets + rows_.first_run;
       s.runs = rows_.runs;
+      s.first_rows = rows_.in_block;
+      s.second = rows_.second;
       s.steps = windows_.run_steps;
     }
 
@@ -50,19 +52,36 @@ template <class Code> struct image_windows {
   index_t first_row = 0;
 
   index_t count() const { return images * rows * cols; }
-  template <class F> void strips(index_t most, F each) const {
-    const index_t n = (cols + most - 1) / most, size = cols / n, longer = cols % n;
+  // Of a row, or of the rows of two images' rows where two blocks hold them.
+  template <class F> void strips(const strip_limits& most, F each) const {
+    const index_t n = (cols + most.rows - 1) / most.rows, size = cols / n, longer = cols % n;
+    const bool pairs = cols <= most.block && 2 * cols <= most.rows;
     strip next;
     for (index_t image = 0; image < images; ++image)
       for (index_t row = 0; row < rows; ++row) {
         next.at = data + image * image_step + row * row_step;
         inside(first_row + row, next);
+        if (pairs && row + 1 < rows && pair(row, next)) {
+          each(std::as_const(next));
+          next.first += next.count, ++row;
+          continue;
+        }
         for (index_t i = 0; i < n; ++i) {
           next.count = size + (i < longer);
+          next.in_block = std::min(next.count, most.block);
+          next.second = next.at + next.in_block * step;
           each(std::as_const(next));
           next.first += next.count, next.at += next.count * step;
         }
       }
+  }
+  // Rows `row` and the next, if they have the same runs.
+  bool pair(index_t row, strip& made) const {
+    strip other;
+    inside(first_row + row + 1, other);
+    if (other.first_run != made.first_run || other.runs != made.runs) return false;
+    made.count = 2 * cols, made.in_block = cols, made.second = made.at + row_step;
+    return true;
   }
   // The runs of a row of windows that are not padding.
   void inside(index_t row, strip& made) const {

@@ -12,6 +12,7 @@
 #include <adze/core/error.hpp>
 #include <adze/core/parallel.hpp>
 #include <adze/core/view.hpp>
+#include <adze/kernels/gemm_int8_amx.hpp>
 #include <adze/kernels/gemm_int8_finish.hpp>
 #include <adze/kernels/gemm_int8_left.hpp>
 #include <adze/kernels/gemm_int8_pack.hpp>
@@ -29,19 +30,20 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
  public:
   integer_product(const Left& a, const integer_weights<A>& b, matrix<Out> c,
                   const integer_finish& finish)
-      : a_(a), b_(b), c_(c), finish_(finish) {}
+      : a_(a), b_(b), c_(c), finish_(finish),
+        by_amx_(amx_strips<A, layout> && a.count() >= amx_least_rows && simd::amx_allowed()) {}
 
   // All rows of the left side times panels [p0, p1).
   void operator()(index_t p0, index_t p1) const {
     constexpr index_t widest = integer_block_columns / panel;
+    const strip_limits most = limits();
     const index_t wide =
-        a_.count() <= shape::rows
+        a_.count() <= most.rows
             ? widest
             : std::clamp(integer_block_bytes / (b_.panel_bytes() + 1), index_t(1), widest);
     for (index_t p = p0; p < p1; p += wide) {
       block x(*this, p, std::min(p + wide, p1));
-      a_.strips(thin() ? shape::thin_rows : shape::rows,
-                [&](const strip_of_rows& rows) { strip(x, rows); });
+      a_.strips(most, [&](const strip_of_rows& rows) { strip(x, rows); });
     }
   }
 
@@ -51,10 +53,16 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
   using left_side = typename Left::template block<A, layout>;
   using shape = integer_tile_shape<A, layout>;
   static constexpr index_t panel = integer_panel<A>;
-  static constexpr index_t most_rows = std::max(shape::rows, shape::thin_rows);
+  static constexpr index_t most_rows = most_strip_rows<A, layout>;
 
   // Whether all columns fit in one register.
   bool thin() const { return b_.cols() <= shape::lanes::size; }
+
+  strip_limits limits() const {
+    if (by_amx_) return {amx_strip_rows, amx_rows};
+    const index_t rows = thin() ? shape::thin_rows : shape::rows;
+    return {rows, rows};
+  }
 
   // A run of panels, one strip's sums for them, and what its strips have in common: floats and
   // codes are finished in registers; through `part` where the last are not whole.
@@ -62,6 +70,7 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
     index_t p0, p1, whole;  // panels up to `whole` go to the result itself
     bool in_registers, in_place;
     finished_output all, rest;
+    simd::amx_blocks amx{};
     column_terms terms;
     alignas(64) std::int32_t sums[static_cast<std::size_t>(most_rows * integer_block_columns)];
     alignas(64) Out part[static_cast<std::size_t>(most_rows * panel)];
@@ -82,14 +91,24 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
     block& operator=(const block&) = delete;
   };
 
-  void strip(block& x, const strip_of_rows& left_rows) const {
-    const index_t row = left_rows.first, rows = left_rows.count;
+  void run(const integer_strip& s, bool thin) const {
     static constexpr auto table = integer_strip_table<A, layout, shape::vectors>();
     static constexpr auto thin_table = integer_strip_table<A, layout, 1>();
+    if constexpr (amx_strips<A, layout>)
+      if (by_amx_) return amx_strip<A>(s, thin)(s);
+    const auto at = static_cast<std::size_t>(s.rows - 1);
+    (thin ? thin_table[at] : table[at])(s);
+  }
+
+  void strip(block& x, const strip_of_rows& left_rows) const {
+    const index_t row = left_rows.first, rows = left_rows.count;
     const index_t steps = b_.steps(), depth = left_side::depth(rows);
     const index_t blocks = steps <= depth ? 1 : (steps + depth - 1) / depth;
     const index_t length = blocks == 1 ? steps + 1 : (steps + blocks - 1) / blocks;
-    integer_strip s{.panel_bytes = b_.panel_bytes(), .sums_stride = integer_block_columns};
+    integer_strip s{.panel_bytes = b_.panel_bytes(),
+                    .sums_stride = integer_block_columns,
+                    .rows = rows,
+                    .blocks = &x.amx};
     Out* const to = c_.data + row * c_.row_stride;
     x.all.place(to + x.p0 * panel);
     x.rest.place(x.in_place ? to + x.whole * panel : x.part);
@@ -101,9 +120,7 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
         s.count = end - first;
         s.sums = x.sums + (first - x.p0) * panel;
         s.start = k > 0 ? nullptr : x.terms.offset + (first - x.p0) * panel;
-        const bool thin = s.count == 1 && b_.cols() - first * panel <= shape::lanes::size;
-        const auto at = static_cast<std::size_t>(rows - 1);
-        (thin ? thin_table[at] : table[at])(s);
+        run(s, s.count == 1 && b_.cols() - first * panel <= shape::lanes::size);
       };
       const bool last = k + length >= steps;
       s.finished = x.in_registers && last ? &x.all : nullptr;
@@ -152,6 +169,7 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
   const integer_weights<A>& b_;
   matrix<Out> c_;
   const integer_finish& finish_;
+  const bool by_amx_;
 };
 
 // value_error: the weights are packed for left codes of another kind.

@@ -27,6 +27,11 @@ template <class E, class T> E as_left(T x) {
 // Some rows of a left operand, next to each other in the result.
 struct integer_rows {
   index_t first = 0, count = 0;
+  index_t in_block = 0;  // the first of them, in the first block of AMX
+};
+// The most rows of a strip, and of a block of AMX.
+struct strip_limits {
+  index_t rows, block;
 };
 
 template <class A, integer_layout layout> class left_block;
@@ -42,10 +47,13 @@ template <class T> struct matrix_rows {
 
   index_t count() const { return last - first; }
   // Strips of almost the same size.
-  template <class F> void strips(index_t most, F each) const {
-    const index_t n = (count() + most - 1) / most, size = count() / n, longer = count() % n;
-    for (index_t i = 0; i < n; ++i)
-      each(strip{first + i * size + std::min(i, longer), size + (i < longer)});
+  template <class F> void strips(const strip_limits& most, F each) const {
+    const index_t n = (count() + most.rows - 1) / most.rows;
+    const index_t size = count() / n, longer = count() % n;
+    for (index_t i = 0; i < n; ++i) {
+      const index_t rows = size + (i < longer);
+      each(strip{first + i * size + std::min(i, longer), rows, std::min(rows, most.block)});
+    }
   }
 };
 
@@ -54,7 +62,7 @@ template <class A, integer_layout layout> class left_block {
  public:
   template <class T>
   left_block(const matrix_rows<T>& left, integer_rows rows, index_t step, index_t steps)
-      : first_step_(step) {
+      : in_block_(rows.in_block), first_step_(step) {
     const matrix<const T>& a = left.a;
     using E = left_element<layout>;
     constexpr index_t each = 4 / index_t(sizeof(E));
@@ -97,14 +105,16 @@ template <class A, integer_layout layout> class left_block {
     s.left_stride = stride_;
     s.last_step = has_last_ ? last_ : nullptr;
     s.steps = steps_;
+    s.first_rows = in_block_;
+    s.second = data_ + in_block_ * stride_;
   }
 
  private:
   using shape = integer_tile_shape<A, layout>;
   const std::byte* data_ = nullptr;
-  index_t first_step_, stride_ = 0, steps_ = 0;
+  index_t in_block_, first_step_, stride_ = 0, steps_ = 0;
   bool has_last_ = false;
-  std::uint32_t last_[static_cast<std::size_t>(std::max(shape::rows, shape::thin_rows))];
+  std::uint32_t last_[static_cast<std::size_t>(most_strip_rows<A, layout>)];
   alignas(64) std::byte copy_[static_cast<std::size_t>(shape::rows * shape::depth * 4)];
 };
 

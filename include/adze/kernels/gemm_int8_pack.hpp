@@ -11,6 +11,7 @@
 
 #include <adze/core/error.hpp>
 #include <adze/core/view.hpp>
+#include <adze/simd/amx.hpp>
 #include <adze/simd/dot.hpp>
 #include <adze/simd/pages.hpp>
 
@@ -62,7 +63,8 @@ template <class A = simd::native> class integer_weights {
   integer_weights(matrix<const T> b, left_codes left, integer_layout layout)
       : rows_(b.rows), cols_(b.cols), left_(left), layout_(layout) {
     if (layout == integer_layout::quads) check_quads(b);
-    panels_ = simd::allocate_pages(static_cast<std::size_t>(bytes()));
+    panels_ = simd::allocate_pages(static_cast<std::size_t>(bytes() + slack));
+    if constexpr (slack > 0) std::memset(panels_.get() + bytes(), 0, slack);
     sums_.assign(static_cast<std::size_t>(panels() * panel), 0);
     for (index_t p = 0; rows_ > 0 && p < panels(); ++p) fill_panel(b, p);
   }
@@ -82,6 +84,8 @@ template <class A = simd::native> class integer_weights {
 
  private:
   static constexpr index_t panel = integer_panel<A>;
+  // A last block of AMX may read so much behind the last panel, times zeros.
+  static constexpr index_t slack = simd::has_amx ? 16 * panel * 4 : 0;
 
   static bool seven_bits(matrix<const std::int8_t> b) {
     if (b.row_stride == 1) b = b.transposed();  // in the order of memory

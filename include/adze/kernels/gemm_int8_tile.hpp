@@ -4,6 +4,7 @@
 // of them repeated in all lanes, times a panel of weights. The sums go to a buffer that stays in
 // the L1 cache; or are finished in registers; what becomes of them is gemm_int8_finish.hpp's
 // business.
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <utility>
@@ -11,10 +12,25 @@
 #include <adze/kernels/gemm_int8_finish.hpp>
 #include <adze/kernels/gemm_int8_pack.hpp>
 #include <adze/kernels/gemm_tile.hpp>
+#include <adze/simd/amx.hpp>
 #include <adze/simd/codes.hpp>
 #include <adze/simd/dot.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
+
+// Whether such products have strips by AMX, gemm_int8_amx.hpp; the rows of a block and of a strip;
+// and the least that are faster so.
+template <class A, integer_layout layout>
+inline constexpr bool amx_strips =
+    simd::has_amx&& layout == integer_layout::quads&& integer_panel<A> == 32;
+inline constexpr index_t amx_rows = 16, amx_strip_rows = 2 * amx_rows, amx_least_rows = 8;
+
+// The most rows of any strip.
+template <class A, integer_layout layout>
+inline constexpr index_t most_strip_rows = amx_strips<A, layout>
+                                               ? amx_strip_rows
+                                               : std::max(integer_tile_shape<A, layout>::rows,
+                                                          integer_tile_shape<A, layout>::thin_rows);
 
 // Whole panels finished in registers, as floats or as bytes of codes: of the strip's first row and
 // column, which has place `first` in the terms.
@@ -34,6 +50,10 @@ struct finished_output {
     if constexpr (std::is_same_v<Out, float>) real = to;
     if constexpr (simd::code<Out>) codes = reinterpret_cast<std::uint8_t*>(to);
   }
+  void advance(index_t rows) {
+    if (real) real += rows * stride;
+    if (codes) codes += rows * stride;
+  }
 };
 
 // Products of a few rows with a run of panels, over some steps of the depth. Rows are runs of
@@ -52,6 +72,11 @@ struct integer_strip {
   index_t sums_stride = 0;
   const std::int32_t* start = nullptr;        // of each column, instead of the sums that are there
   const finished_output* finished = nullptr;  // instead of the sums, with the last steps
+
+  // Of AMX: rows in all, those of the first block, and where the second one's begin.
+  index_t rows = 0, first_rows = 0;
+  const std::byte* second = nullptr;
+  simd::amx_blocks* blocks = nullptr;
 
   static constexpr index_t one_run = 0;
 };

@@ -10,7 +10,14 @@
 #endif
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__FMA__)
-#  define ADZE_ISA isa_avx512_vnni              // as avx512, other integer products
+// clang 14 spells the macros of AMX in its own way
+#  if (defined(__AMX_INT8__) || defined(__AMXINT8__)) &&                                           \
+      (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__linux__)
+#    define ADZE_ISA isa_amx  // as avx512_vnni, and products of whole blocks of a matrix
+#    define ADZE_AMX 1
+#  else
+#    define ADZE_ISA isa_avx512_vnni  // as avx512, other integer products
+#  endif
 #elif defined(__AVX512F__) && defined(__FMA__)  // same packs as avx2, other instructions
 #  define ADZE_ISA isa_avx512
 #elif defined(__AVXVNNI__) && defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)

@@ -1,0 +1,100 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// AMX: eight registers that hold a block of a matrix each, of up to 16 rows of 64 bytes, and an
+// instruction that adds the product of two blocks to a third. Here as functions of the registers'
+// numbers; inline assembly, as compilers spell the intrinsics in different ways and g++ 12 lets
+// stores move across them. Programs must ask the system for these registers, which may refuse.
+#include <cstdint>
+
+#include <adze/fwd.hpp>
+#include <adze/simd/arch.hpp>
+
+#if defined(ADZE_AMX)
+#  include <sys/syscall.h>
+#  include <unistd.h>
+#endif
+
+namespace adze::simd::inline ADZE_ISA {
+
+#if defined(ADZE_AMX)
+inline constexpr bool has_amx = true;
+
+// Whether this process may use the registers; asks once.
+inline bool amx_allowed() {
+  static const bool allowed = [] {
+    constexpr long request_permission = 0x1023, tile_data = 18;  // of arch_prctl
+    return ::syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+  }();
+  return allowed;
+}
+
+// The sizes of blocks: sums in registers 0 to 3, two rows of two, left blocks in 4 and 5 and right
+// ones in 6 and 7. Belongs to one thread; gives the registers back at the end.
+class amx_blocks {
+ public:
+  // Left blocks of so many rows, and products over so many groups of four bytes.
+  void resize(index_t first_rows, index_t second_rows, index_t steps) {
+    if (first_rows == first_ && second_rows == second_ && steps == steps_) return;
+    first_ = first_rows, second_ = second_rows, steps_ = steps;
+    struct alignas(64) {
+      std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
+      std::uint16_t row_bytes[16] = {};
+      std::uint8_t rows[16] = {};
+    } sizes;
+    for (int r = 0; r < 2; ++r) {
+      const index_t rows = r == 0 ? first_rows : second_rows;
+      if (rows == 0) continue;
+      for (const int sum : {2 * r, 2 * r + 1}) set(sizes, sum, rows, 64);
+      set(sizes, 4 + r, rows, steps * 4);
+    }
+    for (const int right : {6, 7}) set(sizes, right, steps, 64);
+    asm volatile("ldtilecfg %0" : : "m"(sizes));
+  }
+  ~amx_blocks() {
+    if (steps_ > 0) asm volatile("tilerelease");
+  }
+  amx_blocks() = default;
+  amx_blocks(const amx_blocks&) = delete;
+  amx_blocks& operator=(const amx_blocks&) = delete;
+
+ private:
+  template <class Sizes> static void set(Sizes& sizes, int block, index_t rows, index_t bytes) {
+    sizes.rows[block] = static_cast<std::uint8_t>(rows);
+    sizes.row_bytes[block] = static_cast<std::uint16_t>(bytes);
+  }
+  index_t first_ = 0, second_ = 0, steps_ = 0;
+};
+
+template <int block> [[gnu::always_inline]] inline void amx_zero() {
+  asm volatile("tilezero %%tmm%c0" : : "i"(block));
+}
+template <int block>
+[[gnu::always_inline]] inline void amx_load(const void* from, index_t row_bytes) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2"
+               :
+               : "r"(from), "r"(row_bytes), "i"(block)
+               : "memory");
+}
+template <int block> [[gnu::always_inline]] inline void amx_store(void* to, index_t row_bytes) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(to), "r"(row_bytes), "i"(block) : "memory");
+}
+// sum + the products of groups of four: unsigned bytes on the left, signed ones on the right.
+template <int sum, int left, int right> [[gnu::always_inline]] inline void amx_dot_bytes() {
+  asm volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(sum), "i"(left), "i"(right));
+}
+// sum + the products of pairs of bf16.
+template <int sum, int left, int right> [[gnu::always_inline]] inline void amx_dot_bf16() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(sum), "i"(left), "i"(right));
+}
+
+#else
+inline constexpr bool has_amx = false;
+inline bool amx_allowed() { return false; }
+
+class amx_blocks {
+ public:
+  void resize(index_t, index_t, index_t) {}
+};
+#endif
+
+}  // namespace adze::simd::inline ADZE_ISA
