@@ -55,7 +55,7 @@ template <class Code> struct image_windows {
   // Of a row, or of the rows of two images' rows where two blocks hold them.
   template <class F> void strips(const strip_limits& most, F each) const {
     const index_t n = (cols + most.rows - 1) / most.rows, size = cols / n, longer = cols % n;
-    const bool pairs = cols <= most.block && 2 * cols <= most.rows;
+    const bool pairs = most.block < most.rows && cols <= most.block;
     strip next;
     for (index_t image = 0; image < images; ++image)
       for (index_t row = 0; row < rows; ++row) {

@@ -31,7 +31,7 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
   integer_product(const Left& a, const integer_weights<A>& b, matrix<Out> c,
                   const integer_finish& finish)
       : a_(a), b_(b), c_(c), finish_(finish),
-        by_amx_(amx_strips<A, layout> && a.count() >= amx_least_rows && simd::amx_allowed()) {}
+        by_amx_(amx_strips<A, layout> && amx_pays(a.count(), b.rows()) && simd::amx_allowed()) {}
 
   // All rows of the left side times panels [p0, p1).
   void operator()(index_t p0, index_t p1) const {
@@ -76,8 +76,7 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
     alignas(64) Out part[static_cast<std::size_t>(most_rows * panel)];
 
     block(const integer_product& product, index_t first, index_t last)
-        : p0(first), p1(last),
-          in_registers(!std::is_same_v<Out, std::int32_t> && !product.finish_.left.per_row) {
+        : p0(first), p1(last), in_registers(!product.finish_.left.per_row) {
       const index_t cols = product.b_.cols();
       whole = in_registers ? std::clamp(cols / panel, p0, p1) : p0;
       in_place = cols - whole * panel == shape::lanes::size;

@@ -97,7 +97,10 @@ template <class A, integer_layout layout> class left_block {
   left_block& operator=(const left_block&) = delete;
 
   // Steps of as much depth as this has memory for.
-  static index_t depth(index_t rows) { return shape::depth * shape::rows / rows; }
+  static index_t depth(index_t rows) {
+    return rows > std::max(shape::rows, shape::thin_rows) ? amx_depth
+                                                          : shape::depth * shape::rows / rows;
+  }
 
   index_t first_step() const { return first_step_; }
   void describe(integer_strip& s) const {
@@ -111,11 +114,14 @@ template <class A, integer_layout layout> class left_block {
 
  private:
   using shape = integer_tile_shape<A, layout>;
+  static constexpr index_t amx_depth = 256;
+  static constexpr index_t copy_steps =
+      std::max(shape::rows * shape::depth, amx_strips<A, layout> ? amx_strip_rows* amx_depth : 0);
   const std::byte* data_ = nullptr;
   index_t in_block_, first_step_, stride_ = 0, steps_ = 0;
   bool has_last_ = false;
   std::uint32_t last_[static_cast<std::size_t>(most_strip_rows<A, layout>)];
-  alignas(64) std::byte copy_[static_cast<std::size_t>(shape::rows * shape::depth * 4)];
+  alignas(64) std::byte copy_[static_cast<std::size_t>(copy_steps * 4)];
 };
 
 }  // namespace adze::kernels::inline ADZE_ISA

@@ -18,12 +18,11 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// Whether such products have strips by AMX, gemm_int8_amx.hpp; the rows of a block and of a strip;
-// and the least that are faster so.
+// Whether such products have strips by AMX, gemm_int8_amx.hpp, and the rows of a block and a strip.
 template <class A, integer_layout layout>
 inline constexpr bool amx_strips =
     simd::has_amx&& layout == integer_layout::quads&& integer_panel<A> == 32;
-inline constexpr index_t amx_rows = 16, amx_strip_rows = 2 * amx_rows, amx_least_rows = 8;
+inline constexpr index_t amx_rows = 16, amx_strip_rows = 2 * amx_rows;
 
 // The most rows of any strip.
 template <class A, integer_layout layout>
@@ -32,12 +31,13 @@ inline constexpr index_t most_strip_rows = amx_strips<A, layout>
                                                : std::max(integer_tile_shape<A, layout>::rows,
                                                           integer_tile_shape<A, layout>::thin_rows);
 
-// Whole panels finished in registers, as floats or as bytes of codes: of the strip's first row and
-// column, which has place `first` in the terms.
+// Whole panels finished in registers, as sums, floats or bytes of codes: of the strip's first row
+// and column, which has place `first` in the terms.
 struct finished_output {
   const column_terms* terms = nullptr;
   index_t first = 0, stride = 0;
-  float* real = nullptr;  // at least `least`; or
+  std::int32_t* whole = nullptr;  // or
+  float* real = nullptr;          // at least `least`, or
   std::uint8_t* codes = nullptr;
   float least = 0, inverse = 1;
   simd::code_steps steps{};
@@ -47,10 +47,12 @@ struct finished_output {
       : terms(&columns), stride(row_stride), least(least_result(f)), inverse(f.inverse),
         steps(steps_of(f)) {}
   template <class Out> void place(Out* to) {
+    if constexpr (std::is_same_v<Out, std::int32_t>) whole = to;
     if constexpr (std::is_same_v<Out, float>) real = to;
     if constexpr (simd::code<Out>) codes = reinterpret_cast<std::uint8_t*>(to);
   }
   void advance(index_t rows) {
+    if (whole) whole += rows * stride;
     if (real) real += rows * stride;
     if (codes) codes += rows * stride;
   }
@@ -102,6 +104,10 @@ template <class I, int rows, int vectors, class Sums>
       for (int r = 0; r < rows; ++r) store(out + r * stride + v * I::size, sum[r][v], scale, bias);
     }
   };
+  if (f.whole)
+    return each(
+        f.whole + column,
+        [](std::int32_t * out, I t, P, P) __attribute__((always_inline)) { t.store(out); });
   if (f.codes) {
     const P inverse(f.inverse);
     const simd::code_steps steps = f.steps;
