@@ -111,25 +111,32 @@ template <class I, int rows, int vectors, class Sums>
   if (f.codes) {
     const P inverse(f.inverse);
     const simd::code_steps steps = f.steps;
-    if constexpr (vectors == 2 && simd::joins_code_rows<P>) {
-      const float* const scale = f.terms->scale + f.first + column;
-      const P scales[2] = {P::load(scale), P::load(scale + I::size)};
-      const auto store = [&](int r, auto n) __attribute__((always_inline)) {
-        P steps_of_rows[n()][2];
-        for (int i = 0; i < n(); ++i)
-          for (int v = 0; v < 2; ++v)
-            steps_of_rows[i][v] = to_float(sum[r + i][v]) * scales[v] * inverse;
-        store_code_rows(steps_of_rows, steps, f.codes + column + r * stride, stride);
-      };
+    constexpr int joined = simd::joined_code_rows<P, vectors>;
+    P scales[static_cast<std::size_t>(vectors)];  // before stores, which g++ takes to change them
+    for (int v = 0; v < vectors; ++v)
+      scales[v] = P::load(f.terms->scale + f.first + column + v * I::size);
+    const auto real = [&](int r, int v) __attribute__((always_inline)) {
+      return to_float(sum[r][v]) * scales[v] * inverse;
+    };
+    const auto store = [&](int r, auto n) __attribute__((always_inline)) {
+      P some[n()][vectors];
+      for (int i = 0; i < n(); ++i)
+        for (int v = 0; v < vectors; ++v) some[i][v] = real(r + i, v);
+      store_code_rows(some, steps, f.codes + column + r * stride, stride);
+    };
+    int r = 0;
+    if constexpr (joined > 0)
 #pragma GCC unroll 8
-      for (int r = 0; r + 1 < rows; r += 2) store(r, std::integral_constant<int, 2>());
-      if constexpr (rows % 2 == 1) store(rows - 1, std::integral_constant<int, 1>());
-      return;
-    }
-    return each(
-        f.codes + column, [&](std::uint8_t * out, I t, P scale, P) __attribute__((always_inline)) {
-          store_code_bytes(to_float(t) * scale * inverse, steps, out);
-        });
+      for (; r + joined <= rows; r += joined) store(r, std::integral_constant<int, joined>());
+    if constexpr (joined == 2 && rows % 2 == 1)
+      store(r, std::integral_constant<int, 1>());
+    else
+#pragma GCC unroll 16
+      for (; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v)
+          store_code_bytes(real(r, v), steps, f.codes + column + r * stride + v * I::size);
+    return;
   }
   const P least(f.least);
   each(

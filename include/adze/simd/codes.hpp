@@ -9,6 +9,7 @@
 #include <adze/fwd.hpp>
 #include <adze/simd/arch.hpp>
 #include <adze/simd/pack.hpp>
+#include <adze/simd/tile.hpp>
 
 namespace adze::simd::inline ADZE_ISA {
 
@@ -47,8 +48,9 @@ template <class A> void store_code_bytes(pack<float, A> x, const code_steps& s, 
     out[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(std::nearbyint(all[i])) + s.zero);
 }
 
-// Whether there is a store_code_rows, which is faster than one pack at a time.
-template <class P> inline constexpr bool joins_code_rows = false;
+// Rows of so many packs that store_code_rows takes together, faster than one pack at a time; 0
+// where there is none.
+template <class P, int vectors> inline constexpr int joined_code_rows = 0;
 
 // The codes at p as floats, one for each lane.
 template <class A, code Code> void load_codes(const Code* p, pack<float, A>& x) {
@@ -106,7 +108,7 @@ template <code Code> void store_codes(const pack<float, avx2>* x, std::int32_t z
   _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packus_epi16(words, words));
 }
 
-template <> inline constexpr bool joins_code_rows<pack<float, avx2>> = true;
+template <> inline constexpr int joined_code_rows<pack<float, avx2>, 2> = 2;
 
 // Two packs of a row, or of each of two rows, as the bytes of store_code_bytes. What is too low for
 // 32, 16 or 8 bits becomes the lowest number each time, so that nothing else needs to look at it.
@@ -173,6 +175,51 @@ template <code Code> void store_codes(const pack<float, avx512>* x, std::int32_t
   const __m128i zero = _mm_set1_epi8(static_cast<char>(s.zero));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
                    _mm_add_epi8(_mm512_maskz_cvtepi32_epi8(all, whole), zero));
+}
+
+template <> inline constexpr int joined_code_rows<pack<float, avx512>, 2> = 2;
+template <> inline constexpr int joined_code_rows<pack<float, avx512>, 1> = 4;
+
+// The bytes of four packs one after the other, as those of two packs above.
+[[gnu::always_inline]] inline __m512i joined_codes(const pack<float, avx512>* a,
+                                                   const pack<float, avx512>* b,
+                                                   const pack<float, avx512>* c,
+                                                   const pack<float, avx512>* d,
+                                                   const code_steps& s) {
+  constexpr __mmask16 all = 0xffff;
+  const pack<float, avx512> high(static_cast<float>(s.high));
+  const __m512i low = _mm512_set1_epi16(static_cast<std::int16_t>(s.low));
+  const auto words = [&](const auto* x, const auto* y) __attribute__((always_inline)) {
+    const __m512i first = _mm512_maskz_cvtps_epi32(all, less_of(*x, high).v);
+    const __m512i second = _mm512_maskz_cvtps_epi32(all, less_of(*y, high).v);
+    return _mm512_subs_epi16(_mm512_packs_epi32(first, second), low);
+  };
+  const __m512i bytes = _mm512_add_epi8(_mm512_packus_epi16(words(a, b), words(c, d)),
+                                        _mm512_set1_epi8(static_cast<char>(s.low + s.zero)));
+  // packs work in quarters: four codes of each pack
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_maskz_permutexvar_epi32(all, order, bytes);
+}
+template <int rows>
+[[gnu::always_inline]] inline void store_code_rows(const pack<float, avx512> (&x)[rows][2],
+                                                   const code_steps& s, std::uint8_t* out,
+                                                   index_t stride) {
+  const __m512i codes = joined_codes(x[0], x[0] + 1, x[rows - 1], x[rows - 1] + 1, s);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out),
+                      _mm512_maskz_extracti64x4_epi64(0xff, codes, 0));
+  if constexpr (rows == 2) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + stride),
+                        _mm512_maskz_extracti64x4_epi64(0xff, codes, 1));
+  }
+}
+[[gnu::always_inline]] inline void store_code_rows(const pack<float, avx512> (&x)[4][1],
+                                                   const code_steps& s, std::uint8_t* out,
+                                                   index_t stride) {
+  const __m512i codes = joined_codes(x[0], x[1], x[2], x[3], s);
+  unroll<4>([&](auto r) __attribute__((always_inline)) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + r() * stride),
+                     _mm512_maskz_extracti32x4_epi32(0xff, codes, r()));
+  });
 }
 
 #  endif
