@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Products of 16-bit matrices equal the product of the widened ones, rounded once.
 #include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
 #include <vector>
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <doctest/doctest.h>
 
@@ -12,36 +18,86 @@
 namespace adze {
 namespace {
 
-// A matrix in some dtype with guard elements around it, and its values.
+// A matrix in some dtype with guard elements around it and between its rows, and its values.
 struct narrow_matrix {
   std::vector<std::uint16_t> codes;
   std::vector<float> values;  // row-major
   kernels::stored_matrix view;
+  index_t gap;  // elements between rows, or columns of a transposed one
 
   static constexpr index_t guard = 24;
-  narrow_matrix(dtype type, index_t rows, index_t cols, bool transposed, std::uint64_t seed) {
-    const index_t n = rows * cols, words = n * size_of(type) / 2;
-    std::vector<float> dense(static_cast<std::size_t>(n));
-    uniform_fill(dense.data(), 0, n, random_state{seed}, -1.0f, 1.0f);
-    codes.assign(static_cast<std::size_t>(words + 2 * guard), 0xdead);
-    kernels::store_row(type, codes.data() + guard, 1, n, dense.data());
-    kernels::load_row(type, codes.data() + guard, 1, n, dense.data());
-    view = {codes.data() + guard, type, rows, cols, cols, 1};
+  static constexpr std::uint16_t filler = 0xdead;
+  narrow_matrix(dtype type, index_t rows, index_t cols, bool transposed, std::uint64_t seed,
+                index_t between = 0)
+      : gap(between) {
+    const index_t lines = transposed ? cols : rows, n = transposed ? rows : cols, step = n + gap;
+    const index_t word = size_of(type) / 2;
+    std::vector<float> dense(static_cast<std::size_t>(rows * cols));
+    uniform_fill(dense.data(), 0, rows * cols, random_state{seed}, -1.0f, 1.0f);
+    codes.assign(static_cast<std::size_t>(lines * step * word + 2 * guard), filler);
+    for (index_t i = 0; i < lines; ++i) {
+      std::uint16_t* const line = codes.data() + guard + i * step * word;
+      kernels::store_row(type, line, 1, n, dense.data() + i * n);
+      kernels::load_row(type, line, 1, n, dense.data() + i * n);
+    }
+    view = {codes.data() + guard, type, rows, cols, step, 1};
     values = dense;
     if (!transposed) return;
-    view.row_stride = 1, view.col_stride = rows;
-    for (index_t i = 0; i < n; ++i) {
+    view.row_stride = 1, view.col_stride = step;
+    for (index_t i = 0; i < rows * cols; ++i) {
       values[static_cast<std::size_t>(i)] =
           dense[static_cast<std::size_t>(i / cols + i % cols * rows)];
     }
   }
+  // Of a matrix that is not transposed.
   bool guarded() const {
-    const auto hit = [](std::uint16_t c) { return c != 0xdead; };
-    return std::none_of(codes.begin(), codes.begin() + guard, hit) &&
-           std::none_of(codes.end() - guard, codes.end(), hit);
+    const index_t word = size_of(view.type) / 2, inside = view.cols * word,
+                  step = inside + gap * word;
+    const index_t all = static_cast<index_t>(codes.size()) - 2 * guard;
+    for (index_t i = -guard; i < all + guard; ++i) {
+      const bool free = i < 0 || i >= all || i % step >= inside;
+      if (free && codes[static_cast<std::size_t>(i + guard)] != filler) return false;
+    }
+    return true;
   }
   matrix<const float> dense() const { return dense_matrix(values.data(), view.rows, view.cols); }
 };
+
+// Memory that ends where no byte may be read: the copy of an operand.
+class last_of_page {
+ public:
+  explicit last_of_page(const kernels::stored_matrix& x) : view_(x) {
+    const index_t span = (x.rows - 1) * x.row_stride + (x.cols - 1) * x.col_stride + 1;
+    const auto bytes = static_cast<std::size_t>(span * size_of(x.type));
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t used = (bytes + page - 1) / page * page;
+    all_ = used + page;
+    memory_ = ::mmap(nullptr, all_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(memory_ != MAP_FAILED);
+    auto* const start = static_cast<std::byte*>(memory_);
+    REQUIRE(::mprotect(start + used, page, PROT_NONE) == 0);
+    view_.data = start + used - bytes;
+    std::memcpy(view_.data, x.data, bytes);
+  }
+  ~last_of_page() { ::munmap(memory_, all_); }
+  last_of_page(const last_of_page&) = delete;
+  last_of_page& operator=(const last_of_page&) = delete;
+  const kernels::stored_matrix& view() const { return view_; }
+
+ private:
+  kernels::stored_matrix view_;
+  void* memory_ = nullptr;
+  std::size_t all_ = 0;
+};
+
+float value_at(const kernels::stored_matrix& x, index_t i, index_t j) {
+  float value = 0;
+  kernels::load_row(x.type, x.at(i, j), 1, 1, &value);
+  return value;
+}
+void set_value(const kernels::stored_matrix& x, index_t i, index_t j, float value) {
+  kernels::store_row(x.type, x.at(i, j), 1, 1, &value);
+}
 
 struct sizes {
   index_t m, n, k;
@@ -58,8 +114,7 @@ double error_of(const narrow_matrix& a, const narrow_matrix& b, const narrow_mat
   double worst = 0;
   for (index_t i = 0; i < m * n; ++i) {
     const auto at = static_cast<std::size_t>(i);
-    float got = 0;
-    kernels::load_row(c.view.type, c.view.at(i / n, i % n), 1, 1, &got);
+    const float got = value_at(c.view, i / n, i % n);
     double want = truth[at] + static_cast<double>(bias[static_cast<std::size_t>(i % n)]);
     if (relu) want = std::max(want, 0.0);
     const double allowed = 1.01 * unit * std::abs(want) + 6 * 0x1p-24 * (size[at] + 1) + 0x1p-25;
@@ -95,17 +150,117 @@ TEST_CASE("products of 16-bit matrices are those of the wide ones, rounded once"
   }
 }
 
+TEST_CASE("products of 16-bit matrices of any size and stride are those of the wide ones") {
+  const sizes all[] = {{1, 1, 1},        {2, 3, 5},    {3, 16, 31},    {15, 17, 32},
+                       {16, 16, 33},     {17, 31, 63}, {31, 33, 64},   {32, 32, 65},
+                       {33, 1, 127},     {37, 64, 1},  {65, 97, 2},    {127, 129, 257},
+                       {129, 130, 1025}, {5, 9, 4097}, {515, 3, 8300}, {140, 520, 2100}};
+  for (const dtype type : {bf16, f16})
+    for (const sizes& s : all)
+      for (int form = 0; form < 8; ++form) {
+        const dtype result = form % 3 == 2 ? f32 : type;
+        const index_t gap = (form & 4) != 0 ? 7 : 0;
+        const narrow_matrix a(type, s.m, s.k, (form & 1) != 0, 1, gap);
+        const narrow_matrix b(type, s.k, s.n, (form & 2) != 0, 2, gap);
+        const narrow_matrix c(result, s.m, s.n, false, 3, gap);
+        const std::vector<float> bias(static_cast<std::size_t>(s.n), 0.0f);
+        kernels::gemm_narrow(a.view, b.view, c.view);
+        INFO(type, " ", s.m, " x ", s.n, " x ", s.k, ", form ", form);
+        CHECK(error_of(a, b, c, bias, false) <= 1.0);
+        CHECK(c.guarded());
+      }
+}
+
+TEST_CASE("operands of 16-bit products may have gaps along both axes") {
+  const narrow_matrix a(bf16, 35, 2 * 67, false, 1), b(bf16, 67, 2 * 41, false, 2);
+  const narrow_matrix dense_a(bf16, 35, 67, false, 3), dense_b(bf16, 67, 41, false, 4);
+  kernels::stored_matrix every = a.view, other = b.view;
+  every.cols = 67, every.col_stride = 2, other.cols = 41, other.col_stride = 2;
+  for (index_t k = 0; k < 67; ++k) {
+    for (index_t i = 0; i < 35; ++i) set_value(every, i, k, value_at(dense_a.view, i, k));
+    for (index_t j = 0; j < 41; ++j) set_value(other, k, j, value_at(dense_b.view, k, j));
+  }
+  const narrow_matrix got(bf16, 35, 41, false, 5), want(bf16, 35, 41, false, 6);
+  kernels::gemm_narrow(every, other, got.view);
+  kernels::gemm_narrow(dense_a.view, dense_b.view, want.view);
+  CHECK(got.codes == want.codes);
+}
+
+TEST_CASE("16-bit products read nothing behind their operands") {
+  for (const dtype type : {bf16, f16})
+    for (const sizes& s : {sizes{1, 1, 1}, {2, 5, 33}, {17, 3, 31}, {33, 47, 65}, {65, 33, 1100}})
+      for (int form = 0; form < 4; ++form) {
+        const narrow_matrix a(type, s.m, s.k, (form & 1) != 0, 1, 3);
+        const narrow_matrix b(type, s.k, s.n, (form & 2) != 0, 2, 5);
+        const narrow_matrix want(type, s.m, s.n, false, 3), got(type, s.m, s.n, false, 4);
+        const last_of_page left(a.view), right(b.view), result(got.view);
+        kernels::gemm_narrow(a.view, b.view, want.view);
+        kernels::gemm_narrow(left.view(), right.view(), result.view());
+        INFO(type, " ", s.m, " x ", s.n, " x ", s.k, ", form ", form);
+        CHECK(std::memcmp(result.view().data, want.view.data,
+                          static_cast<std::size_t>(s.m * s.n * 2)) == 0);
+      }
+}
+
+TEST_CASE("infinities and NaN reach the results of their row and column, and no other") {
+  constexpr float infinite = std::numeric_limits<float>::infinity();
+  for (int form = 0; form < 4; ++form) {
+    const narrow_matrix a(bf16, 35, 37, (form & 1) != 0, 1), b(bf16, 37, 19, (form & 2) != 0, 2);
+    const narrow_matrix c(f32, 35, 19, false, 3);
+    for (index_t k = 0; k < 37; ++k) set_value(a.view, 34, k, k == 36 ? infinite : 0.5f);
+    for (index_t k = 0; k < 37; ++k) set_value(b.view, k, 18, k == 36 ? std::nanf("") : 0.5f);
+    for (index_t j = 0; j < 18; ++j) set_value(b.view, 36, j, j % 2 == 0 ? 1.0f : -1.0f);
+    kernels::gemm_narrow(a.view, b.view, c.view);
+    for (index_t i = 0; i < 35; ++i)
+      for (index_t j = 0; j < 19; ++j) {
+        const float got = value_at(c.view, i, j);
+        INFO(i, ", ", j, ", form ", form);
+        if (j == 18)
+          CHECK(std::isnan(got));
+        else if (i == 34)
+          CHECK(got == (j % 2 == 0 ? infinite : -infinite));
+        else
+          CHECK(std::isfinite(got));
+      }
+  }
+}
+
+TEST_CASE("products of bf16 by AMX, and no others, take subnormal numbers for zero") {
+  for (const index_t rows : {1, 40}) {
+    const narrow_matrix a(bf16, rows, 50, false, 1), b(bf16, 50, 24, true, 2);
+    const narrow_matrix c(f32, rows, 24, false, 3), small(f32, rows, 24, false, 4);
+    for (index_t k = 0; k < 50; ++k) {
+      for (index_t i = 0; i < rows; ++i) set_value(a.view, i, k, 0x1p-130f);
+      for (index_t j = 0; j < 24; ++j) set_value(b.view, k, j, 0x1p20f);
+    }
+    kernels::gemm_narrow(a.view, b.view, c.view);
+    for (index_t k = 0; k < 50; ++k) {
+      for (index_t i = 0; i < rows; ++i) set_value(a.view, i, k, 0x1p-70f);
+      for (index_t j = 0; j < 24; ++j) set_value(b.view, k, j, 0x1p-70f);
+    }
+    kernels::gemm_narrow(a.view, b.view, small.view);
+    const bool flushed = rows > 2 && kernels::by_amx<simd::native>(a.view, b.view);
+    CHECK(value_at(c.view, rows - 1, 23) == (flushed ? 0.0f : 50 * 0x1p-110f));
+    CHECK(value_at(small.view, rows - 1, 23) == (flushed ? 0.0f : 50 * 0x1p-140f));
+  }
+}
+
 TEST_CASE("products of 16-bit matrices are the same for any number of threads") {
   const auto before = threads();
-  for (const index_t rows : {16, 300}) {
-    const narrow_matrix a(bf16, rows, 520, false, 1), b(bf16, 520, 515, true, 2);
-    const narrow_matrix one(bf16, rows, 515, false, 3), three(bf16, rows, 515, false, 4);
-    set_threads(1);
-    kernels::gemm_narrow(a.view, b.view, one.view);
-    set_threads(3);
-    kernels::gemm_narrow(a.view, b.view, three.view);
-    CHECK(one.codes == three.codes);
-  }
+  for (const dtype type : {bf16, f16})
+    for (const bool turned : {false, true})
+      for (const sizes& s :
+           {sizes{16, 515, 520}, {300, 515, 520}, {150, 100, 2600}, {70, 1030, 90}}) {
+        const narrow_matrix a(type, s.m, s.k, turned, 1), b(type, s.k, s.n, !turned, 2);
+        const narrow_matrix one(type, s.m, s.n, false, 3), several(type, s.m, s.n, false, 4);
+        set_threads(1);
+        kernels::gemm_narrow(a.view, b.view, one.view);
+        for (const int count : {2, 3, 7}) {
+          set_threads(count);
+          kernels::gemm_narrow(a.view, b.view, several.view);
+          CHECK(one.codes == several.codes);
+        }
+      }
   set_threads(before);
 }
 

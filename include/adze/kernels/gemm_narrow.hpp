@@ -2,28 +2,14 @@
 // SPDX-License-Identifier: MIT
 // Products of matrices kept in 16 bits: blocks of both operands are widened to f32 where they are
 // packed, and results rounded once, when their sums are complete. Large products never make a wide
-// copy of the weights. The register tiles are those of gemm.
+// copy of the weights. The register tiles are those of gemm; bf16 is multiplied as it is where the
+// machine has AMX, gemm_bf16_amx.hpp.
 #include <adze/kernels/gemm.hpp>
+#include <adze/kernels/gemm_bf16_amx.hpp>
 #include <adze/kernels/rows.hpp>
+#include <adze/kernels/stored_matrix.hpp>
 
-namespace adze::kernels {
-
-// A matrix in f16, bf16 or f32.
-struct stored_matrix {
-  void* data = nullptr;
-  dtype type = dtype::f32;
-  index_t rows = 0, cols = 0, row_stride = 0, col_stride = 1;
-
-  stored_matrix transposed() const { return {data, type, cols, rows, col_stride, row_stride}; }
-  void* at(index_t i, index_t j) const {
-    return static_cast<std::byte*>(data) + (i * row_stride + j * col_stride) * size_of(type);
-  }
-  stored_matrix block(index_t i, index_t j, index_t m, index_t n) const {
-    return {at(i, j), type, m, n, row_stride, col_stride};
-  }
-};
-
-inline namespace ADZE_ISA {
+namespace adze::kernels::inline ADZE_ISA {
 
 // x in f32: where it stands, or in `to`, with the order of its axes kept.
 template <class = void> matrix<const float> widened(const stored_matrix& x, float* to) {
@@ -194,19 +180,33 @@ void narrow_dots(const stored_matrix& a, const stored_matrix& b, const stored_ma
   if (!wide) narrow_rows(c.type, c.data, {c.rows, c.cols, c.row_stride}, sums, c.cols);
 }
 
+// Whether products of such operands are those of AMX: all of bf16 where this process may use it.
+template <class A> bool by_amx(const stored_matrix& a, const stored_matrix& b) {
+  return simd::has_amx && std::is_same_v<A, simd::native> && a.type == dtype::bf16 &&
+         b.type == dtype::bf16 && simd::amx_allowed();
+}
+
 // c = activate(a b + bias[column]) with a m x k and b k x n of any strides and the rows of c
 // contiguous, each in f32, f16 or bf16; sums in f32, rounded once. c shares no memory with a and b.
+// Products by AMX take subnormal bf16 for zero; others do not, those of one or two rows by dots
+// among them.
 template <class A = simd::native>
 void gemm_narrow(const stored_matrix& a, const stored_matrix& b, const stored_matrix& c,
                  const float* bias = nullptr, activation act = activation::none) {
   if (c.rows == 0 || c.cols == 0) return;
   const epilogue<float> finish{.bias = bias, .activate = act};
   const index_t all = (a.rows + b.cols) * a.cols + c.rows * c.cols;
-  if (a.cols == 0 || all <= index_t{1} << 15) return small_narrow<A>(a, b, c, finish);
+  const bool amx = a.cols > 0 && by_amx<A>(a, b);
   // Each pass over some rows widens the weights again: cheap where there is an instruction for it.
+  const bool dots = simd::detail::code_lanes > 1 && b.row_stride == 1 && b.col_stride != 1 &&
+                    a.col_stride == 1 && b.type != dtype::f32 &&
+                    c.rows <= (amx ? 2 : dot_shape<float, A>::most_rows);
+#if defined(ADZE_AMX)
+  if (amx && !dots) return multiply_bf16<A>(a, b, c, finish);
+#endif
+  if (a.cols == 0 || all <= index_t{1} << 15) return small_narrow<A>(a, b, c, finish);
   if constexpr (simd::detail::code_lanes > 1) {
-    if (b.row_stride == 1 && b.col_stride != 1 && a.col_stride == 1 && b.type != dtype::f32 &&
-        c.rows <= dot_shape<float, A>::most_rows) {
+    if (dots) {
       return b.type == dtype::bf16 ? narrow_dots<A, bfloat16>(a, b, c, finish)
                                    : narrow_dots<A, float16>(a, b, c, finish);
     }
@@ -214,5 +214,4 @@ void gemm_narrow(const stored_matrix& a, const stored_matrix& b, const stored_ma
   narrow_product<simd::tile_tag<A>>(a, b, c, finish).run();
 }
 
-}  // namespace ADZE_ISA
-}  // namespace adze::kernels
+}  // namespace adze::kernels::inline ADZE_ISA

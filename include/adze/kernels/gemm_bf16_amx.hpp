@@ -1,0 +1,254 @@
+#pragma once
+// SPDX-License-Identifier: MIT
+// Products of bf16 by AMX, where the machine has it: strips of 32 rows times panels of 32 columns.
+// The right operand is packed; the left one is read where it lies if its rows are contiguous. Each
+// sum is one chain over blocks of 32 of the depth, whatever the split: in a block, products of even
+// and of odd places are two chains of fma, added to each other and then to the sum, all rounded to
+// nearest even. Unlike f32 tiles, the instruction takes subnormal inputs, products' sums and
+// results for zero, whatever the caller's control word says; NaN and infinities are as usual.
+#include <algorithm>
+#include <cstring>
+
+#include <adze/core/parallel.hpp>
+#include <adze/kernels/epilogue.hpp>
+#include <adze/kernels/gemm_blocks.hpp>
+#include <adze/kernels/rows.hpp>
+#include <adze/kernels/stored_matrix.hpp>
+#include <adze/simd/bf16_pairs.hpp>
+
+namespace adze::kernels::inline ADZE_ISA {
+
+#if defined(ADZE_AMX)
+
+// Lines of a strip (rows of the left operand) and of a panel (columns of the right one), and the
+// bytes of their blocks for each 32 of the depth: those of lines 0 to 15, then of 16 to 31.
+inline constexpr index_t bf16_lines = 32, bf16_step = 2 * simd::block_bytes;
+
+constexpr index_t bf16_blocks(index_t depth) {
+  return (depth + simd::block_depth - 1) / simd::block_depth;
+}
+
+// One block: lines (rows of x) 0 to 15.
+template <bool right> void pack_bf16_block(const stored_matrix& x, std::byte* to) {
+  using simd::block_depth, simd::block_lines;
+  const auto* const from = static_cast<const std::uint16_t*>(x.data);
+  const index_t lines = std::min(block_lines, x.rows), depth = std::min(block_depth, x.cols);
+  if (x.col_stride == 1) return simd::pack_lines<right>(from, x.row_stride, lines, depth, to);
+  if (x.row_stride == 1) return simd::pack_depth<right>(from, x.col_stride, lines, depth, to);
+  std::uint16_t dense[block_lines * block_depth];
+  for (index_t r = 0; r < lines; ++r)
+    for (index_t k = 0; k < depth; ++k)
+      dense[r * block_depth + k] = from[r * x.row_stride + k * x.col_stride];
+  simd::pack_lines<right>(dense, block_depth, lines, depth, to);
+}
+
+// The lines of x, 32 after 32, in the order of memory: where a line is contiguous, to its end.
+// Second blocks without lines are left out.
+template <bool right> void pack_bf16(const stored_matrix& x, std::byte* to) {
+  const index_t blocks = bf16_blocks(x.cols), strips = (x.rows + bf16_lines - 1) / bf16_lines;
+  const index_t together = x.col_stride == 1 ? blocks : 1;
+  split_work(strips, x.rows * x.cols, [&](index_t first, index_t last) {
+    for (index_t k0 = 0; k0 < blocks; k0 += together)
+      for (index_t s = first; s < last; ++s)
+        for (index_t k = k0; k < k0 + together; ++k) {
+          const index_t i = s * bf16_lines, at = k * simd::block_depth;
+          std::byte* const out = to + (s * blocks + k) * bf16_step;
+          pack_bf16_block<right>(x.block(i, at, x.rows - i, x.cols - at), out);
+          if (const index_t second = i + simd::block_lines; second < x.rows)
+            pack_bf16_block<right>(x.block(second, at, x.rows - second, x.cols - at),
+                                   out + simd::block_bytes);
+        }
+  });
+}
+
+// The left operand of a strip: two blocks of rows, and how far it is to those of the next depth.
+struct bf16_left {
+  const std::byte *first = nullptr, *second = nullptr;
+  index_t row_bytes = 64, step_bytes = bf16_step;
+  index_t blocks = 0;               // of the depth
+  const std::byte* rest = nullptr;  // one more, packed
+};
+
+// Sums of 32 x 32 += blocks [first, last) of the depth, and the rest.
+template <bool two, bool wide>
+[[gnu::noinline]] void add_bf16(const bf16_left& a, const std::byte* b, index_t first, index_t last,
+                                bool rest, float* sums, bool accumulate) {
+  constexpr index_t row = 32 * 4, half = 16 * 32;
+  if (accumulate) {
+    simd::amx_load<0>(sums, row);
+    if constexpr (wide) simd::amx_load<1>(sums + 16, row);
+    if constexpr (two) simd::amx_load<2>(sums + half, row);
+    if constexpr (two && wide) simd::amx_load<3>(sums + half + 16, row);
+  } else {
+    simd::amx_zero<0>();
+    if constexpr (wide) simd::amx_zero<1>();
+    if constexpr (two) simd::amx_zero<2>();
+    if constexpr (two && wide) simd::amx_zero<3>();
+  }
+  const auto add = [&](const std::byte* upper, const std::byte* lower, index_t row_bytes)
+      __attribute__((always_inline)) {
+    simd::amx_load<6>(b, 64);
+    simd::amx_load<4>(upper, row_bytes);
+    simd::amx_dot_bf16<0, 4, 6>();
+    if constexpr (wide) {
+      simd::amx_load<7>(b + simd::block_bytes, 64);
+      simd::amx_dot_bf16<1, 4, 7>();
+    }
+    if constexpr (two) {
+      simd::amx_load<5>(lower, row_bytes);
+      simd::amx_dot_bf16<2, 5, 6>();
+      if constexpr (wide) simd::amx_dot_bf16<3, 5, 7>();
+    }
+    b += bf16_step;
+  };
+  b += first * bf16_step;
+  const index_t row_bytes = a.row_bytes, step = a.step_bytes;
+  for (index_t k = first; k < last; ++k) add(a.first + k * step, a.second + k * step, row_bytes);
+  if (rest) add(a.rest, a.rest + simd::block_bytes, 64);
+  simd::amx_store<0>(sums, row);
+  if constexpr (wide) simd::amx_store<1>(sums + 16, row);
+  if constexpr (two) simd::amx_store<2>(sums + half, row);
+  if constexpr (two && wide) simd::amx_store<3>(sums + half + 16, row);
+}
+
+// c = activate(a b + bias) of bf16 matrices, for depths above zero.
+template <class A> class bf16_product {
+  // bf16 of the right operand that stay in the L2 cache, and of those that are packed by the thread
+  // that needs them; rows that are so few that threads share the columns; their depth, less where
+  // the left operand is packed, too; blocks of it whose strip stays in the L1 cache.
+  static constexpr index_t near_right = index_t{1} << 19, own_right = index_t{1} << 17;
+  static constexpr index_t few_rows = 128, most_depth = 2048, packed_depth = 1024, near_blocks = 8;
+  static constexpr index_t panel = bf16_lines, sums_size = bf16_lines * panel;
+
+ public:
+  bf16_product(const stored_matrix& a, const stored_matrix& b, const stored_matrix& c,
+               const epilogue<float>& finish)
+      : a_(a), b_(b), c_(c), finish_(finish), packs_(a.col_stride != 1), few_(c.rows <= few_rows),
+        depth_(balanced_block(b.rows, packs_ ? packed_depth : most_depth, simd::block_depth)),
+        width_(balanced_block(c.cols, (few_ ? own_right : near_right) / depth_ / panel * panel,
+                              panel)) {}
+
+  void run() const {
+    const index_t strips = (c_.rows + bf16_lines - 1) / bf16_lines;
+    std::byte* left = nullptr;
+    if (packs_) {
+      left = scratch<std::byte, scratch_use::pixels>(strips * bf16_blocks(b_.rows) * bf16_step);
+      pack_bf16<false>(a_, left);
+    }
+    const index_t groups = (c_.cols + width_ - 1) / width_;
+    if (!few_) return columns(0, groups, left);
+    split_work(groups, c_.rows * c_.cols * b_.rows,
+               [&](index_t first, index_t last) { columns(first, last, left); });
+  }
+
+ private:
+  struct part {  // a block of the columns and of the depth
+    index_t column, cols, k, depth;
+    const std::byte *left, *panels;  // left: all strips, packed, or null
+    float* sums;                     // that wait for further blocks, or null
+    bool first, last;
+
+    index_t count() const { return (cols + panel - 1) / panel; }
+  };
+
+  // Groups of width_ columns.
+  void columns(index_t first, index_t last, const std::byte* left) const {
+    const index_t strips = (c_.rows + bf16_lines - 1) / bf16_lines;
+    std::byte* const panels = scratch<std::byte, scratch_use::panels>(depth_ * width_ * 2);
+    float* const sums =
+        depth_ < b_.rows
+            ? scratch<float, scratch_use::partial>(strips * (width_ / panel) * sums_size)
+            : nullptr;
+    for (index_t j = first * width_; j < std::min(last * width_, c_.cols); j += width_)
+      for (index_t k = 0; k < b_.rows; k += depth_) {
+        const index_t n = std::min(width_, c_.cols - j), depth = std::min(depth_, b_.rows - k);
+        const part p{j, n, k, depth, left, panels, sums, k == 0, k + depth == b_.rows};
+        pack_bf16<true>(b_.block(k, j, depth, n).transposed(), panels);
+        split_work(strips, c_.rows * n * depth, [&](index_t s0, index_t s1) {
+          simd::amx_blocks blocks;
+          for (index_t s = s0; s < s1; ++s) run_strip(p, s, blocks);
+        });
+      }
+  }
+
+  // Rows of a as blocks: packed, or in place but for the last one of a depth that is not whole.
+  bf16_left left_of(const part& p, index_t i, index_t m, std::byte* rest) const {
+    const index_t count = bf16_blocks(p.depth), whole = p.depth / simd::block_depth;
+    if (p.left) {
+      const std::byte* const from =
+          p.left + (i / bf16_lines * bf16_blocks(b_.rows) + p.k / simd::block_depth) * bf16_step;
+      return {.first = from, .second = from + simd::block_bytes, .blocks = count};
+    }
+    const stored_matrix a = a_.block(i, p.k, m, p.depth);
+    bf16_left left{static_cast<const std::byte*>(a.data), nullptr, a.row_stride * 2, 64, whole};
+    left.second = left.first + simd::block_lines * left.row_bytes;
+    if (whole < count) {
+      const index_t at = whole * simd::block_depth;
+      pack_bf16<false>(a.block(0, at, m, p.depth - at), rest);
+      left.rest = rest;
+    }
+    return left;
+  }
+
+  void run_strip(const part& p, index_t s, simd::amx_blocks& blocks) const {
+    const index_t i = s * bf16_lines, m = std::min(bf16_lines, c_.rows - i);
+    alignas(64) std::byte rest[bf16_step];
+    const bf16_left a = left_of(p, i, m, rest);
+    blocks.resize(std::min(m, simd::block_lines), std::max<index_t>(m - simd::block_lines, 0),
+                  simd::block_lines);
+    // Sums of each panel where one pass does not complete them.
+    const index_t near = balanced_block(std::max<index_t>(a.blocks, 1), near_blocks, 1);
+    const index_t sums_step = p.sums || near < a.blocks ? sums_size : 0;
+    float* const sums = p.sums ? p.sums + s * (width_ / panel) * sums_size
+                               : scratch<float, scratch_use::gradient>(p.count() * sums_size);
+    for (index_t k = 0; k == 0 || k < a.blocks; k += near) {
+      const index_t end = std::min(k + near, a.blocks);
+      const bool complete = end == a.blocks;
+      for (index_t q = 0; q < p.count(); ++q) {
+        const index_t j = q * panel, n = std::min(panel, p.cols - j);
+        float* const to = sums + q * sums_step;
+        run_panel(m, n)(a, p.panels + q * bf16_blocks(p.depth) * bf16_step, k, end,
+                        complete && a.rest, to, !p.first || k > 0);
+        if (complete && p.last) finish(to, c_.block(i, p.column + j, m, n), p.column + j);
+      }
+    }
+  }
+
+  static auto run_panel(index_t m, index_t n) {
+    if (m > simd::block_lines)
+      return n > simd::block_lines ? add_bf16<true, true> : add_bf16<true, false>;
+    return n > simd::block_lines ? add_bf16<false, true> : add_bf16<false, false>;
+  }
+
+  void finish(float* sums, const stored_matrix& to, index_t column) const {
+    for (index_t r = 0; r < to.rows && !finish_.empty(); ++r)
+      apply<float, A>(finish_, sums + r * panel, 0, column, to.cols);
+    if (to.type != dtype::f32)
+      return narrow_rows(to.type, to.data, {to.rows, to.cols, to.row_stride}, sums, panel);
+    for (index_t r = 0; r < to.rows; ++r)
+      std::copy_n(sums + r * panel, to.cols, static_cast<float*>(to.at(r, 0)));
+  }
+
+  stored_matrix a_, b_, c_;
+  epilogue<float> finish_;
+  bool packs_, few_;  // the left operand; rows
+  index_t depth_, width_;
+};
+
+// The same by blocks of rows, so that a packed left operand takes some memory and no more.
+template <class A>
+void multiply_bf16(const stored_matrix& a, const stored_matrix& b, const stored_matrix& c,
+                   const epilogue<float>& finish) {
+  constexpr index_t most_packed = index_t{1} << 22;
+  const index_t most =
+      a.col_stride == 1 ? a.rows : std::max<index_t>(most_packed / a.cols, 16 * bf16_lines);
+  const index_t step = balanced_block(a.rows, most, bf16_lines);
+  for (index_t i = 0; i < a.rows; i += step) {
+    const index_t m = std::min(step, a.rows - i);
+    bf16_product<A>(a.block(i, 0, m, a.cols), b, c.block(i, 0, m, c.cols), finish).run();
+  }
+}
+
+#endif
+
+}  // namespace adze::kernels::inline ADZE_ISA
