@@ -40,7 +40,7 @@ void direct_product(const matrix<const T>& a, const matrix<const T>& b, const ma
                     .depth = b.rows,
                     .a = a.data,
                     .a_row_step = a.row_stride,
-                    .a_cols = regular_offsets(b.rows, a.col_stride),
+                    .a_col_step = a.col_stride,
                     .b = b.data,
                     .b_step = b.row_stride,
                     .b_panel = tile_shape<T, A>::panel,

@@ -8,7 +8,7 @@
 #include <adze/core/view.hpp>
 #include <adze/kernels/epilogue.hpp>
 #include <adze/kernels/gemm_pack.hpp>
-#include <adze/kernels/gemm_tile.hpp>
+#include <adze/kernels/gemm_strips.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
@@ -58,24 +58,32 @@ template <class T, class A> const T* pack_block(matrix<const T> block) {
 // Whether strips copy their rows of a before they use them: columns far apart, or rows that share a
 // set of the cache, cost more than a copy that many panels read.
 template <class T, class A> bool copies_left(const strips<T>& s) {
-  return sizeof(T) == 4 && s.cols >= 8 * tile_shape<T, A>::panel &&
-         (s.a_col_step == 1 ? s.a_row_step % 256 == 0 : s.a_row_step == 1);
+  constexpr index_t panel = tile_shape<T, A>::panel;
+  if (sizeof(T) != 4 || s.cols < 2 * panel) return false;
+  return s.a_col_step == 1
+             ? s.cols >= 8 * panel && s.a_row_step % (A::bytes == 64 ? 1024 : 256) == 0
+             : s.a_row_step == 1 && s.cols >= (A::bytes == 64 ? 2 : 8) * panel;
 }
 
 // Strips [first, last), each on a copy of its rows of a.
 template <class T, class A>
 void run_copied_strips(const strips<T>& all, index_t first, index_t last) {
+  // Columns of a are read by whole cache lines.
+  const index_t most = plain_strips<T, A>::most * (all.a_row_step == 1 ? 4 : 1);
   const index_t step = spread<T>(all.depth);
-  T* const copy = scratch<T, scratch_use::left>(strip_rows<T, A> * step);
+  T* const copy = scratch<T, scratch_use::left>(most * step);
   const matrix<const T> left{all.a, all.rows, all.depth, all.a_row_step, all.a_col_step};
   const strip_split<T, A> split{all.rows};
   strips<T> s = all;
-  s.a = copy, s.a_row_step = step, s.a_cols = regular_offsets(s.depth, 1);
-  for (index_t i = first; i < last; ++i) {
-    const auto [begin, n] = split[i];
-    copy_rows<T, A>({&left(begin, 0), n, s.depth, left.row_stride, left.col_stride}, copy, step);
-    s.rows = n, s.first_row = all.first_row + begin, s.c = all.row(begin);
-    run_strips<T, A>(s, 0, 1);
+  s.a = copy, s.a_row_step = step, s.a_col_step = 1;
+  index_t begin = split[first].begin;
+  const index_t rows = split[last].begin - begin, count = (rows + most - 1) / most;
+  for (index_t i = 0; i < count; ++i, begin += s.rows) {
+    s.rows = rows / count + (i < rows % count);
+    copy_rows<T, A>({&left(begin, 0), s.rows, s.depth, left.row_stride, left.col_stride}, copy,
+                    step);
+    s.first_row = all.first_row + begin, s.c = all.row(begin);
+    run_strips<T, A>(s, 0, strip_count<T, A>(s.rows));
   }
 }
 

@@ -11,7 +11,7 @@
 
 #include <adze/kernels/gemm_int8_finish.hpp>
 #include <adze/kernels/gemm_int8_pack.hpp>
-#include <adze/kernels/gemm_tile.hpp>
+#include <adze/kernels/gemm_strips.hpp>
 #include <adze/simd/amx.hpp>
 #include <adze/simd/codes.hpp>
 #include <adze/simd/dot.hpp>

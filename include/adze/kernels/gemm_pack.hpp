@@ -7,7 +7,7 @@
 
 #include <adze/core/parallel.hpp>
 #include <adze/core/view.hpp>
-#include <adze/kernels/gemm_tile.hpp>
+#include <adze/kernels/gemm_strips.hpp>
 
 namespace adze::kernels {
 
@@ -139,10 +139,13 @@ template <class T, class A>
   constexpr index_t lanes = simd::pack<T, S>::size;
   for (index_t i = 0; a.col_stride == 1 && i < a.rows; ++i)
     std::copy_n(a.data + i * a.row_stride, a.cols, out + i * step);
-  for (index_t i = 0; a.col_stride != 1 && i < a.rows; i += lanes)
-    for (index_t k = 0; k < a.cols; k += lanes)
-      pack_square<T, S, true>(&a(i, k), a.col_stride, std::min(lanes, a.rows - i), a.cols - k,
-                              out + i * step + k, step);
+  for (index_t k = 0; a.col_stride != 1 && k < a.cols; k += lanes)
+    for (index_t i = 0; i < a.rows; i += lanes) {
+      const index_t n = std::min(lanes, a.rows - i), exist = a.cols - k;
+      const auto square =
+          n == lanes && exist >= lanes ? pack_square<T, S, false> : pack_square<T, S, true>;
+      square(&a(i, k), a.col_stride, n, exist, out + i * step + k, step);
+    }
 }
 
 template <class T, class A> void pack_any(matrix<const T> b, T* out) {

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include <adze/core/view.hpp>
-#include <adze/kernels/gemm_tile.hpp>
+#include <adze/kernels/gemm_strips.hpp>
 #include <adze/simd/convert.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {

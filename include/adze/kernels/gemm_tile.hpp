@@ -1,14 +1,11 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// The register tile of every product, and strips of tiles: up to eight rows of the left operand
-// times all columns of a block of the right one. Left elements are found through one pointer per
-// row and one offset per depth step, so a matrix with any strides and the windows of a
-// convolution are the same thing. Each output is one chain of fma in depth order, whatever the
-// tile: how rows and columns are split never changes a bit.
+// The register tile of every product: rows of the left operand times a panel of the right one.
+// Left elements are found through one pointer per row and one offset per depth step, so a matrix
+// with any strides and the windows of a convolution are the same thing; contiguous rows at a step
+// need fewer registers, which makes room for more of them. Each output is one chain of fma in depth
+// order, whatever the tile: how rows and columns are split never changes a bit.
 #include <algorithm>
-#include <array>
-#include <utility>
-#include <vector>
 
 #include <adze/fwd.hpp>
 #include <adze/kernels/epilogue.hpp>
@@ -24,13 +21,15 @@ template <class T, int n> using registers = T[static_cast<std::size_t>(n)];
 template <class T, class A> struct tile_shape {
   static constexpr int rows = 6, vectors = 2;
   static constexpr index_t panel = vectors * simd::pack<T, A>::size;
-  static constexpr index_t depth_block = A::bytes == 64 ? 256 : 384;
+  static constexpr index_t depth_block = 384;
   static constexpr index_t column_block = 2048 / index_t(sizeof(T));
 };
 template <class T> struct tile_shape<T, simd::odd> {
   static constexpr int rows = 3, vectors = 5;
   static constexpr index_t panel = 5, depth_block = 7, column_block = 10;
 };
+// How many rows of the right operand are asked for ahead of their use.
+inline constexpr int b_ahead = 16;
 
 // out(i, j) = alpha * sum over k of a(i, k) * b(k, j), added to out when `accumulate`.
 template <class T> struct strips {
@@ -57,64 +56,99 @@ template <class T> struct strips {
   T* row(index_t i) const { return c + (c_rows ? c_rows[i] : i * c_row_step); }
 };
 
+// Rows of a by a pointer each and a table of offsets: any strides, and windows of images.
+template <class T, int rows> struct tabled_rows {
+  static constexpr bool of_panels = false;  // whether the rows of b are a panel apart
+  registers<const T*, rows> row;
+  const index_t* offsets;
+
+  template <class At>
+  tabled_rows(const strips<T>& s, const index_t* table, At at) : offsets(table) {
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; ++r) row[r] = s.left(at(r));
+  }
+  [[gnu::always_inline]] T at(int r, index_t k) const { return row[r][offsets[k]]; }
+  [[gnu::always_inline]] void advance(index_t n) { offsets += n; }
+};
+
+// Contiguous rows at a step: three share a pointer, which leaves registers for twelve rows.
+template <class T, int rows> struct plain_rows {
+  static constexpr bool of_panels = true;
+  static constexpr int groups = (rows + 2) / 3;
+  registers<const T*, groups> first;
+  index_t step;
+
+  template <class At> plain_rows(const strips<T>& s, const index_t*, At at) : step(s.a_row_step) {
+#pragma GCC unroll 8
+    for (int g = 0; g < groups; ++g) first[g] = s.left(at(3 * g));
+  }
+  [[gnu::always_inline]] T at(int r, index_t k) const { return first[r / 3][r % 3 * step + k]; }
+  [[gnu::always_inline]] void advance(index_t n) {
+#pragma GCC unroll 8
+    for (int g = 0; g < groups; ++g) first[g] += n;
+  }
+};
+
 // Columns [column, column + panel) of the result in registers; row r of the tile is row at(r).
-template <class T, class A, int rows, class At>
-[[gnu::always_inline]] inline void tile(const strips<T>& s, const T* const* a_rows, At at,
-                                        const T* b, index_t column) {
+template <class T, class A, int rows, class Left, class At>
+[[gnu::always_inline]] inline void tile(const strips<T>& s, Left a, At at, const T* b,
+                                        index_t column) {
   using P = simd::pack<T, A>;
   constexpr int vectors = tile_shape<T, A>::vectors;
-  registers<const T*, rows> a;
   registers<registers<P, vectors>, rows> sum;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < rows; ++r) {
-    a[r] = a_rows[r];
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sum[r][v] = P(T(0));
   }
   // Two steps a turn: the loop's own instructions take issue slots from the products where two
-  // threads share a core.
-  constexpr index_t unrolled = sizeof(T) == 4 ? 2 : 1;
-  const index_t depth = s.depth, b_step = s.b_step;
-  const index_t* offsets = s.a_cols;
-  const auto step = [&](const T* right_row, index_t offset) __attribute__((always_inline)) {
+  // threads share a core. With more rows g++ would move sums between registers.
+  constexpr index_t unrolled = sizeof(T) == 4 && rows <= 8 ? 2 : 1;
+  const index_t b_step = s.b_step;
+  [[maybe_unused]] const T* soon = b + b_ahead * b_step;
+  const auto step = [&](const T* right_row, index_t q) __attribute__((always_inline)) {
     registers<P, vectors> right;
-#pragma GCC unroll 8
-    for (int v = 0; v < vectors; ++v) {
+    simd::unroll<vectors>([&](auto v) __attribute__((always_inline)) {
       right[v] = P::load(right_row + v * P::size);
       pin(right[v]);
+      if constexpr (A::bytes == 64)  // panels come from the L2 cache
+        __builtin_prefetch(
+            (Left::of_panels ? right_row + b_ahead * tile_shape<T, A>::panel : soon) + v * P::size);
+    });
+    if constexpr (A::bytes == 64 && !Left::of_panels) {
+      soon += b_step;
+      asm("" : "+r"(soon));  // one register for all its prefetches
     }
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) {
-      const P left(a[r][offset]);
-#pragma GCC unroll 8
-      for (int v = 0; v < vectors; ++v) {
+    simd::unroll<rows>([&](auto r) __attribute__((always_inline)) {
+      const P left(a.at(r, q));
+      simd::unroll<vectors>([&](auto v) __attribute__((always_inline)) {
         sum[r][v] = fma(left, right[v], sum[r][v]);
         if constexpr (A::bytes == 16) pin(sum[r][v]);  // g++ would keep some in memory
-      }
-    }
+      });
+    });
   };
-  index_t k = 0;
-  for (; k + unrolled <= depth; k += unrolled)
+  index_t k = s.depth;
+  for (; k >= unrolled; k -= unrolled, a.advance(unrolled))
 #pragma GCC unroll 8
-    for (index_t q = 0; q < unrolled; ++q, b += b_step) step(b, offsets[k + q]);
-  if (k < depth) step(b, offsets[k]);
+    for (index_t q = 0; q < unrolled; ++q, b += b_step) step(b, q);
+  if (k > 0) step(b, 0);
   const P alpha(s.alpha);
   registers<T*, rows> out;  // not before: registers are short in the loop
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < rows; ++r) out[r] = s.row(at(r)) + column;
   if (s.accumulate) {  // asked once, not once for each vector
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v)
         sum[r][v] = fma(alpha, sum[r][v], P::load(out[r] + v * P::size));
   } else {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) sum[r][v] = alpha * sum[r][v];
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sum[r][v].store(out[r] + v * P::size);
@@ -122,13 +156,11 @@ template <class T, class A, int rows, class At>
 
 // The whole panels of n <= rows rows; rows beyond n repeat the last one. One function per number of
 // rows: g++ spills the sums when they share one.
-template <class T, class A, int rows>
-[[gnu::noinline]] void strip(const strips<T>& s, index_t row, index_t n) {
+template <class T, class A, int rows, class Left = tabled_rows<T, rows>>
+[[gnu::noinline]] void strip(const strips<T>& s, const index_t* offsets, index_t row, index_t n) {
   constexpr index_t panel = tile_shape<T, A>::panel;
   const auto at = [&](int r) { return row + (sizeof(T) == 4 ? r : std::min<index_t>(r, n - 1)); };
-  registers<const T*, rows> a;
-#pragma GCC unroll 8
-  for (int r = 0; r < rows; ++r) a[r] = s.left(at(r));
+  const Left a(s, offsets, at);
   const T* b = s.b;
   for (index_t j = 0; j + panel <= s.cols; j += panel, b += s.b_panel)
     tile<T, A, rows>(s, a, at, b, j);
@@ -136,9 +168,10 @@ template <class T, class A, int rows>
 
 // n <= rows rows of what is left of a panel: up to a vector of columns.
 template <class T, class A, int rows>
-[[gnu::noinline]] void edge(const strips<T>& s, index_t row, index_t n, const T* b, index_t column,
-                            index_t width) {
+[[gnu::noinline]] void edge(const strips<T>& s, const index_t* offsets, index_t row, index_t n,
+                            const T* b, index_t column) {
   using P = simd::pack<T, A>;
+  const index_t width = std::min(s.cols - column, P::size);
   registers<const T*, rows> a;
   registers<P, rows> sum;
 #pragma GCC unroll 8
@@ -147,7 +180,6 @@ template <class T, class A, int rows>
     sum[r] = P(T(0));
   }
   const index_t depth = s.depth, b_step = s.b_step;
-  const index_t* offsets = s.a_cols;
   for (index_t k = 0; k < depth; ++k, b += b_step) {
     const index_t offset = offsets[k];
     P right = P::load_partial(b, width);
@@ -170,83 +202,52 @@ template <class T, class A, int rows>
   }
 }
 
-// Rows of a strip. Where 32 registers hold them, eight read the right operand less often; twelve
-// pointers to rows no longer fit.
-template <class T, class A>
-inline constexpr int strip_rows = A::bytes == 64 && sizeof(T) == 4 ? 8 : tile_shape<T, A>::rows;
-
-// The functions for 1, 2, ... rows. Edges have one for two numbers of rows. Double, which checks
-// gradients, has one for all: time to compile counts more there.
-template <class T, class A> struct strip_functions {
-  static constexpr int most = strip_rows<T, A>;
-  static constexpr int at_most(int rows, int step) {
-    return sizeof(T) == 4 ? std::min((rows + step - 1) / step * step, most) : most;
+// The same where partial stores are one instruction: `vectors` vectors of columns, the last one in
+// part, which never leave their registers.
+template <class T, class A, int rows, int vectors>
+[[gnu::noinline]] void masked_edge(const strips<T>& s, const index_t* offsets, index_t row,
+                                   index_t n, const T* b, index_t column) {
+  using P = simd::pack<T, A>;
+  const auto at = [&](int r) { return row + std::min<index_t>(r, n - 1); };
+  tabled_rows<T, rows> a(s, offsets, at);
+  const index_t width = s.cols - column - (vectors - 1) * P::size, b_step = s.b_step;
+  const auto load = [&](const T* from, auto v) __attribute__((always_inline)) {
+    from += v * P::size;
+    return v + 1 < vectors ? P::load(from) : P::load_partial(from, width);
+  };
+  registers<registers<P, vectors>, rows> sum;
+  simd::unroll<rows>([&](auto r) __attribute__((always_inline)) {
+    simd::unroll<vectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = P(T(0)); });
+  });
+  for (index_t k = s.depth; k > 0; --k, b += b_step, a.advance(1)) {
+    registers<P, vectors> right;
+    simd::unroll<vectors>([&](auto v) __attribute__((always_inline)) {
+      right[v] = load(b, v);
+      pin(right[v]);
+    });
+    simd::unroll<rows>([&](auto r) __attribute__((always_inline)) {
+      const P left(a.at(r, 0));
+      simd::unroll<vectors>([&](auto v) __attribute__((always_inline)) {
+        sum[r][v] = fma(left, right[v], sum[r][v]);
+        pin(sum[r][v]);
+      });
+    });
   }
-  void (*whole)(const strips<T>&, index_t row, index_t n);
-  void (*edge)(const strips<T>&, index_t row, index_t n, const T* b, index_t column, index_t width);
-
-  template <int... rows> static constexpr auto table(std::integer_sequence<int, rows...>) {
-    return std::array<strip_functions, most>{strip_functions{
-        kernels::strip<T, A, at_most(rows + 1, 1)>, kernels::edge<T, A, at_most(rows + 1, 2)>}...};
-  }
-  static constexpr auto table() { return table(std::make_integer_sequence<int, most>{}); }
-};
-
-template <class T, class A> constexpr index_t strip_count(index_t rows) {
-  constexpr index_t most = strip_rows<T, A>;
-  return (rows + most - 1) / most;
-}
-
-// The table of k * step for k < depth, which this thread keeps until it asks for another.
-inline const index_t* regular_offsets(index_t depth, index_t step) {
-  thread_local const index_t* known = nullptr;
-  thread_local index_t known_depth = -1, known_step = 0;
-  if (depth <= known_depth && step == known_step) return known;
-  thread_local std::vector<index_t> table;
-  table.resize(static_cast<std::size_t>(std::max<index_t>({depth, known_depth, 1})));
-  for (std::size_t k = 0; k < table.size(); ++k) table[k] = static_cast<index_t>(k) * step;
-  known = table.data(), known_depth = static_cast<index_t>(table.size()), known_step = step;
-  return known;
-}
-
-// Strip i of so many rows. Sizes differ by one row at most: 16 rows are 6 + 5 + 5 or 8 + 8, never
-// 6 + 6 + 4, as tiles of few rows wait for the latency of fma.
-struct strip_range {
-  index_t begin, count;
-};
-template <class T, class A> struct strip_split {
-  index_t rows, count = std::max<index_t>(strip_count<T, A>(rows), 1);
-  // Divided once: a strip of shallow tiles takes no longer than a division.
-  index_t size = rows / count, longer = rows % count;
-
-  constexpr strip_range operator[](index_t i) const {
-    return {i * size + std::min(i, longer), size + (i < longer)};
-  }
-};
-
-// Strips [first, last) of the strip_count(rows).
-template <class T, class A>
-[[gnu::noinline]] void run_strips(const strips<T>& s, index_t first, index_t last) {
-  constexpr index_t panel = tile_shape<T, A>::panel, lanes = simd::pack<T, A>::size;
-  static constexpr auto table = strip_functions<T, A>::table();
-  if (s.a_cols == nullptr) {
-    strips<T> tabled = s;
-    tabled.a_cols = regular_offsets(s.depth, s.a_col_step);
-    return run_strips<T, A>(tabled, first, last);
-  }
-  const index_t panels = s.cols / panel;
-  const strip_split<T, A> split{s.rows};
-  for (index_t i = first; i < last; ++i) {
-    const auto [begin, n] = split[i];
-    const auto& run = table[static_cast<std::size_t>(n - 1)];
-    if (panels > 0) run.whole(s, begin, n);
-    const T* b = s.b + panels * s.b_panel;
-    for (index_t j = panels * panel; j < s.cols; j += lanes, b += lanes)
-      run.edge(s, begin, n, b, j, std::min(lanes, s.cols - j));
-    if (s.finish)
-      for (index_t r = 0; r < n; ++r)
-        apply<T, A>(*s.finish, s.row(begin + r), s.first_row + begin + r, s.first_column, s.cols);
-  }
+  // All results are read before the first is written: rows may be repeated.
+  const P alpha(s.alpha);
+  registers<T*, rows> out;
+  simd::unroll<rows>([&](auto r) __attribute__((always_inline)) {
+    out[r] = s.row(at(r)) + column;
+    simd::unroll<vectors>([&](auto v) __attribute__((always_inline)) {
+      sum[r][v] = s.accumulate ? fma(alpha, sum[r][v], load(out[r], v)) : alpha * sum[r][v];
+    });
+  });
+  simd::unroll<rows>([&](auto r) __attribute__((always_inline)) {
+    simd::unroll<vectors>([&](auto v) __attribute__((always_inline)) {
+      T* const to = out[r] + v * P::size;
+      v + 1 < vectors ? sum[r][v].store(to) : sum[r][v].store_partial(to, width);
+    });
+  });
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA
