@@ -34,7 +34,6 @@ void winograd_by_panels(const winograd_plan<T, A, m>& p, index_t images, image<c
     strips<T> s;
     s.rows = tiles;
     s.a_row_step = p.in_row();
-    s.a_cols = regular_offsets(std::min(deep, p.in), 1);
     s.b_step = plan::panel;
     s.c_row_step = plan::panel;
     for (index_t q = begin; q < end; ++q) {
@@ -83,7 +82,6 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
     strips<T> s;
     s.rows = rows, s.cols = p.outs, s.depth = p.in;
     s.a_row_step = p.in_row();
-    s.a_cols = regular_offsets(p.in, 1);
     s.b_step = plan::panel, s.b_panel = plan::panel * p.in;
     s.c_row_step = p.out_row();
     for (int t = 0; t < plan::planes; ++t) {
