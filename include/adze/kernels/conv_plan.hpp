@@ -154,6 +154,11 @@ void copy_window(const correlation<T>& p, index_t n, index_t first, index_t rows
   }
 }
 
+// first, first + step, ...: `count` of them.
+inline void fill_steps(index_t first, index_t step, index_t count, index_t* out) {
+  for (index_t i = 0; i < count; ++i) out[i] = first + i * step;
+}
+
 // Lays out the outputs of rows [first, last), counted through all images. pixels[i] is where the
 // window of the i-th of them begins, from the returned pointer on.
 template <class T>
@@ -173,9 +178,8 @@ template <class T>
       copy_window(p, n, top, p.h.span(rows), memory + base);
     else
       base = n * p.in.n_stride + top * p.in.h_stride + p.w.low() * p.in.w_stride;
-    for (index_t r = 0; r < rows; ++r)
-      for (index_t b = 0; b < p.w.out; ++b)
-        *pixels++ = base + r * p.h.step * p.h_stride + b * p.w.step * p.w_stride;
+    for (index_t r = 0; r < rows; ++r, pixels += p.w.out)
+      fill_steps(base + r * p.h.step * p.h_stride, p.w.step * p.w_stride, p.w.out, pixels);
     base += p.h.span(rows) * p.h_stride;
     row += rows;
   }
@@ -186,10 +190,9 @@ template <class T>
 template <class T>
 void fill_places(const correlation<T>& p, image<T> out, index_t first, index_t last,
                  index_t* places) {
-  for (index_t row = first; row < last; ++row) {
+  for (index_t row = first; row < last; ++row, places += p.w.out) {
     const index_t n = row / p.h.out, y = p.h.place + row % p.h.out * p.h.place_step;
-    for (index_t b = 0; b < p.w.out; ++b)
-      *places++ = out.at(n, y, p.w.place + b * p.w.place_step) - out.data;
+    fill_steps(out.at(n, y, p.w.place) - out.data, p.w.place_step * out.w_stride, p.w.out, places);
   }
 }
 
