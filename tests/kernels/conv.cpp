@@ -283,6 +283,34 @@ TEST_CASE("conv: one channel to a few, along rows of pixels, has the bits of til
       }
 }
 
+TEST_CASE("conv: the weight's gradient of one channel to a few, also next to infinite pixels") {
+  std::mt19937 draw(8);
+  for (index_t o = 1; o <= 7; ++o)
+    for (index_t width : {15, 16, 17, 28, 33})
+      for (index_t pad : {0, 2}) {
+        const conv_shape s{.n = 3,
+                           .h = 40,
+                           .w = width,
+                           .o = o,
+                           .kh = 5,
+                           .kw = 3,
+                           .stride_h = 1 + o % 2,
+                           .pad_h = pad,
+                           .pad_w = pad,
+                           .dil_w = 1 + pad / 2};
+        CHECK(worst_error<float, simd::native>(s, layout::plain, layout::channels_last, draw) <= 6);
+        // A pixel that only the first column of taps reads.
+        if (pad > 0) continue;
+        images<float> x(s.n, 1, s.h, s.w, layout::plain);
+        images<float> gy(s.n, o, s.out_h(), s.out_w(), layout::channels_last);
+        x.fill(draw), gy.fill(draw);
+        x.view.at(1, 0, 0)[0] = std::numeric_limits<float>::infinity();
+        std::vector<float> gw(static_cast<std::size_t>(o * 15));
+        kernels::conv_backward_weight<float>(s, x.view, gy.view, gw.data());
+        for (std::size_t i = 0; i < gw.size(); ++i) CHECK(std::isfinite(gw[i]) == (i % 15 > 0));
+      }
+}
+
 TEST_CASE("conv: the same bits for any number of threads") {
   std::mt19937 draw(7);
   const conv_shape shapes[] = {

@@ -131,7 +131,7 @@ void correlate(correlation<T> p, image<T> out, index_t groups, index_t outs,
     f(window, starts, starts + pixels, pixels);
   };
   if constexpr (has_stem_tiles<T, A>) {
-    if (has_stem_rows<T, A>(p, out, groups, outs)) {
+    if (has_stem_rows<T, A>(p, groups, outs) && has_stem_places(p, out, outs)) {
       T* const by_tap = scratch<T, scratch_use::panels>(depth * shape::panel);
       pack_weights<T, A>(weights, 0, 0, depth, 0, outs, by_tap);
       return split_chunks(p.rows(), p.unit_rows, work, [&](index_t first, index_t last) {

@@ -1,33 +1,36 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Convolutions of one channel to a few, the first layer of small networks: vectors run along a row
-// of pixels, since a vector of outputs would be half empty. Each output is the same chain of fma as
-// in tiles of windows: the same bits.
+// Convolutions of one channel to a few, the first layer of small networks, and the gradient of
+// their weight: vectors run along a row of pixels, since a vector of outputs would be half empty.
+// Each output is the same chain of fma as in tiles of windows: the same bits.
 #include <adze/kernels/conv_plan.hpp>
 #include <adze/kernels/gemm.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
 inline constexpr int stem_outs = 6;
-// On 16 registers of 8 lanes; wider tiles would wait for the latency of fma.
-template <class T, class A> inline constexpr bool has_stem_tiles = sizeof(T) == 4 && A::bytes == 32;
-template <class T, class A> inline constexpr index_t stem_pixels = 2 * simd::pack<T, A>::size;
+template <class T, class A> inline constexpr bool has_stem_tiles = sizeof(T) == 4 && A::bytes >= 32;
 
-// Whether rows of this correlation fill these tiles: pixels adjacent in its window, results dense.
+// Whether rows of this correlation fill these tiles: pixels adjacent in its window.
 template <class T, class A>
-bool has_stem_rows(const correlation<T>& p, image<T> out, index_t groups, index_t outs) {
+bool has_stem_rows(const correlation<T>& p, index_t groups, index_t outs) {
   return groups == 1 && p.channels == 1 && p.w.step == 1 && p.w_stride == 1 && outs <= stem_outs &&
-         p.w.out >= stem_pixels<T, A> && out.c_stride == 1 && out.w_stride == outs &&
-         p.w.place_step == 1;
+         p.w.out >= simd::pack<T, A>::size;
+}
+// ... and its results, which are stored as they come.
+template <class T> bool has_stem_places(const correlation<T>& p, image<T> out, index_t outs) {
+  return out.c_stride == 1 && out.w_stride == outs && p.w.place_step == 1;
 }
 
-// stem_pixels pixels from `window` on, times a panel of weights, to pixels x outs.
+// Two vectors of pixels, each from windows[v] on, times a panel of weights, to pixels x outs at
+// to[v].
 template <class T, class A>
-[[gnu::noinline]] void stem_tile(const T* window, const index_t* taps, index_t count,
-                                 const T* weights, index_t outs, T* to) {
+[[gnu::noinline]] void stem_tile(const T* const* windows, const index_t* taps, index_t count,
+                                 const T* weights, index_t outs, T* const* to) {
   using P = simd::pack<T, A>;
-  constexpr int vectors = 2;
-  constexpr index_t lanes = P::size;
+  using S = simd::pack<T, simd::pack_tag<A>>;  // has a transpose in registers
+  constexpr int vectors = 2, lanes = int(P::size), side = int(S::size);
+  const registers<const T*, vectors> window{windows[0], windows[1]};
   P sum[stem_outs][vectors];
 #pragma GCC unroll 6
   for (int o = 0; o < stem_outs; ++o)
@@ -36,7 +39,7 @@ template <class T, class A>
     P pixels[vectors];
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; ++v) {
-      pixels[v] = P::load(window + taps[t] + v * lanes);
+      pixels[v] = P::load(window[v] + taps[t]);
       pin(pixels[v]);
     }
 #pragma GCC unroll 6
@@ -51,34 +54,148 @@ template <class T, class A>
   }
 #pragma GCC unroll 2
   for (int v = 0; v < vectors; ++v) {
-    P square[P::width];
+    alignas(64) registers<registers<T, lanes>, stem_outs> rows;
+#pragma GCC unroll 6
+    for (int o = 0; o < stem_outs; ++o) sum[o][v].store(rows[o]);
+    T* out = to[v];
+    for (int first = 0; first < lanes; first += side) {
+      registers<S, side> square;
 #pragma GCC unroll 8
-    for (int i = 0; i < int(lanes); ++i)
-      square[i] = i < stem_outs ? sum[i % stem_outs][v] : P(T(0));
-    transpose(square);
-    // The next pixels cover the lanes that one has too many; the last ones keep within the tile.
+      for (int i = 0; i < side; ++i)
+        square[i] = i < stem_outs ? S::load(rows[i % stem_outs] + first) : S(T(0));
+      transpose(square);
+      // The next pixels cover the lanes that one has too many; the last ones keep within the
+      // vector.
 #pragma GCC unroll 8
-    for (int i = 0; i < int(lanes); ++i, to += outs) {
-      const bool inside = (vectors * lanes - v * lanes - i) * outs >= lanes;
-      inside ? square[i].store(to) : square[i].store_partial(to, outs);
+      for (int i = 0; i < side; ++i, out += outs) {
+        const bool inside = (lanes - first - i) * outs >= side;
+        inside ? square[i].store(out) : square[i].store_partial(out, outs);
+      }
     }
   }
 }
 
-// Rows of outputs, pixels in order, of a window that is open. The last tile of a row begins where
-// it still fits: some pixels are computed twice.
+// Rows of outputs, pixels in order, of a window that is open, in pairs of vectors. The last vector
+// of a row begins where it still fits, and the last pair may have one vector twice: some pixels are
+// computed twice.
 template <class T, class A>
 void stem_rows(const correlation<T>& p, const T* window, const index_t* starts,
                const index_t* places, index_t pixels, const index_t* taps, const T* weights,
                index_t outs, T* out, const epilogue<T>& finish) {
-  for (index_t row = 0; row < pixels; row += p.w.out) {
-    for (index_t x = 0; x < p.w.out; x += stem_pixels<T, A>) {
-      const index_t i = row + std::min(x, p.w.out - stem_pixels<T, A>);
-      stem_tile<T, A>(window + starts[i], taps, p.h.taps * p.w.taps, weights, outs,
-                      out + places[i]);
+  constexpr index_t lanes = simd::pack<T, A>::size;
+  const index_t across = (p.w.out + lanes - 1) / lanes, last = pixels / p.w.out * across - 1;
+  for (index_t u = 0; u <= last; u += 2) {
+    registers<const T*, 2> from;
+    registers<T*, 2> to;
+    for (int v = 0; v < 2; ++v) {
+      const index_t at = std::min(u + v, last), row = at / across * p.w.out;
+      const index_t i = row + std::min(at % across * lanes, p.w.out - lanes);
+      from[v] = window + starts[i], to[v] = out + places[i];
     }
-    finish_rows<T, A>(finish, {out + places[row], p.w.out, outs, outs, 1}, 0, outs);
+    stem_tile<T, A>(from, taps, p.h.taps * p.w.taps, weights, outs, to);
   }
+  for (index_t row = 0; row < pixels; row += p.w.out)
+    finish_rows<T, A>(finish, {out + places[row], p.w.out, outs, outs, 1}, 0, outs);
+}
+
+// Rows of gradients, `step` apart, as planes of rows that are `width` long, zeros behind `pixels`.
+template <class T, class A>
+[[gnu::noinline]] void stem_planes(const T* from, index_t step, index_t rows, index_t pixels,
+                                   index_t width, index_t outs, T* to) {
+  using S = simd::pack<T, simd::pack_tag<A>>;
+  constexpr int side = int(S::size);
+  const index_t plane = rows * width;
+  for (index_t r = 0; r < rows; ++r, from += pixels * step, to += width)
+    for (index_t x = 0; x < width; x += side) {
+      registers<S, side> square;
+#pragma GCC unroll 8
+      for (int i = 0; i < side; ++i)
+        square[i] = x + i < pixels ? S::load_partial(from + (x + i) * step, outs) : S(T(0));
+      transpose(square);
+#pragma GCC unroll 6
+      for (int o = 0; o < stem_outs; ++o) square[o % side].store(to + o * plane + x);
+    }
+}
+
+// The gradients of some taps and three outputs over rows of pixels, in lanes: sums of a tap are
+// `step` apart. Taps that are missing repeat the last one, and store the same again.
+template <class T, class A> inline constexpr int stem_taps = A::bytes == 64 ? 5 : 3;
+template <class T, class A>
+[[gnu::noinline]] void stem_weight_tile(const correlation<T>& p, const T* window,
+                                        const index_t* starts, index_t rows, const index_t* taps,
+                                        index_t count, const T* planes, index_t width, T* sums,
+                                        index_t step) {
+  using P = simd::pack<T, A>;
+  constexpr int most = stem_taps<T, A>, outs = 3;
+  const index_t plane = rows * width, pixels = p.w.out, whole = pixels / P::size * P::size;
+  registers<index_t, most> tap;
+  registers<registers<P, outs>, most> sum;
+#pragma GCC unroll 5
+  for (int t = 0; t < most; ++t) {
+    const index_t at = std::min<index_t>(t, count - 1);
+    tap[t] = taps[at];
+#pragma GCC unroll 3
+    for (int o = 0; o < outs; ++o) sum[t][o] = P::load(sums + at * step + o * P::size);
+  }
+  for (index_t r = 0; r < rows; ++r, planes += width) {
+    const T* const x = window + starts[r * pixels];
+    const auto products = [&](index_t i, auto load) __attribute__((always_inline)) {
+      registers<P, outs> g;
+#pragma GCC unroll 3
+      for (int o = 0; o < outs; ++o) {
+        g[o] = P::load(planes + o * plane + i);
+        pin(g[o]);
+      }
+#pragma GCC unroll 5
+      for (int t = 0; t < most; ++t) {
+        P pixel = load(x + tap[t] + i);
+        pin(pixel);
+#pragma GCC unroll 3
+        for (int o = 0; o < outs; ++o) {
+          sum[t][o] = fma(pixel, g[o], sum[t][o]);
+          pin(sum[t][o]);
+        }
+      }
+    };
+    for (index_t i = 0; i < whole; i += P::size)
+      products(i, [](const T* from) { return P::load(from); });
+    if (const index_t rest = pixels - whole; rest > 0)
+      products(whole, [rest](const T* from) { return P::load_partial(from, rest); });
+  }
+#pragma GCC unroll 5
+  for (int t = 0; t < most; ++t)
+#pragma GCC unroll 3
+    for (int o = 0; o < outs; ++o)
+      sum[t][o].store(sums + std::min<index_t>(t, count - 1) * step + o * P::size);
+}
+
+// sums[tap][out] (+)= the gradients of the weight over rows of outputs whose window is open: some
+// rows at a time, whose planes stay in the L1 cache.
+template <class T, class A>
+void stem_weights(const correlation<T>& p, const T* window, const index_t* starts,
+                  const T* gradient, index_t step, index_t pixels, const index_t* taps,
+                  index_t outs, bool accumulate, T* sums) {
+  constexpr index_t lanes = simd::pack<T, A>::size, most = stem_taps<T, A>;
+  const index_t count = p.h.taps * p.w.taps, tap_step = stem_outs * lanes;
+  const index_t width = (p.w.out + lanes - 1) / lanes * lanes, rows = pixels / p.w.out;
+  const index_t band = std::clamp<index_t>((index_t(16) << 10) / (width * stem_outs * 4), 1, rows);
+  T* const planes = scratch<T, scratch_use::panels>(stem_outs * (band * width + count * lanes));
+  T* const in_lanes = planes + stem_outs * band * width;
+  std::fill_n(in_lanes, count * tap_step, T(0));
+  for (index_t r = 0; r < rows; r += band) {
+    const index_t n = std::min(band, rows - r);
+    stem_planes<T, A>(gradient + r * p.w.out * step, step, n, p.w.out, width, outs, planes);
+    for (index_t o = 0; o < outs; o += 3)
+      for (index_t t = 0; t < count; t += most)
+        stem_weight_tile<T, A>(p, window, starts + r * p.w.out, n, taps + t,
+                               std::min(most, count - t), planes + o * n * width, width,
+                               in_lanes + t * tap_step + o * lanes, tap_step);
+  }
+  for (index_t t = 0; t < count; ++t)
+    for (index_t o = 0; o < outs; ++o, ++sums) {
+      const T sum = reduce_add(simd::pack<T, A>::load(in_lanes + (t * stem_outs + o) * lanes));
+      *sums = accumulate ? *sums + sum : sum;
+    }
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA

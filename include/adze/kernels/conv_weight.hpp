@@ -4,6 +4,7 @@
 // with pixels as the depth. Rows of outputs are summed in parts whose number depends on sizes
 // alone; the parts are added in order, so threads never change a bit.
 #include <adze/kernels/conv_plan.hpp>
+#include <adze/kernels/conv_stem.hpp>
 #include <adze/kernels/depthwise.hpp>
 #include <adze/kernels/gemm.hpp>
 
@@ -139,6 +140,9 @@ void weight_gradient(correlation<T> p, image<const T> gy, index_t groups, index_
   const index_t part_rows = (p.rows() + wanted - 1) / wanted;
   const index_t parts = (p.rows() + part_rows - 1) / part_rows;
   const bool turned = !depthwise && parts == 1 && p.rows() * p.w.out < 2 * out_group;
+  bool stem = false;
+  if constexpr (has_stem_tiles<T, A> && !depthwise)
+    stem = !turned && has_stem_rows<T, A>(p, groups, outs);
   T* sums = turned ? gw : scratch<T, scratch_use::partial>(parts * size);
   index_t* taps = scratch<index_t, scratch_use::taps>(depth);
   p.fill_taps(depth / area, taps);
@@ -155,6 +159,10 @@ void weight_gradient(correlation<T> p, image<const T> gy, index_t groups, index_
         for (index_t i = 0; i < pixels; ++i) starts[pixels + i] = i * step;
         depthwise_weights<T, A>({window, starts, taps, starts + pixels, pixels, area, outs},
                                 gradient, sum);
+      } else if (stem) {
+        if constexpr (has_stem_tiles<T, A>)
+          stem_weights<T, A>(p, window, starts, gradient, step, pixels, taps, outs, first > begin,
+                             sum);
       } else if (turned) {
         add_turned_gradient<T, A>(p, window, starts, gradient, step, pixels, taps, groups, outs,
                                   first > begin, sum);
