@@ -52,14 +52,14 @@ struct images {
 struct case_of {
   conv_shape s;
   images x, y, gx, gy;
-  std::vector<float> w;
-  std::vector<double> y_true, gx_true;
+  std::vector<float> w, gw;
+  std::vector<double> y_true, gx_true, gw_true;
 
   case_of(const conv_shape& shape, index_t gap, std::mt19937& draw)
       : s(shape), x(s.n, s.c, s.h, s.w, gap), y(s.n, s.o, s.out_h(), s.out_w(), gap),
         gx(s.n, s.c, s.h, s.w, gap), gy(s.n, s.o, s.out_h(), s.out_w(), gap),
         w(static_cast<std::size_t>(s.o * s.c * 9)), y_true(static_cast<std::size_t>(y.size())),
-        gx_true(static_cast<std::size_t>(x.size())) {
+        gx_true(static_cast<std::size_t>(x.size())), gw_true(w.size()) {
     x.fill(draw);
     std::uniform_real_distribution<float> uniform(-1, 1);
     for (float& v : w) v = uniform(draw);
@@ -68,6 +68,7 @@ struct case_of {
       const double weight = double(w[static_cast<std::size_t>(k)]);
       y_true[static_cast<std::size_t>(i)] += double(x.at(j)) * weight;
       gx_true[static_cast<std::size_t>(j)] += double(gy.at(i)) * weight;
+      gw_true[static_cast<std::size_t>(k)] += double(gy.at(i)) * double(x.at(j));
     });
   }
 
@@ -80,6 +81,26 @@ struct case_of {
     const kernels::winograd_plan<float, A, m> p{s.o, s.c, s.out_h(),   s.out_w(),
                                                 s.h, s.w, 2 - s.pad_h, 2 - s.pad_w};
     kernels::winograd<float, A, m>(p, s.n, gy.view, {w.data(), s.c * 9, 9, true}, gx.view, {});
+  }
+  // Written between numbers that are not, which stay.
+  template <class A> void weight() {
+    const kernels::winograd_gradient_plan<float, A> p{
+        {s.c, s.o, s.h, s.w, s.out_h(), s.out_w(), s.pad_h, s.pad_w}};
+    std::vector<float> all(w.size() + 4, std::numeric_limits<float>::quiet_NaN());
+    kernels::winograd_weight_gradient(p, s.n, image<const float>(x.view),
+                                      image<const float>(gy.view), all.data() + 2);
+    gw.assign(all.begin() + 2, all.end() - 2);
+    CHECK(std::isnan(all[1]));
+    CHECK(std::isnan(all[all.size() - 2]));
+  }
+  double weight_error() const {
+    double largest = 1e-30, worst = 0;
+    for (double t : gw_true) largest = std::max(largest, std::fabs(t));
+    for (std::size_t i = 0; i < gw.size(); ++i) {
+      const double e = std::fabs(double(gw[i]) - gw_true[i]);
+      if (!(e <= worst)) worst = e;
+    }
+    return worst / largest;
   }
 };
 
@@ -128,6 +149,43 @@ TEST_CASE("winograd: both sizes of tiles, forward and the input's gradient, ragg
   check_random<simd::tile_tag<simd::native>, 2>(150, 4e-6);
   check_random<simd::odd, 4>(40, 2e-5);
   check_random<simd::odd, 2>(40, 4e-6);
+}
+
+template <class A> void check_random_weights(int rounds) {
+  std::mt19937 draw(13);
+  double worst = 0;
+  for (int i = 0; i < rounds; ++i) {
+    case_of c(random_shape(draw), static_cast<index_t>(draw() % 3), draw);
+    c.weight<A>();
+    worst = std::max(worst, c.weight_error());
+  }
+  CHECK(worst <= 2e-5);
+}
+
+TEST_CASE("winograd: the weight's gradient, ragged shapes") {
+  check_random_weights<simd::tile_tag<simd::native>>(150);
+  check_random_weights<simd::odd>(40);
+}
+
+// Tiles in parts, in blocks that are added one after the other, and blocks of channels.
+TEST_CASE("winograd: the weight's gradient has the same bits for every number of threads") {
+  std::mt19937 draw(17);
+  const int before = threads();
+  for (const conv_shape& s :
+       {conv_shape{.n = 9, .c = 16, .h = 30, .w = 31, .o = 17, .kh = 3, .kw = 3, .pad_h = 1},
+        conv_shape{.n = 2, .c = 70, .h = 26, .w = 30, .o = 67, .kh = 3, .kw = 3, .pad_w = 1},
+        conv_shape{.n = 1, .c = 150, .h = 30, .w = 29, .o = 130, .kh = 3, .kw = 3}}) {
+    case_of c(s, 1, draw);
+    std::vector<float> first;
+    for (const int n : {1, 2, 3}) {
+      set_threads(n);
+      c.weight<simd::tile_tag<simd::native>>();
+      CHECK(c.weight_error() <= 2e-5);
+      if (first.empty()) first = c.gw;
+      CHECK(std::memcmp(first.data(), c.gw.data(), first.size() * sizeof(float)) == 0);
+    }
+  }
+  set_threads(before);
 }
 
 TEST_CASE("winograd: the stated bounds hold at 512 channels") {
@@ -218,8 +276,15 @@ TEST_CASE("winograd: chosen where it pays, and never when it is not allowed") {
   CHECK(!choice(t));
   t = s, t.c = t.o = 512, t.h = t.w = 7;
   CHECK(!choice(t));
+  const auto of_weight = [&](const conv_shape& u, image<const float> gy) {
+    return kernels::weight_method<float>(u, last, gy);
+  };
+  CHECK(of_weight(s, last) == kernels::conv_method::winograd);
+  CHECK(of_weight(s, plain) == kernels::conv_method::windows);
+  CHECK(of_weight(t, last) == kernels::conv_method::windows);
   kernels::winograd_allowed = false;
   CHECK(!choice(s));
+  CHECK(of_weight(s, last) == kernels::conv_method::windows);
   kernels::winograd_allowed = true;
 }
 

@@ -117,6 +117,8 @@ void conv_backward_weight(const conv_shape& s, std::type_identity_t<image<const 
     if (method == conv_method::pointwise) return pointwise_weight<T, A>(s, x, gy, gw);
     if (method == conv_method::depthwise3)
       return depthwise3_weight<T, simd::tile_tag<A>>(s, x, gy, gw);
+    if (method == conv_method::winograd)
+      return winograd_weight_gradient(gradient_winograd<T, simd::tile_tag<A>>(s), s.n, x, gy, gw);
     const auto p = forward_correlation<T>(s, x);
     if (is_depthwise(s)) return weight_gradient<T, A, true>(p, gy, 1, s.o, s.work(), gw);
     weight_gradient<T, simd::tile_tag<A>, false>(p, gy, s.groups, s.o, s.work(), gw);

@@ -5,6 +5,7 @@
 #include <adze/kernels/conv_scatter.hpp>
 #include <adze/kernels/conv_winograd.hpp>
 #include <adze/kernels/depthwise3_conv.hpp>
+#include <adze/kernels/winograd_gradient.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
@@ -22,14 +23,19 @@ inline const char* conv_method_name(conv_method m) {
 // Whether results are stored once, finished: their residual may then lie where they do.
 inline bool finishes_in_registers(conv_method m) { return m == conv_method::winograd; }
 
+// Whether Winograd's filtering can compute a problem that reads x.
+template <class T> bool allows_winograd(const conv_shape& s, image<const T> x) {
+  return s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 &&
+         s.dil_w == 1 && s.groups == 1 && x.c_stride == 1 && s.c >= 16 && s.o >= 16 && !s.exact &&
+         winograd_allowed.load(std::memory_order_relaxed);
+}
+
 // Whether Winograd's products are worth their transforms. Counted in multiplications for each
 // weight (benchmarks/conv): transforming one costs as much as 200, as 400 where a panel at a time
 // is transformed, and as 1300 where the transformed weights leave the L2 cache.
 template <class T, class A>
 bool prefers_winograd(const conv_shape& s, const winograd_plan<T, A, 4>& p, image<const T> x) {
-  const bool fits = s.kh == 3 && s.kw == 3 && s.stride_h == 1 && s.stride_w == 1 && s.dil_h == 1 &&
-                    s.dil_w == 1 && s.groups == 1 && x.c_stride == 1 && s.c >= 16 && s.o >= 16;
-  if (!fits || s.exact || !winograd_allowed.load(std::memory_order_relaxed)) return false;
+  if (!allows_winograd(s, x)) return false;
   const index_t tiles = p.tiles(s.n), bytes = 36 * s.c * s.o * index_t(sizeof(T));
   const index_t transform = p.few(tiles) ? 400 : bytes > (index_t(1) << 20) ? 1300 : 200;
   return 9 * s.n * p.out_h * p.out_w > 40 * tiles + transform;
@@ -40,6 +46,10 @@ template <class T, class A> winograd_plan<T, A, 4> forward_winograd(const conv_s
 }
 template <class T, class A> winograd_plan<T, A, 4> data_winograd(const conv_shape& s) {
   return {s.o, s.c, s.out_h(), s.out_w(), s.h, s.w, 2 - s.pad_h, 2 - s.pad_w};
+}
+
+template <class T, class A> winograd_gradient_plan<T, A> gradient_winograd(const conv_shape& s) {
+  return {forward_winograd<T, A>(s)};
 }
 
 template <class T, class A = simd::native>
@@ -71,7 +81,11 @@ conv_method weight_method(const conv_shape& s, std::type_identity_t<image<const 
     const bool direct = has_depthwise3<T, simd::tile_tag<A>>(s, x) && gy.c_stride == 1;
     return direct ? conv_method::depthwise3 : conv_method::depthwise;
   }
-  return is_pointwise(s, x, gy) ? conv_method::pointwise : conv_method::windows;
+  if (is_pointwise(s, x, gy)) return conv_method::pointwise;
+  const index_t tiles = gradient_winograd<T, simd::tile_tag<A>>(s).tiles(s.n);
+  const bool filter = allows_winograd(s, x) && gy.c_stride == 1 &&
+                      9 * s.n * s.out_h() * s.out_w() > 40 * tiles + 300;
+  return filter ? conv_method::winograd : conv_method::windows;
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA

@@ -2,24 +2,9 @@
 // SPDX-License-Identifier: MIT
 // The three directions of depthwise convolutions of 3 x 3, over rows that threads share.
 #include <adze/kernels/depthwise3.hpp>
+#include <adze/kernels/taps.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
-
-// The taps of one vector of channels, [lane][tap], as [tap][lane], or the other way round.
-template <class T, class A, bool back> void turn_taps(const T* from, T* to) {
-  using P = simd::pack<T, A>;
-  constexpr index_t lanes = P::size;
-  index_t t = 0;
-  for (; t + lanes <= 9; t += lanes) {
-    P v[P::width];
-    for (index_t i = 0; i < lanes; ++i) v[i] = P::load(from + (back ? (t + i) * lanes : 9 * i + t));
-    transpose(v);
-    for (index_t i = 0; i < lanes; ++i) v[i].store(to + (back ? 9 * i + t : (t + i) * lanes));
-  }
-  for (; t < 9; ++t)
-    for (index_t i = 0; i < lanes; ++i)
-      to[back ? 9 * i + t : t * lanes + i] = from[back ? t * lanes + i : 9 * i + t];
-}
 
 // Weights [c, 1, 3, 3] as [vector][tap][lane], and zeros for all channels behind them; taps in
 // reverse order when `flipped`.

@@ -6,7 +6,8 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// The three transforms of one line: input b = B^T d, weight u = G g, output y = A^T v.
+// The transforms of one line: input b = B^T d, weight u = G g, output y = A^T v; for gradients of
+// the weight, where m is 4, v = A y and g = G^T u.
 template <int m> struct winograd_lines;
 
 template <> struct winograd_lines<2> {
@@ -51,6 +52,26 @@ template <> struct winograd_lines<4> {
     u[3] = wide + mid;
     u[4] = wide - mid;
     u[5] = g[2];
+  }
+  // The transposes of `output` and `weight`: what a weight's gradient is made with.
+  template <class P> static void gradient(const P* y, P* v) {
+    const P two(2.0f), four(4.0f), eight(8.0f);
+    v[0] = y[0];
+    const P near = y[0] + y[2], near_odd = y[1] + y[3];
+    v[1] = near + near_odd;
+    v[2] = near - near_odd;
+    const P far = fma(four, y[2], y[0]), far_odd = fma(eight, y[3], two * y[1]);
+    v[3] = far + far_odd;
+    v[4] = far - far_odd;
+    v[5] = y[3];
+  }
+  template <class P> static void weight_gradient(const P* u, P* g) {
+    const P sixth(1.0f / 6), small(1.0f / 24), twelfth(1.0f / 12);
+    const P near = sixth * (u[1] + u[2]), near_odd = sixth * (u[2] - u[1]);
+    const P far = u[3] + u[4], far_odd = u[3] - u[4];
+    g[0] = fma(P(0.25f), u[0], small * far) - near;
+    g[1] = fma(twelfth, far_odd, near_odd);
+    g[2] = fma(sixth, far, u[5]) - near;
   }
   template <class P> static void output(const P* v, P* y) {
     const P two(2.0f), four(4.0f), eight(8.0f);
