@@ -56,7 +56,38 @@ void winograd_by_panels(const winograd_plan<T, A, m>& p, index_t images, image<c
   });
 }
 
-// The same for any number of tiles; x and y with c_stride 1. `ready`: weights transformed
+// One plane's products where one vector has all outputs: rows of `depth` inputs, `step` apart,
+// times a panel. Whole vectors are stored. Strips of tiles would take as long to begin and to end
+// as for sums of so few inputs.
+template <class T, class A>
+[[gnu::noinline]] void winograd_narrow(const T* v, index_t step, index_t tiles, index_t depth,
+                                       const T* panel, T* products, index_t out_step) {
+  using P = simd::pack<T, A>;
+  constexpr int rows = 8;
+  for (index_t first = 0; first < tiles; first += rows) {
+    registers<const T*, rows> a;
+    registers<P, rows> sum;
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r) {
+      a[r] = v + std::min(first + r, tiles - 1) * step;
+      sum[r] = P(T(0));
+    }
+    for (index_t k = 0; k < depth; ++k) {
+      P right = P::load(panel + k * tile_shape<T, A>::panel);
+      pin(right);
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; ++r) {
+        sum[r] = fma(P(a[r][k]), right, sum[r]);
+        pin(sum[r]);
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; ++r)
+      sum[r].store(products + std::min(first + r, tiles - 1) * out_step);
+  }
+}
+
+// y = x * weights for any number of tiles; x and y with c_stride 1. `ready`: weights transformed
 // before.
 template <class T, class A, int m>
 void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
@@ -72,6 +103,7 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
   T* const zeros = memory + made;
   std::fill_n(zeros, p.in, T(0));
   const index_t work = tiles * plan::planes * p.in * p.outs;
+  const bool narrow = p.outs <= plan::lanes && p.in <= 32;
   split_chunks(tiles, block, work, [&](index_t first, index_t last) {
     const index_t rows = last - first;
     const index_t v_plane = spread<T>(rows * p.in_row());
@@ -88,7 +120,10 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
       s.a = v + t * v_plane;
       s.b = u + t * p.plane();
       s.c = products + t * out_plane;
-      run_strips<T, A>(s, 0, strip_count<T, A>(rows));
+      if (narrow)
+        winograd_narrow<T, A>(s.a, s.a_row_step, rows, p.in, s.b, s.c, s.c_row_step);
+      else
+        run_strips<T, A>(s, 0, strip_count<T, A>(rows));
     }
     winograd_output(p, products, p.out_row(), out_plane, 0, p.outs, first, last, y, finish);
   });

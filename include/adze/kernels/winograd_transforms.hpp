@@ -36,9 +36,15 @@ template <class T, class A, int m> struct winograd_plan {
     const index_t bytes = planes * in * index_t(sizeof(T));
     return outs * bytes > (index_t(1) << 20) && count * bytes < (index_t(3) << 18);
   }
-  // Rows of the transformed images and products are a cache line apart from powers of two.
-  index_t in_row() const { return in + 64 / index_t(sizeof(T)); }
-  index_t out_row() const { return outs + 64 / index_t(sizeof(T)); }
+  // Rows of the transformed images and products: whole cache lines, and one more where many rows
+  // would share a few sets of the cache.
+  static constexpr index_t row(index_t channels) {
+    constexpr index_t line = 64 / index_t(sizeof(T));
+    const index_t whole = (channels + line - 1) / line * line;
+    return whole % (4 * line) == 0 ? whole + line : whole;
+  }
+  index_t in_row() const { return row(in); }
+  index_t out_row() const { return row(outs); }
   // Tiles whose images and products fit the L2 cache together, in whole strips. Machines without
   // AVX-512 have 256 or 512 KiB of it, which two threads often share.
   index_t block() const {
