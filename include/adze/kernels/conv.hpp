@@ -51,9 +51,9 @@ void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, c
 
 // The input's gradient as one correlation for each phase of the stride.
 template <class T, class A>
-void correlate_backward(const conv_shape& s, image<const T> gy, const T* weight, image<T> gx,
-                        const epilogue<T>& finish) {
-  const index_t area = s.kh * s.kw, in_group = s.c / s.groups, out_group = s.o / s.groups;
+void correlate_phases(const conv_shape& s, image<const T> gy, const T* weight, index_t in_group,
+                      image<T> gx, const epilogue<T>& finish) {
+  const index_t area = s.kh * s.kw, out_group = s.o / s.groups;
   correlation<T> p{.in = gy, .images = s.n, .channels = s.o};
   for (index_t y = 0; y < std::min(s.stride_h, s.h); ++y) {
     p.h = backward_axis(s.h, s.out_h(), s.kh, s.stride_h, s.pad_h, s.dil_h, y);
@@ -75,6 +75,27 @@ void correlate_backward(const conv_shape& s, image<const T> gy, const T* weight,
       }
       correlate<T, simd::tile_tag<A>>(p, gx, s.groups, s.c, w, finish);
     }
+  }
+}
+
+// The same for a block of channels after the other, whose weights all phases read from the L2
+// cache.
+template <class T, class A>
+void correlate_backward(const conv_shape& s, image<const T> gy, const T* weight, image<T> gx,
+                        const epilogue<T>& finish) {
+  const index_t area = s.kh * s.kw, in_group = s.c / s.groups;
+  const index_t row = std::max<index_t>(area * s.o * index_t(sizeof(T)), 1);
+  const index_t fit = std::max<index_t>((index_t(3) << 18) / row, 64);
+  const bool phases = s.groups == 1 && s.stride_h * s.stride_w > 1;
+  const index_t block = phases ? balanced_block(std::max<index_t>(s.c, 1), fit, 32) : s.c;
+  for (index_t first = 0; first < s.c; first += block) {
+    conv_shape part = s;
+    part.c = std::min(block, s.c - first);
+    image<T> out = gx;
+    out.data += first;
+    epilogue<T> end = finish;
+    if (end.bias) end.bias += first;
+    correlate_phases<T, A>(part, gy, weight + first * area, in_group, out, end);
   }
 }
 

@@ -25,10 +25,18 @@ void pack_weights(const conv_weights<T>& w, index_t group, index_t k, index_t de
   const T* from = w.data + group * w.group_step + o * w.out_step;
   constexpr index_t panel = tile_shape<T, A>::panel;
   if (w.table) {
-    for (index_t j = 0; j < outs; j += panel)
-      for (index_t i = k; i < k + depth; ++i)
-        for (index_t q = j; q < j + panel; ++q)
-          *out++ = q < outs ? from[w.table[i] + q * w.out_step] : T(0);
+    for (index_t j = 0; j < outs; j += panel, from += panel * w.out_step)
+      for (index_t i = k; i < k + depth; ++i, out += panel) {
+        const T* const row = from + w.table[i];
+        const index_t width = std::min(panel, outs - j);
+        if (width < panel) std::fill_n(out, panel, T(0));
+        if (width == panel) {
+#pragma GCC unroll 8
+          for (index_t q = 0; q < panel; ++q) out[q] = row[q * w.out_step];
+        } else {
+          for (index_t q = 0; q < width; ++q) out[q] = row[q * w.out_step];
+        }
+      }
     return;
   }
   if (w.run == 1)
