@@ -33,8 +33,9 @@ template <class T, class A, int m> struct winograd_plan {
   index_t tiles(index_t images) const { return images * tiles_down() * tiles_across(); }
   // Whether the transformed weights leave the L2 cache, and the transformed images do not.
   bool few(index_t count) const {
+    constexpr index_t most = index_t(A::bytes == 64 ? 1024 : 768) << 10;
     const index_t bytes = planes * in * index_t(sizeof(T));
-    return outs * bytes > (index_t(1) << 20) && count * bytes < (index_t(3) << 18);
+    return outs * bytes > (index_t(1) << 20) && count * bytes < most;
   }
   // Rows of the transformed images and products: whole cache lines, and one more where many rows
   // would share a few sets of the cache.
