@@ -42,8 +42,8 @@ void add_weight_gradient(const correlation<T>& p, const T* window, const index_t
   strips<T> s;
   s.rows = in_group * p.h.taps * p.w.taps;
   s.a_rows = taps;
-  s.b = panels;
-  s.b_step = shape::panel;
+  const bool packed = s.rows > 64;  // few strips read what is packed: a copy costs more
+  s.b_step = packed ? shape::panel : step;
   s.c_row_step = out_group;
   for (index_t g = 0; g < groups; ++g) {
     s.a = window + g * in_group * p.c_stride;
@@ -54,9 +54,10 @@ void add_weight_gradient(const correlation<T>& p, const T* window, const index_t
         s.depth = std::min(deep, pixels - k);
         s.accumulate = accumulate || k > 0;
         s.a_cols = starts + k;
-        s.b_panel = shape::panel * s.depth;
-        pack_panels<T, A>({gradient + k * step + g * out_group + j, s.depth, s.cols, step, 1},
-                          panels);
+        s.b_panel = packed ? shape::panel * s.depth : shape::panel;
+        const T* const from = gradient + k * step + g * out_group + j;
+        if (packed) pack_panels<T, A>({from, s.depth, s.cols, step, 1}, panels);
+        s.b = packed ? panels : from;
         split_work(strip_count<T, A>(s.rows), s.rows * s.cols * s.depth,
                    [&](index_t i0, index_t i1) { run_strips<T, A>(s, i0, i1); });
       }
