@@ -24,8 +24,8 @@ template <class T, class Out> struct depthwise_steps {
 };
 // ... or anywhere.
 template <class T, class Out> struct depthwise_places {
-  registers<registers<const T*, 15>, 3> columns;
-  registers<Out*, 8> outs;
+  registers<registers<const T*, 16>, 3> columns;
+  registers<Out*, 14> outs;
   static constexpr bool first = true, last = true;
 
   const T* x(int r, int k) const { return columns[r][k]; }
@@ -150,10 +150,10 @@ template <class T, class A, class Places>
 
 // Adds the products of a tile's gradients and inputs to the sums of taps, [vector][tap][lane].
 // Sums have names: g++ stores arrays that live in a loop.
-template <class T, class A, int stride, class Places>
+template <class T, class A, int stride, int outs, class Places>
 [[gnu::noinline]] void depthwise3_weight_tile(const Places& at, index_t channels, T* sums) {
   using P = simd::pack<T, A>;
-  constexpr int outs = 7, columns = stride * (outs - 1) + 3;
+  constexpr int columns = stride * (outs - 1) + 3;
   for (index_t q = 0; q < channels; q += P::size, sums += 9 * P::size) {
     const index_t c = std::min(q, channels - P::size);
     const auto sum = [&](int i) __attribute__((always_inline)) {

@@ -144,14 +144,19 @@ void depthwise3_data(const conv_shape& s, image<const T> gy, const T* weight, im
   depthwise3_forward<T, A>(turned, gy, weight, true, gx, finish);
 }
 
-// Adds the products of output row `all`, counted through all images, seven columns at a time.
-template <class T, class A, int stride>
+// Adds the products of output row `all`, counted through all images, so many columns at a time.
+template <class T, class A, int stride, int outs>
 void depthwise3_weight_row(const conv_shape& s, image<const T> x, image<const T> gy, index_t all,
                            const T* zeros, T* sums) {
-  for (index_t i = 0; i < s.out_w(); i += 7)
-    depthwise3_at<stride, 7>(s, x, gy, all, i, zeros, zeros, [&](const auto& at) {
-      depthwise3_weight_tile<T, A, stride>(at, s.c, sums);
+  for (index_t i = 0; i < s.out_w(); i += outs)
+    depthwise3_at<stride, outs>(s, x, gy, all, i, zeros, zeros, [&](const auto& at) {
+      depthwise3_weight_tile<T, A, stride, outs>(at, s.c, sums);
     });
+}
+template <class T, class A, int stride> auto depthwise3_weight_rows(const conv_shape& s) {
+  if constexpr (A::bytes == 64 && stride == 1)  // sums are loaded and stored half as often
+    if (s.out_w() % 14 == 0 && s.out_w() <= 56) return depthwise3_weight_row<T, A, stride, 14>;
+  return depthwise3_weight_row<T, A, stride, 7>;
 }
 
 // gw [c, 1, 3, 3]. Rows of outputs are summed in at most 16 parts, which are added in order.
@@ -168,7 +173,8 @@ void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy,
   const T* const zeros = sums + parts * size;
   split_chunks(rows, part, s.work(), [&](index_t first, index_t last) {
     T* const sum = sums + first / part * size;
-    const auto run = stride == 1 ? depthwise3_weight_row<T, A, 1> : depthwise3_weight_row<T, A, 2>;
+    const auto run =
+        stride == 1 ? depthwise3_weight_rows<T, A, 1>(s) : depthwise3_weight_rows<T, A, 2>(s);
     depthwise3_blocks<T, A>(s, [&](index_t c, index_t channels) {
       conv_shape some = s;
       some.c = channels;
