@@ -6,7 +6,7 @@
 // error is within 1e-5 (m = 2) and 5e-5 (m = 4) of the largest output. Lavin & Gray 2016.
 #include <atomic>
 
-#include <adze/kernels/winograd_transforms.hpp>
+#include <adze/kernels/winograd_input.hpp>
 
 namespace adze::kernels {
 

@@ -4,7 +4,7 @@
 // the transforms of F(4 x 4, 3 x 3). Tiles of inputs and of gradients are transformed, 36 products
 // sum over the tiles, and the sums are transformed to nine taps: 4 times fewer multiplications.
 #include <adze/kernels/taps.hpp>
-#include <adze/kernels/winograd_transforms.hpp>
+#include <adze/kernels/winograd_input.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
