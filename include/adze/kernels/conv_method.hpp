@@ -82,8 +82,10 @@ conv_method weight_method(const conv_shape& s, std::type_identity_t<image<const 
     return direct ? conv_method::depthwise3 : conv_method::depthwise;
   }
   if (is_pointwise(s, x, gy)) return conv_method::pointwise;
+  // Its sums are passed over once for some tiles: many need sums that stay in the L2 cache.
   const index_t tiles = gradient_winograd<T, simd::tile_tag<A>>(s).tiles(s.n);
-  const bool filter = allows_winograd(s, x) && gy.c_stride == 1 &&
+  const bool cheap = tiles <= 64 || 36 * s.c * s.o * index_t(sizeof(T)) <= (index_t(1) << 20);
+  const bool filter = allows_winograd(s, x) && gy.c_stride == 1 && cheap &&
                       9 * s.n * s.out_h() * s.out_w() > 40 * tiles + 300;
   return filter ? conv_method::winograd : conv_method::windows;
 }
