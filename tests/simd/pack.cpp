@@ -54,13 +54,14 @@ using scalar_f64 = simd::pack<double, simd::scalar>;
 using odd_f32 = simd::pack<float, simd::odd>;
 using sse2_f32 = simd::pack<float, simd::sse2>;
 using sse2_f64 = simd::pack<double, simd::sse2>;
-using native_f32 = simd::pack<float>;
+using native_f32 = simd::pack<float, simd::native>;
+using row_f32 = simd::pack<float>;
 using native_f64 = simd::pack<double>;
 using tile_f32 = simd::pack<float, simd::tile_tag<simd::native>>;
 using tile_f64 = simd::pack<double, simd::tile_tag<simd::native>>;
 
 TEST_CASE_TEMPLATE("lane operations equal those of single numbers", V, scalar_f32, scalar_f64,
-                   odd_f32, sse2_f32, sse2_f64, native_f32, native_f64) {
+                   odd_f32, sse2_f32, sse2_f64, native_f32, row_f32, native_f64) {
   using T = typename V::value_type;
   compare<V>([](V a, V b) { return a + b; }, [](T a, T b) { return a + b; });
   compare<V>([](V a, V b) { return a - b; }, [](T a, T b) { return a - b; });
@@ -93,7 +94,7 @@ TEST_CASE_TEMPLATE("lane operations equal those of single numbers", V, scalar_f3
 }
 
 TEST_CASE_TEMPLATE("numbers mix with packs on either side", V, scalar_f32, odd_f32, sse2_f64,
-                   native_f32, native_f64) {
+                   native_f32, row_f32, native_f64) {
   using T = typename V::value_type;
   const auto value = [](V x) { return reduce_max(x); };
   const V x(3);
@@ -114,7 +115,7 @@ TEST_CASE_TEMPLATE("numbers mix with packs on either side", V, scalar_f32, odd_f
 }
 
 TEST_CASE_TEMPLATE("partial loads and stores stop at n, reductions see every lane", V, scalar_f32,
-                   sse2_f32, sse2_f64, native_f32, native_f64) {
+                   sse2_f32, sse2_f64, native_f32, row_f32, native_f64) {
   using T = typename V::value_type;
   for (index_t n = 0; n <= V::size; ++n) {
     const auto count = static_cast<std::size_t>(n);
@@ -124,6 +125,8 @@ TEST_CASE_TEMPLATE("partial loads and stores stop at n, reductions see every lan
     T all[V::width], out[V::width + 1];
     x.store(all);
     for (std::size_t i = 0; i < V::width; ++i) CHECK(all[i] == (i < count ? T(i + 1) : T(0)));
+    V::load_partial(in.data(), n, V(T(7))).store(all);
+    for (std::size_t i = 0; i < V::width; ++i) CHECK(all[i] == (i < count ? T(i + 1) : T(7)));
     for (T& o : out) o = -1;
     x.store_partial(out, n);
     for (std::size_t i = 0; i <= V::width; ++i) CHECK(out[i] == (i < count ? T(i + 1) : T(-1)));
@@ -150,8 +153,7 @@ TEST_CASE("fused multiply-add rounds once where the build has it, in tiles as we
   CHECK(in_tiles == fused);
 }
 
-// What register tiles do with their packs, which may be wider. (Other operations of AVX-512 make
-// g++ 12's own header warn.)
+// What register tiles do with their packs, which may be wider.
 TEST_CASE_TEMPLATE("packs of tiles: partial loads and stores stop at n", V, tile_f32, tile_f64) {
   using T = typename V::value_type;
   for (index_t n = 0; n <= V::size; ++n) {

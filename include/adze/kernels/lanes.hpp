@@ -7,23 +7,18 @@
 namespace adze::kernels::inline ADZE_ISA {
 
 // All lanes exist.
-template <class T> struct whole_lanes {
-  using pack = simd::pack<T>;
+template <class T, class A = simd::row_tag<T>> struct whole_lanes {
+  using pack = simd::pack<T, A>;
   pack load(const T* p, double = 0.0) const { return pack::load(p); }
   void store(pack x, T* p) const { x.store(p); }
 };
 
 // The first `count` lanes exist; the others read as `fill` and are not stored.
-template <class T> struct first_lanes {
-  using pack = simd::pack<T>;
+template <class T, class A = simd::row_tag<T>> struct first_lanes {
+  using pack = simd::pack<T, A>;
   index_t count;
-  pack load(const T* p, double fill = 0.0) const {
-    alignas(64) static constexpr T lane[16] = {0, 1, 2,  3,  4,  5,  6,  7,
-                                               8, 9, 10, 11, 12, 13, 14, 15};
-    static_assert(pack::size <= 16);
-    const pack x = pack::load_partial(p, count);
-    return where(pack::load(lane) < pack(count), x, pack(fill));
-  }
+  pack load(const T* p) const { return pack::load_partial(p, count); }
+  pack load(const T* p, double fill) const { return pack::load_partial(p, count, pack(fill)); }
   void store(pack x, T* p) const { x.store_partial(p, count); }
 };
 

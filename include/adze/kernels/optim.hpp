@@ -35,7 +35,7 @@ template <class Rule> struct update_item {
 // What a rule sees of the states: state k at the present lanes.
 template <class T, class Lanes> class state_lanes {
  public:
-  using pack = simd::pack<T>;
+  using pack = typename Lanes::pack;
   state_lanes(T* const* at, index_t i, Lanes lanes) : at_(at), i_(i), lanes_(lanes) {}
   pack load(std::size_t k) const { return lanes_.load(at_[k] + i_); }
   void store(std::size_t k, pack x) const { lanes_.store(x, at_[k] + i_); }
@@ -89,18 +89,21 @@ template <class T, unsigned variant, class Rule, class Lanes>
   lanes.store(rule.template apply<variant>(lanes.load(p + i), lanes.load(g + i), s), p + i);
 }
 
-// Everything is a local here and nothing is called with it, so that the compiler sees that no store
-// changes the rule's numbers: the rest of the row, for which clang calls, reads the rule itself.
+// Packs of AVX2 at most: those of AVX-512 are no faster in square roots and divisions, and slower
+// where states come from the L2 cache (Adam 0.93). Everything is a local here and nothing is called
+// with it, so that the compiler sees that no store changes the rule's numbers: the rest of the row,
+// for which clang calls, reads the rule itself.
 template <class T, unsigned variant, class Rule>
 [[gnu::noinline]] void update_row(const Rule& rule, T* p, const T* g,
                                   const std::array<T*, max_states>& states, index_t n) {
-  constexpr index_t size = simd::pack<T>::size;
+  using tag = simd::pack_tag<simd::row_tag<T>>;
+  constexpr index_t size = simd::pack<T, tag>::size;
   const Rule r = rule;
   T* const at[] = {states[0], states[1], states[2]};
   index_t i = 0;
-  for (; i + size <= n; i += size) update_lanes<T, variant>(r, p, g, at, i, whole_lanes<T>{});
+  for (; i + size <= n; i += size) update_lanes<T, variant>(r, p, g, at, i, whole_lanes<T, tag>{});
   if constexpr (size > 1)
-    if (i < n) update_lanes<T, variant>(rule, p, g, at, i, first_lanes<T>{n - i});
+    if (i < n) update_lanes<T, variant>(rule, p, g, at, i, first_lanes<T, tag>{n - i});
 }
 
 // The loop without branches for the present options of the rule.

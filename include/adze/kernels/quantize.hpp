@@ -20,7 +20,7 @@ inline constexpr index_t codes_chunk = index_t(1) << 17;
 
 // The smallest and the largest of n floats; NaN does not count. {0, 0} when there is none.
 template <class A = simd::native> [[gnu::noinline]] extent extent_of(const float* x, index_t n) {
-  using P = simd::pack<float, A>;
+  using P = simd::pack<float, simd::tile_tag<A>>;
   constexpr float infinity = std::numeric_limits<float>::infinity();
   P low[4], high[4];
   for (int p = 0; p < 4; ++p) low[p] = infinity, high[p] = -infinity;
@@ -45,7 +45,7 @@ template <class A = simd::native> [[gnu::noinline]] extent extent_of(const float
 template <class Code, class A = simd::native>
 [[gnu::noinline]] void quantize_row(const float* x, Code* out, index_t n, affine a,
                                     code_range codes) {
-  using P = simd::pack<float, A>;
+  using P = simd::pack<float, simd::tile_tag<A>>;
   constexpr index_t block = 4 * P::size;
   const code_lanes<P> lanes(a.scale, static_cast<float>(a.zero), codes);
   const auto convert = [&](const float* from, Code* to) {
@@ -69,7 +69,7 @@ template <class Code, class A = simd::native>
 
 template <class Code, class A = simd::native>
 [[gnu::noinline]] void dequantize_row(const Code* x, float* out, index_t n, affine a) {
-  using P = simd::pack<float, A>;
+  using P = simd::pack<float, simd::tile_tag<A>>;
   const code_lanes<P> lanes(a.scale, static_cast<float>(a.zero), {});
   P v;
   index_t i = 0;

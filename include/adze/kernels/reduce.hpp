@@ -4,8 +4,8 @@
 // does axes, strides, other dtypes and threads. Sums run over lanes in blocks of 1024 and the
 // blocks in double, in an order that depends on sizes and strides alone: the same bits for any
 // number of threads, and 2^24 + 1 ones are counted right.
+#include <adze/kernels/lanes.hpp>
 #include <adze/kernels/map.hpp>
-#include <adze/simd/pack.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
@@ -55,28 +55,12 @@ struct reduction {
 
 namespace adze::kernels::detail::inline ADZE_ISA {
 
-// The lanes a functor works on: packs of floats, or single integers.
-template <class T, bool whole> struct lanes {
-  using type = simd::pack<T, std::conditional_t<whole, simd::row_tag<T>, simd::scalar>>;
-  static type load(const T* p) { return type::load(p); }
-  static void store(const type& v, T* p) { v.store(p); }
-};
-template <bool whole> struct lanes<std::int64_t, whole> {
-  using type = std::int64_t;
-  static type load(const std::int64_t* p) { return *p; }
-  static void store(type v, std::int64_t* p) { *p = v; }
-};
-template <class T, bool whole>
-inline constexpr index_t lane_count = index_t(sizeof(typename lanes<T, whole>::type) / sizeof(T));
-
 template <class F, class T>
 void row_fold(const void* functor, const void* data, index_t n, const void* center, void* acc) {
-  using wide = lanes<T, true>;
-  using narrow = lanes<T, false>;
-  using V = typename wide::type;
-  using N = typename narrow::type;
+  using V = simd::pack<T>;
   using S = slot_of<T>;
-  constexpr index_t size = lane_count<T, true>;
+  using W = simd::pack<S, simd::scalar>;
+  constexpr index_t size = V::size;
   const F& f = *static_cast<const F*>(functor);
   const T* x = static_cast<const T*>(data);
   const T c = center != nullptr ? static_cast<T>(*static_cast<const S*>(center)) : T(0);
@@ -89,52 +73,53 @@ void row_fold(const void* functor, const void* data, index_t n, const void* cent
     for (; i + 4 * size <= end; i += 4 * size) {
 #pragma GCC unroll 4
       for (index_t k = 0; k < 4; ++k)
-        sum[k] = f.join(sum[k], f.take(wide::load(x + i + k * size), V(c)));
+        sum[k] = f.join(sum[k], f.take(V::load(x + i + k * size), V(c)));
     }
-    for (; i + size <= end; i += size) sum[0] = f.join(sum[0], f.take(wide::load(x + i), V(c)));
-    T each[static_cast<std::size_t>(size)];
-    wide::store(f.join(f.join(sum[0], sum[1]), f.join(sum[2], sum[3])), each);
-    for (index_t half = size / 2; half > 0; half /= 2) {
-      for (index_t k = 0; k < half; ++k) {
-        narrow::store(f.join(narrow::load(each + k), narrow::load(each + k + half)), each + k);
-      }
+    for (; i + size <= end; i += size) sum[0] = f.join(sum[0], f.take(V::load(x + i), V(c)));
+    if (size > 1 && i < end) {
+      const V more = f.join(sum[1], f.take(V::load_partial(x + i, end - i), V(c)));
+      sum[1] = more.with_rest(end - i, sum[1]);
     }
-    N rest = narrow::load(each);
-    for (; i < end; ++i) rest = f.join(rest, f.take(narrow::load(x + i), N(c)));
-    narrow::store(rest, each);
-    using L = typename lanes<S, false>::type;
-    const S more = static_cast<S>(each[0]);
-    lanes<S, false>::store(f.join(L(total), L(more)), &total);
+    const V all = f.join(f.join(sum[0], sum[1]), f.join(sum[2], sum[3]));
+    const T folded = all.fold([&](auto a, auto b) { return f.join(a, b); });
+    total = f.join(W(total), W(static_cast<S>(folded))).v;
   }
 }
 
-// One group of columns: `count` lane groups side by side, summed down in registers.
-template <class F, class T, bool whole, index_t count>
-void column_group(const F& f, const T* x, index_t step, index_t rows, const slot_of<T>* centers,
-                  slot_of<T>* acc) {
-  using L = lanes<T, whole>;
-  using V = typename L::type;
+// One group of columns, n of them: `count` packs side by side, or one pack of four rows at a time,
+// summed down in registers.
+template <class F, class T, index_t count, class Lanes>
+void column_group(const F& f, const T* x, index_t step, index_t rows, Lanes lanes, index_t n,
+                  const slot_of<T>* centers, slot_of<T>* acc) {
+  using V = simd::pack<T>;
   using S = slot_of<T>;
-  using W = typename lanes<S, false>::type;
-  constexpr index_t size = lane_count<T, whole>, all = size * count;
-  T each[static_cast<std::size_t>(all)] = {};
+  using W = simd::pack<S, simd::scalar>;
+  constexpr index_t size = V::size;
+  static_assert(count == 1 || count == 4);
+  T each[static_cast<std::size_t>(size * count)] = {};
   V c[static_cast<std::size_t>(count)];
-  for (index_t i = 0; i < all && centers != nullptr; ++i) each[i] = static_cast<T>(centers[i]);
-  for (index_t k = 0; k < count; ++k) c[k] = L::load(each + k * size);
+  for (index_t i = 0; i < n && centers != nullptr; ++i) each[i] = static_cast<T>(centers[i]);
+  for (index_t k = 0; k < count; ++k) c[k] = V::load(each + k * size);
+  const auto add = [&](V & to, const T* from, index_t k) __attribute__((always_inline)) {
+    to = f.join(to, f.take(lanes.load(from + k * size), c[k]));
+  };
   for (index_t begin = 0; begin < rows; begin += reduce_rows) {
     const index_t end = std::min(begin + reduce_rows, rows);
-    V sum[static_cast<std::size_t>(count)];
+    V sum[4] = {F::template start<T>(), F::template start<T>(), F::template start<T>(),
+                F::template start<T>()};
+    const T* row = x + begin * step;
+    index_t r = begin;
+    for (; count == 1 && r + 4 <= end; r += 4, row += 4 * step) {
 #pragma GCC unroll 4
-    for (index_t k = 0; k < count; ++k) sum[k] = F::template start<T>();
-    for (index_t r = begin; r < end; ++r) {
+      for (index_t k = 0; k < 4; ++k) add(sum[k], row + k * step, 0);
+    }
+    for (; r < end; ++r, row += step) {
 #pragma GCC unroll 4
-      for (index_t k = 0; k < count; ++k)
-        sum[k] = f.join(sum[k], f.take(L::load(x + r * step + k * size), c[k]));
+      for (index_t k = 0; k < count; ++k) add(sum[k], row, k);
     }
-    for (index_t k = 0; k < count; ++k) L::store(sum[k], each + k * size);
-    for (index_t i = 0; i < all; ++i) {
-      lanes<S, false>::store(f.join(W(acc[i]), W(static_cast<S>(each[i]))), acc + i);
-    }
+    if (count == 1) sum[0] = f.join(f.join(sum[0], sum[1]), f.join(sum[2], sum[3]));
+    for (index_t k = 0; k < count; ++k) sum[k].store(each + k * size);
+    for (index_t i = 0; i < n; ++i) acc[i] = f.join(W(acc[i]), W(static_cast<S>(each[i]))).v;
   }
 }
 
@@ -142,18 +127,21 @@ template <class F, class T>
 void column_fold(const void* functor, const void* data, index_t step, index_t rows, index_t n,
                  const void* centers, void* acc) {
   using S = slot_of<T>;
-  constexpr index_t size = lane_count<T, true>;
+  constexpr index_t size = simd::pack<T>::size;
   const F& f = *static_cast<const F*>(functor);
   const T* x = static_cast<const T*>(data);
   const S* c = static_cast<const S*>(centers);
   S* to = static_cast<S*>(acc);
   const auto center = [&](index_t i) { return c != nullptr ? c + i : nullptr; };
+  constexpr whole_lanes<T> whole;
   index_t i = 0;
   for (; i + 4 * size <= n; i += 4 * size)
-    column_group<F, T, true, 4>(f, x + i, step, rows, center(i), to + i);
+    column_group<F, T, 4>(f, x + i, step, rows, whole, 4 * size, center(i), to + i);
   for (; i + size <= n; i += size)
-    column_group<F, T, true, 1>(f, x + i, step, rows, center(i), to + i);
-  for (; i < n; ++i) column_group<F, T, false, 1>(f, x + i, step, rows, center(i), to + i);
+    column_group<F, T, 1>(f, x + i, step, rows, whole, size, center(i), to + i);
+  if constexpr (size > 1)
+    if (i < n)
+      column_group<F, T, 1>(f, x + i, step, rows, first_lanes<T>{n - i}, n - i, center(i), to + i);
 }
 
 // Integers one by one, as compilers widen best: of several sums side by side in 64-byte registers
@@ -181,10 +169,13 @@ template <class F, class S> void start_slots(void* acc, index_t n) {
   std::fill_n(static_cast<S*>(acc), n, static_cast<S>(F::template start<S>()));
 }
 template <class F, class S> void join_slots(void* acc, const void* more, index_t n) {
-  using L = lanes<S, false>;
+  S* to = static_cast<S*>(acc);
+  const S* from = static_cast<const S*>(more);
   for (index_t i = 0; i < n; ++i) {
-    S* to = static_cast<S*>(acc) + i;
-    L::store(F{}.join(L::load(to), L::load(static_cast<const S*>(more) + i)), to);
+    if constexpr (std::is_integral_v<S>)
+      to[i] = F{}.join(to[i], from[i]);
+    else
+      to[i] = F{}.join(simd::pack<S, simd::scalar>(to[i]), simd::pack<S, simd::scalar>(from[i])).v;
   }
 }
 

@@ -11,6 +11,10 @@ namespace adze::kernels::detail::inline ADZE_ISA {
 
 // A unit of `bytes` bytes that only travels.
 template <class T> inline constexpr bool has_square = sizeof(T) == 4 || sizeof(T) == 8;
+// A row of a square in registers.
+template <class T> using real_of = std::conditional_t<sizeof(T) == 4, float, double>;
+template <class T>
+using square_row = simd::pack<real_of<T>, simd::pack_tag<simd::row_tag<real_of<T>>>>;
 
 template <class T>
 void move_row(const void* from, index_t x_step, void* to, index_t y_step, index_t n) {
@@ -33,8 +37,7 @@ void transpose_edge(const T* x, index_t x_step, T* y, index_t y_step, index_t ro
   }
 }
 template <class T> void transpose_square(const T* x, index_t x_step, T* y, index_t y_step) {
-  using real = std::conditional_t<sizeof(T) == 4, float, double>;
-  using pack = simd::pack<real>;
+  using pack = square_row<T>;
   pack v[pack::size];
   for (index_t i = 0; i < pack::size; ++i) {
     std::memcpy(&v[i], x + i * x_step, sizeof(pack));
@@ -60,8 +63,7 @@ void transpose_block(const void* source, index_t x_step, void* target, index_t y
         continue;
       }
       if constexpr (has_square<T>) {
-        constexpr index_t side =
-            simd::pack<std::conditional_t<sizeof(T) == 4, float, double>>::size;
+        constexpr index_t side = square_row<T>::size;
         for (index_t a = 0; a < tile; a += side) {
           for (index_t b = 0; b < tile; b += side) {
             transpose_square(from + a * x_step + b, x_step, to + b * y_step + a, y_step);

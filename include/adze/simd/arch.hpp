@@ -18,7 +18,7 @@
 #  else
 #    define ADZE_ISA isa_avx512_vnni  // as avx512, other integer products
 #  endif
-#elif defined(__AVX512F__) && defined(__FMA__)  // same packs as avx2, other instructions
+#elif defined(__AVX512F__) && defined(__FMA__)
 #  define ADZE_ISA isa_avx512
 #elif defined(__AVXVNNI__) && defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #  define ADZE_ISA isa_avx2_vnni
@@ -46,7 +46,7 @@ struct sse2 {
 struct avx2 {  // with FMA and F16C
   static constexpr int bytes = 32;
 };
-struct avx512 {  // the register tiles of products; everything else has avx2's packs
+struct avx512 {  // register tiles, and what runs along rows; see below
   static constexpr int bytes = 64;
 };
 struct neon {
@@ -65,14 +65,15 @@ using native = scalar;
 
 inline namespace ADZE_ISA {
 
-// The tag whose packs the register tiles of A are made of: the widest there is.
+// The tag whose packs the register tiles of A are made of, and those that run along rows
+// (pack.hpp): the widest there is.
 template <class A> struct tiles_of { using type = A; };
 #if defined(__AVX512F__) && defined(__FMA__)
 template <> struct tiles_of<avx2> { using type = avx512; };
 #endif
 template <class A> using tile_tag = typename tiles_of<A>::type;
 
-// The tag of everything but tiles, given that of tiles.
+// The tag of what gains nothing from the widest packs, given theirs: `native`'s.
 template <class A> struct packs_of { using type = A; };
 template <> struct packs_of<avx512> { using type = avx2; };
 template <class A> using pack_tag = typename packs_of<A>::type;

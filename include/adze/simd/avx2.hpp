@@ -32,6 +32,14 @@ inline __m256d load_first(const double* p, index_t n) {
   return _mm256_maskload_pd(p, first_lanes(n, 0.0));
 }
 
+// Of `by` in the first n lanes, of `v` in the others.
+inline __m256 replace_first(__m256 v, __m256 by, index_t n) {
+  return _mm256_blendv_ps(v, by, _mm256_castsi256_ps(first_lanes(n, 0.0f)));
+}
+inline __m256d replace_first(__m256d v, __m256d by, index_t n) {
+  return _mm256_blendv_pd(v, by, _mm256_castsi256_pd(first_lanes(n, 0.0)));
+}
+
 // The first n of all lanes. Parts of 4, 2 and 1 lanes: AMD's processors take 12 ns and more for a
 // masked store of AVX2, which those of AVX-512 are not.
 #  if defined(__AVX512VL__)

@@ -18,7 +18,7 @@ namespace adze::simd::inline ADZE_ISA {
 #  if defined(__AVX512VL__)
 inline __m256 scale_lanes(__m256 y, __m256 n) { return _mm256_scalef_ps(y, n); }
 #  endif
-inline __m512 scale_lanes(__m512 y, __m512 n) { return _mm512_scalef_ps(y, n); }
+inline __m512 scale_lanes(__m512 y, __m512 n) { return _mm512_maskz_scalef_ps(0xffff, y, n); }
 
 // Ones for the first n lanes, n <= 16.
 inline unsigned first_bits(index_t n) { return (1u << n) - 1u; }
@@ -28,6 +28,12 @@ inline __m512 load_first_wide(const float* p, index_t n) {
 }
 inline __m512d load_first_wide(const double* p, index_t n) {
   return _mm512_maskz_loadu_pd(static_cast<__mmask8>(first_bits(n)), p);
+}
+inline __m512 replace_first(__m512 v, __m512 by, index_t n) {
+  return _mm512_mask_mov_ps(v, static_cast<__mmask16>(first_bits(n)), by);
+}
+inline __m512d replace_first(__m512d v, __m512d by, index_t n) {
+  return _mm512_mask_mov_pd(v, static_cast<__mmask8>(first_bits(n)), by);
 }
 inline void store_first(__m512 v, float* p, index_t n) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>(first_bits(n)), v);
@@ -39,11 +45,33 @@ inline void store_first(__m512d v, double* p, index_t n) {
 inline __m512 fma_lanes(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
 inline __m512d fma_lanes(__m512d a, __m512d b, __m512d c) { return _mm512_fmadd_pd(a, b, c); }
 
-// As in avx2.hpp; lanes by a mask, see below.
+// As in avx2.hpp, and what xsimd 8 spells in a way that g++ 12 warns of; lanes by a mask, see
+// below.
+inline __m512 sqrt_lanes(__m512 a) { return _mm512_maskz_sqrt_ps(0xffff, a); }
+inline __m512d sqrt_lanes(__m512d a) { return _mm512_maskz_sqrt_pd(0xff, a); }
+inline __m512 round_lanes(__m512 a) { return _mm512_maskz_roundscale_ps(0xffff, a, 4); }
+inline __m512d round_lanes(__m512d a) { return _mm512_maskz_roundscale_pd(0xff, a, 4); }
+inline __m512i shifted_left(__m512i a, int n) {
+  return _mm512_maskz_slli_epi32(0xffff, a, static_cast<unsigned>(n));
+}
+inline __m512i shifted_right(__m512i a, int n) {
+  return _mm512_maskz_srli_epi32(0xffff, a, static_cast<unsigned>(n));
+}
 inline __m512 max_lanes(__m512 a, __m512 b) { return _mm512_maskz_max_ps(0xffff, a, b); }
 inline __m512d max_lanes(__m512d a, __m512d b) { return _mm512_maskz_max_pd(0xff, a, b); }
 inline __m512 min_lanes(__m512 a, __m512 b) { return _mm512_maskz_min_ps(0xffff, a, b); }
 inline __m512d min_lanes(__m512d a, __m512d b) { return _mm512_maskz_min_pd(0xff, a, b); }
+
+template <int half> __m512 exchanged(__m512 v) {
+  if constexpr (half >= 4) return _mm512_maskz_shuffle_f32x4(0xffff, v, v, half == 8 ? 0x4e : 0xb1);
+  return _mm512_maskz_permute_ps(0xffff, v, half == 2 ? 0x4e : 0xb1);
+}
+template <int half> __m512d exchanged(__m512d v) {
+  if constexpr (half >= 2) return _mm512_maskz_shuffle_f64x2(0xff, v, v, half == 4 ? 0x4e : 0xb1);
+  return _mm512_maskz_permute_pd(0xff, v, 0x55);
+}
+inline float first_lane(__m512 v) { return _mm512_cvtss_f32(v); }
+inline double first_lane(__m512d v) { return _mm512_cvtsd_f64(v); }
 
 namespace detail {
 

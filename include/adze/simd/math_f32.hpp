@@ -65,10 +65,24 @@ template <class V> power_of_two_split<V> split_exponent(V x) {
   const V n = whole - to_whole;
   return {whole, fma(n, V(2.12194440e-4f), fma(n, V(-0.693359375f), x))};
 }
+// Words moved by n bits.
+template <int n, class W> W left(W w) {
+  if constexpr (requires { shifted_left(w.data, n); })
+    return W(shifted_left(w.data, n));
+  else
+    return w << n;
+}
+template <int n, class W> W right(W w) {
+  if constexpr (requires { shifted_right(w.data, n); })
+    return W(shifted_right(w.data, n));
+  else
+    return w >> n;
+}
+
 // 2^(n + shift) from the low bits of n + to_whole.
 template <class V> V power_of_two(typename V::word whole, std::uint32_t shift) {
   using word = typename V::word;
-  return V::from_bits((whole + word(127 + shift)) << 23);
+  return V::from_bits(left<23>(whole + word(127 + shift)));
 }
 
 // y 2^n rounded once, for y near 1 and n = whole - to_whole from -151 to 129.
@@ -76,7 +90,7 @@ template <class V> V scaled(V y, V whole) {
   if constexpr (requires { scale_lanes(y.v, y.v); }) {
     return V(typename V::lane_type(scale_lanes(y.v, V(whole - to_whole).v)));
   } else {  // in two factors: the ends of the range would not fit in one
-    const typename V::word n = bits(whole), half = n >> 1;
+    const typename V::word n = bits(whole), half = right<1>(n);
     return y * power_of_two<V>(half, 0) * power_of_two<V>(n - half, 0);
   }
 }
@@ -87,7 +101,7 @@ template <class V> mantissa_split<V> split_mantissa(V x) {
   using word = typename V::word;
   constexpr std::uint32_t root_half = 0x3f3504f3, one = 0x3f800000;
   const word shifted = bits(x) + word(one - root_half);
-  const V k = V::from_bits((shifted >> 23) | word(0x4b000000)) - V(0x1p23f + 127);
+  const V k = V::from_bits(right<23>(shifted) | word(0x4b000000)) - V(0x1p23f + 127);
   return {V::from_bits((shifted & word(0x007fffff)) + word(root_half)), k};
 }
 
@@ -237,8 +251,8 @@ template <class V> V sine(V x, std::uint32_t quarter) {
   const V c = fma(z * z, polynomial(z, {0x1.55554ap-5f, -0x1.6c0c28p-10f, 0x1.99e86ap-16f}),
                   fma(V(-0.5f), z, V(1)));
   const word quadrant = bits(whole) + word(quarter);
-  const auto odd = V::from_bits((quadrant & word(1)) << 29) > V(0);  // any number with few bits
-  return V::from_bits(bits(V(where(odd, c, s))) ^ ((quadrant & word(2)) << 30));
+  const auto odd = V::from_bits(left<29>(quadrant & word(1))) > V(0);  // any number with few bits
+  return V::from_bits(bits(V(where(odd, c, s))) ^ left<30>(quadrant & word(2)));
 }
 
 }  // namespace detail

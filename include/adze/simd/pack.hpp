@@ -111,7 +111,7 @@ template <class T, class A> class mask {
 
 // What code that runs along rows is made for. One lane for doubles: they check gradients, and the
 // time to compile each kernel for them too counts more there. Products name their tag.
-template <class T> using row_tag = std::conditional_t<sizeof(T) == 4, native, scalar>;
+template <class T> using row_tag = std::conditional_t<sizeof(T) == 4, tile_tag<native>, scalar>;
 
 template <class T, class A = row_tag<T>> class pack {
  public:
@@ -133,7 +133,7 @@ template <class T, class A = row_tag<T>> class pack {
 
   static pack load(const T* p) { return pack(detail::load_lanes<lane_type>(p)); }
   void store(T* p) const { detail::store_lanes(v, p); }
-  // The first n elements, 0 <= n <= size: the others are loaded as zero and not stored.
+  // The first n elements, 0 <= n <= size: the others are loaded as zero or `rest`, and not stored.
   static pack load_partial(const T* p, index_t n) {
     if constexpr (on_avx2) {
       return pack(lane_type(load_first(p, n)));
@@ -145,6 +145,9 @@ template <class T, class A = row_tag<T>> class pack {
       return load(all);
     }
   }
+  static pack load_partial(const T* p, index_t n, pack rest) {
+    return load_partial(p, n).with_rest(n, rest);
+  }
   void store_partial(T* p, index_t n) const {
     if constexpr (on_avx2 || on_avx512) {
       store_first(v, p, n);
@@ -152,6 +155,19 @@ template <class T, class A = row_tag<T>> class pack {
       T all[width];
       store(all);
       for (index_t i = 0; i < n; ++i) p[i] = all[i];
+    }
+  }
+
+  // The first n lanes, 0 <= n <= size, before those of `rest`.
+  pack with_rest(index_t n, pack rest) const {
+    if constexpr (on_avx2 || on_avx512) {
+      return pack(lane_type(replace_first(rest.v, v, n)));
+    } else {
+      T all[width], first[width];
+      rest.store(all);
+      store(first);
+      for (index_t i = 0; i < n; ++i) all[i] = first[i];
+      return load(all);
     }
   }
 
@@ -183,11 +199,17 @@ template <class T, class A = row_tag<T>> class pack {
   }
   friend pack sqrt(pack a) {
     using detail::sqrt;
-    return pack(lane_type(sqrt(a.v)));
+    if constexpr (on_avx512)
+      return pack(lane_type(sqrt_lanes(a.v)));
+    else
+      return pack(lane_type(sqrt(a.v)));
   }
   friend pack round(pack a) {  // half to even
     using detail::nearbyint;
-    return pack(lane_type(nearbyint(a.v)));
+    if constexpr (on_avx512)
+      return pack(lane_type(round_lanes(a.v)));
+    else
+      return pack(lane_type(nearbyint(a.v)));
   }
   friend pack floor(pack a) {  // from round, because it keeps -0 on every instruction set
     const pack r = round(a);
@@ -238,20 +260,27 @@ template <class T, class A = row_tag<T>> class pack {
     return a.fold([](auto x, auto y) { return x + y; });
   }
   friend T reduce_max(pack a) {
-    return a.fold([](auto x, auto y) {
-      if constexpr (std::is_same_v<decltype(x), pack>)
-        return maximum(x, y);
-      else
-        return x > y || x != x ? x : y;
-    });
+    return a.fold([](auto x, auto y) { return maximum(x, y); });
   }
   friend T reduce_min(pack a) {
-    return a.fold([](auto x, auto y) {
-      if constexpr (std::is_same_v<decltype(x), pack>)
-        return minimum(x, y);
-      else
-        return x < y || x != x ? x : y;
-    });
+    return a.fold([](auto x, auto y) { return minimum(x, y); });
+  }
+  // The same with f of packs, which may have one lane.
+  template <class F> T fold(F f) const {
+    if constexpr (on_avx2 || on_avx512) {
+      pack x = *this;
+      if constexpr (size == 16) x = f(x, pack(lane_type(exchanged<8>(x.v))));
+      if constexpr (size >= 8) x = f(x, pack(lane_type(exchanged<4>(x.v))));
+      x = f(x, pack(lane_type(exchanged<2>(x.v))));
+      return first_lane(f(x, pack(lane_type(exchanged<1>(x.v)))).v);
+    } else {
+      using one = pack<T, scalar>;
+      T all[width];
+      store(all);
+      for (index_t half = size / 2; half > 0; half /= 2)
+        for (index_t i = 0; i < half; ++i) all[i] = f(one(all[i]), one(all[i + half])).v;
+      return all[0];
+    }
   }
 
  private:
@@ -259,22 +288,6 @@ template <class T, class A = row_tag<T>> class pack {
   static constexpr bool on_avx512 = size > 1 && std::is_same_v<A, avx512>;
   static constexpr auto sign_bit =
       static_cast<detail::word_of<T>>(detail::word_of<T>{1} << (sizeof(T) * 8 - 1));
-
-  // f of packs where lanes change places in registers, else of numbers; in the same order.
-  template <class F> T fold(F f) const {
-    if constexpr (on_avx2) {
-      pack x = *this;
-      if constexpr (size == 8) x = f(x, pack(lane_type(exchanged<4>(x.v))));
-      x = f(x, pack(lane_type(exchanged<2>(x.v))));
-      return first_lane(f(x, pack(lane_type(exchanged<1>(x.v)))).v);
-    } else {
-      T all[width];
-      store(all);
-      for (index_t half = size / 2; half > 0; half /= 2)
-        for (index_t i = 0; i < half; ++i) all[i] = f(all[i], all[i + half]);
-      return all[0];
-    }
-  }
 };
 
 }  // namespace adze::simd::inline ADZE_ISA
