@@ -153,6 +153,17 @@ TEST_CASE("fused multiply-add rounds once where the build has it, in tiles as we
   CHECK(in_tiles == fused);
 }
 
+TEST_CASE_TEMPLATE("streamed loads and stores move what others do", V, scalar_f32, sse2_f32,
+                   native_f32, row_f32, native_f64) {
+  using T = typename V::value_type;
+  alignas(64) T in[4 * V::width], out[4 * V::width] = {};
+  for (std::size_t i = 0; i < 4 * V::width; ++i) in[i] = static_cast<T>(i + 1);
+  for (std::size_t i = 0; i < 4 * V::width; i += V::width)
+    V::load(in + i, simd::flow::streamed).store(out + i, simd::flow::streamed);
+  simd::finish_streamed();
+  for (std::size_t i = 0; i < 4 * V::width; ++i) CHECK(out[i] == in[i]);
+}
+
 // What register tiles do with their packs, which may be wider.
 TEST_CASE_TEMPLATE("packs of tiles: partial loads and stores stop at n", V, tile_f32, tile_f64) {
   using T = typename V::value_type;

@@ -7,7 +7,8 @@
 
 namespace adze::detail::inline ADZE_ISA {
 
-template <class T> void add_rows(const void*, const void* const* in, void* out, index_t n) {
+template <class T>
+void add_rows(const void*, const void* const* in, void* out, index_t n, kernels::flow) {
   using pack = simd::pack<T>;
   const T* a = static_cast<const T*>(in[0]);
   const T* b = static_cast<const T*>(in[1]);

@@ -82,7 +82,7 @@ void code_rows_with(const code_call& c, const void* const* in, T* out, index_t n
 }
 
 template <class Body, class T>
-void code_rows(const void* functor, const void* const* in, void* out, index_t n) {
+void code_rows(const void* functor, const void* const* in, void* out, index_t n, flow) {
   const code_call& c = *static_cast<const code_call*>(functor);
   T* y = static_cast<T*>(out);
   if constexpr (std::is_same_v<T, double>) {

@@ -9,11 +9,15 @@
 #include <adze/core/parallel.hpp>
 #include <adze/core/shape.hpp>
 #include <adze/kernels/rows.hpp>
+#include <adze/simd/pack.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// out[i] = functor(in[0][i], in[1][i], ...) for i < n; dense rows of the computing type.
-using row_loop = void (*)(const void* functor, const void* const* in, void* out, index_t n);
+// out[i] = functor(in[0][i], in[1][i], ...) for i < n; dense rows of the computing type. Streamed
+// only where `out` is aligned to 64 bytes.
+using simd::flow;
+using row_loop = void (*)(const void* functor, const void* const* in, void* out, index_t n,
+                          flow how);
 
 // One loop per computing type; null where the op does not support it.
 struct map_loops {
@@ -35,6 +39,7 @@ struct operand {
 inline constexpr int max_operands = 5;  // the result and four inputs
 inline constexpr index_t map_block = 256;
 inline constexpr index_t map_chunk = 32768;  // elements a thread takes; benchmarks/train_step
+inline constexpr index_t map_streamed = index_t(1) << 25;  // bytes of a result that no cache keeps
 
 }  // namespace adze::kernels::inline ADZE_ISA
 
@@ -84,7 +89,7 @@ void map_row(row_loop loop, const void* functor, const operand* x, int count, st
   }
   if (direct) {
     for (int k = 1; k < count; ++k) in[k - 1] = at[k];
-    return loop(functor, in, at[0], n);
+    return loop(functor, in, at[0], n, flow::cached);
   }
   for (index_t i = 0; i < n; i += map_block) {
     const index_t m = std::min(map_block, n - i);
@@ -103,7 +108,7 @@ void map_row(row_loop loop, const void* functor, const operand* x, int count, st
     }
     std::byte* out = at[0] + i * step[0] * size_of(x[0].type);
     const bool plain = x[0].type == dtype_of<T> && step[0] == 1;
-    loop(functor, in, plain ? static_cast<void*>(out) : buffers[0], m);
+    loop(functor, in, plain ? static_cast<void*>(out) : buffers[0], m, flow::cached);
     if (!plain) store_row<T>(x[0].type, out, step[0], m, buffers[0]);
   }
 }

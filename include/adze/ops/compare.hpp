@@ -41,7 +41,7 @@ namespace adze::detail::inline ADZE_ISA {
 
 // 1 or 0 in the computing type; the driver stores it as bool8. Plain loops: compilers vectorise.
 template <class F, class T>
-void compare_rows(const void* functor, const void* const* in, void* out, index_t n) {
+void compare_rows(const void* functor, const void* const* in, void* out, index_t n, kernels::flow) {
   const F& f = *static_cast<const F*>(functor);
   const T* a = static_cast<const T*>(in[0]);
   const T* b = static_cast<const T*>(in[1]);
@@ -49,7 +49,8 @@ void compare_rows(const void* functor, const void* const* in, void* out, index_t
   for (index_t i = 0; i < n; ++i) y[i] = static_cast<T>(f.f(a[i], b[i]));
 }
 
-template <class T> void where_rows(const void*, const void* const* in, void* out, index_t n) {
+template <class T>
+void where_rows(const void*, const void* const* in, void* out, index_t n, kernels::flow) {
   const T* c = static_cast<const T*>(in[0]);
   const T* a = static_cast<const T*>(in[1]);
   const T* b = static_cast<const T*>(in[2]);

@@ -21,20 +21,22 @@ concept whole_binary = requires(const F& f, std::int64_t x) {
 
 // y = f(x) over dense rows; the tail runs the same code on a partly filled pack.
 template <class F, class T>
-void unary_rows(const void* functor, const void* const* in, void* out, index_t n) {
+void unary_rows(const void* functor, const void* const* in, void* out, index_t n,
+                kernels::flow how) {
   using pack = simd::pack<T>;
   const F f = *static_cast<const F*>(functor);
   const T* x = static_cast<const T*>(in[0]);
   T* y = static_cast<T*>(out);
   index_t i = 0;
-  for (; i + pack::size <= n; i += pack::size) pack(f.f(pack::load(x + i))).store(y + i);
+  for (; i + pack::size <= n; i += pack::size) pack(f.f(pack::load(x + i, how))).store(y + i, how);
   if constexpr (pack::size > 1)
     if (i < n) pack(f.f(pack::load_partial(x + i, n - i))).store_partial(y + i, n - i);
 }
 
 // dx = g * df(x, y).
 template <class F, class T>
-void slope_rows(const void* functor, const void* const* in, void* out, index_t n) {
+void slope_rows(const void* functor, const void* const* in, void* out, index_t n,
+                kernels::flow how) {
   using pack = simd::pack<T>;
   const F f = *static_cast<const F*>(functor);
   const T* g = static_cast<const T*>(in[0]);
@@ -43,7 +45,8 @@ void slope_rows(const void* functor, const void* const* in, void* out, index_t n
   T* d = static_cast<T*>(out);
   index_t i = 0;
   for (; i + pack::size <= n; i += pack::size) {
-    pack(pack::load(g + i) * f.df(pack::load(x + i), pack::load(y + i))).store(d + i);
+    pack(pack::load(g + i, how) * f.df(pack::load(x + i, how), pack::load(y + i, how)))
+        .store(d + i, how);
   }
   if (pack::size > 1 && i < n) {
     const index_t m = n - i;
@@ -53,7 +56,8 @@ void slope_rows(const void* functor, const void* const* in, void* out, index_t n
 }
 
 template <class F, class T>
-void binary_rows(const void* functor, const void* const* in, void* out, index_t n) {
+void binary_rows(const void* functor, const void* const* in, void* out, index_t n,
+                 kernels::flow how) {
   using pack = simd::pack<T>;
   const F f = *static_cast<const F*>(functor);
   const T* a = static_cast<const T*>(in[0]);
@@ -61,7 +65,7 @@ void binary_rows(const void* functor, const void* const* in, void* out, index_t 
   T* y = static_cast<T*>(out);
   index_t i = 0;
   for (; i + pack::size <= n; i += pack::size) {
-    pack(f.f(pack::load(a + i), pack::load(b + i))).store(y + i);
+    pack(f.f(pack::load(a + i, how), pack::load(b + i, how))).store(y + i, how);
   }
   if (pack::size > 1 && i < n) {
     const index_t m = n - i;
@@ -70,7 +74,7 @@ void binary_rows(const void* functor, const void* const* in, void* out, index_t 
 }
 
 template <class F>
-void whole_rows(const void* functor, const void* const* in, void* out, index_t n) {
+void whole_rows(const void* functor, const void* const* in, void* out, index_t n, kernels::flow) {
   const F& f = *static_cast<const F*>(functor);
   const auto* a = static_cast<const std::int64_t*>(in[0]);
   const auto* b = static_cast<const std::int64_t*>(in[1]);
@@ -122,15 +126,18 @@ tensor map_dense(kernels::row_loop loop, const void* functor, const map_inputs& 
   const void* at[kernels::max_operands];
   for (int i = 0; i < in.count; ++i) at[i] = in.x[i]->data();
   if (n <= kernels::map_chunk) {
-    loop(functor, at, y.data(), n);
+    loop(functor, at, y.data(), n, kernels::flow::cached);
     return y;
   }
+  const bool far = n * size >= kernels::map_streamed;
+  const auto how = far ? kernels::flow::streamed : kernels::flow::cached;
   parallel_for(n, kernels::map_chunk, [&](index_t begin, index_t end) {
     const void* from[kernels::max_operands];
     for (int i = 0; i < in.count; ++i) {
       from[i] = static_cast<const std::byte*>(at[i]) + begin * size;
     }
-    loop(functor, from, static_cast<std::byte*>(y.data()) + begin * size, end - begin);
+    loop(functor, from, static_cast<std::byte*>(y.data()) + begin * size, end - begin, how);
+    if (far) simd::finish_streamed();
   });
   return y;
 }

@@ -40,6 +40,10 @@ inline __m256d replace_first(__m256d v, __m256d by, index_t n) {
   return _mm256_blendv_pd(v, by, _mm256_castsi256_pd(first_lanes(n, 0.0)));
 }
 
+// Past the caches; p is aligned to the register.
+inline void stream_lanes(__m256 v, float* p) { _mm256_stream_ps(p, v); }
+inline void stream_lanes(__m256d v, double* p) { _mm256_stream_pd(p, v); }
+
 // The first n of all lanes. Parts of 4, 2 and 1 lanes: AMD's processors take 12 ns and more for a
 // masked store of AVX2, which those of AVX-512 are not.
 #  if defined(__AVX512VL__)

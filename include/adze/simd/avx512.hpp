@@ -42,6 +42,9 @@ inline void store_first(__m512d v, double* p, index_t n) {
   _mm512_mask_storeu_pd(p, static_cast<__mmask8>(first_bits(n)), v);
 }
 
+inline void stream_lanes(__m512 v, float* p) { _mm512_stream_ps(p, v); }
+inline void stream_lanes(__m512d v, double* p) { _mm512_stream_pd(p, v); }
+
 inline __m512 fma_lanes(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
 inline __m512d fma_lanes(__m512d a, __m512d b, __m512d c) { return _mm512_fmadd_pd(a, b, c); }
 
