@@ -61,50 +61,58 @@ void depthwise3_at(const conv_shape& s, image<const T> x, image<Out> y, index_t 
 }
 
 // The results of a tile; weights as [vector][tap][lane]. Sums have names: g++ stores arrays that
-// live in a loop.
+// live in a loop. Columns are listed: a lambda for each, made by an index, took ten times as long
+// to compile.
 template <class T, class A, int stride, int outs, class Places>
 [[gnu::noinline]] void depthwise3_tile(const Places& at, index_t channels, const T* weight) {
+  static_assert(outs == 4 || outs == 7);
   using P = simd::pack<T, A>;
-  constexpr int columns = stride * (outs - 1) + 3;
+  constexpr P* none = nullptr;
   for (index_t q = 0; q < channels; q += P::size) {
     const index_t c = std::min(q, channels - P::size);
     P s0(T(0)), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0;
-    const auto sum = [&](auto k) __attribute__((always_inline))->P& {
-      constexpr int i = k;
-      if constexpr (i == 0)
-        return s0;
-      else if constexpr (i == 1)
-        return s1;
-      else if constexpr (i == 2)
-        return s2;
-      else if constexpr (i == 3)
-        return s3;
-      else if constexpr (i == 4)
-        return s4;
-      else if constexpr (i == 5)
-        return s5;
-      else
-        return s6;
-    };
 #pragma GCC unroll 3
     for (int r = 0; r < 3; ++r, weight += 3 * P::size) {
       P w0 = P::load(weight), w1 = P::load(weight + P::size), w2 = P::load(weight + 2 * P::size);
       pin(w0), pin(w1), pin(w2);
-      simd::unroll<columns>([&](auto k) __attribute__((always_inline)) {
-        if ((k == 0 && !at.first) || (k == columns - 1 && !at.last)) return;
+      const auto add = [](P * s, P w, P x) __attribute__((always_inline)) {
+        if (s == nullptr) return;
+        *s = fma(w, x, *s);
+        pin(*s);
+      };
+      // Column k, and the sums in which it meets taps 0, 1 and 2.
+      const auto column = [&](int k, P* a, P* b, P* d) __attribute__((always_inline)) {
         P x = P::load(at.x(r, k) + c);
         pin(x);
-        simd::unroll<3>([&](auto j) __attribute__((always_inline)) {
-          constexpr int away = k - j;
-          if constexpr (away >= 0 && away % stride == 0 && away / stride < outs) {
-            P& s = sum(std::integral_constant<int, away / stride>{});
-            s = fma(j == 0 ? w0 : j == 1 ? w1 : w2, x, s);
-            pin(s);
-          }
-        });
-      });
+        add(a, w0, x), add(b, w1, x), add(d, w2, x);
+      };
+      if (at.first) column(0, &s0, none, none);
+      if constexpr (stride == 1) {
+        column(1, &s1, &s0, none), column(2, &s2, &s1, &s0), column(3, &s3, &s2, &s1);
+        if constexpr (outs == 4) {
+          column(4, none, &s3, &s2);
+          if (at.last) column(5, none, none, &s3);
+        } else {
+          column(4, &s4, &s3, &s2), column(5, &s5, &s4, &s3), column(6, &s6, &s5, &s4);
+          column(7, none, &s6, &s5);
+          if (at.last) column(8, none, none, &s6);
+        }
+      } else {
+        const auto two = [&](int k, P* a, P* d) __attribute__((always_inline)) {
+          column(k, a, none, d), column(k + 1, none, a, none);
+        };
+        column(1, none, &s0, none), two(2, &s1, &s0), two(4, &s2, &s1), two(6, &s3, &s2);
+        if constexpr (outs == 4) {
+          if (at.last) column(8, none, none, &s3);
+        } else {
+          two(8, &s4, &s3), two(10, &s5, &s4), two(12, &s6, &s5);
+          if (at.last) column(14, none, none, &s6);
+        }
+      }
     }
-    simd::unroll<outs>([&](auto k) __attribute__((always_inline)) { sum(k).store(at.out(k) + c); });
+    const auto keep = [&](int k, P s) __attribute__((always_inline)) { s.store(at.out(k) + c); };
+    keep(0, s0), keep(1, s1), keep(2, s2), keep(3, s3);
+    if constexpr (outs == 7) keep(4, s4), keep(5, s5), keep(6, s6);
   }
 }
 
@@ -165,28 +173,28 @@ template <class T, class A, int stride, int outs, class Places>
       s = fma(g, x, s);
       pin(s);
     };
-    const auto row = [&](P & a, P & b, P & d, auto r, auto k) __attribute__((always_inline)) {
-      constexpr int i = k;
+    const auto row = [&](P & a, P & b, P & d, int r, int k) __attribute__((always_inline)) {
       P x = P::load(at.x(r, k) + c);
       pin(x);
-      if constexpr (i % stride == 0 && i / stride < outs) add(a, g0, x);
-      if constexpr (stride == 1 && i > 0 && i <= outs) add(b, g1, x);
-      if constexpr (stride == 2 && i % 2 == 1) add(b, g0, x);
-      if constexpr (i % stride == 0 && i > 1) add(d, stride == 1 ? g2 : g1, x);
+      if (k % stride == 0 && k / stride < outs) add(a, g0, x);
+      if (stride == 1 && k > 0 && k <= outs) add(b, g1, x);
+      if (stride == 2 && k % 2 == 1) add(b, g0, x);
+      if (k % stride == 0 && k > 1) add(d, stride == 1 ? g2 : g1, x);
     };
-    simd::unroll<columns>([&](auto k) __attribute__((always_inline)) {
-      if constexpr (k % stride == 0) {
+#pragma GCC unroll 15
+    for (int k = 0; k < columns; ++k) {
+      if (k % stride == 0) {
         g2 = g1, g1 = g0;
-        if constexpr (k / stride < outs) {
+        if (k / stride < outs) {
           g0 = P::load(at.out(k / stride) + c);
           pin(g0);
         }
       }
-      if ((k == 0 && !at.first) || (k == columns - 1 && !at.last)) return;
-      row(s0, s1, s2, std::integral_constant<int, 0>{}, k);
-      row(s3, s4, s5, std::integral_constant<int, 1>{}, k);
-      row(s6, s7, s8, std::integral_constant<int, 2>{}, k);
-    });
+      if ((k == 0 && !at.first) || (k == columns - 1 && !at.last)) continue;
+      row(s0, s1, s2, 0, k);
+      row(s3, s4, s5, 1, k);
+      row(s6, s7, s8, 2, k);
+    }
     const auto keep = [&](int i, P s) __attribute__((always_inline)) {
       s.store(sums + i * P::size);
     };
