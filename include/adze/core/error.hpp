@@ -4,6 +4,7 @@
 // Every text reads "op: what is wrong; what was received; hint". Nothing is changed by a call
 // that throws. No streams here: this header is included everywhere.
 #include <concepts>
+#include <cstdarg>
 #include <cstdio>
 #include <stdexcept>
 #include <string>
@@ -50,47 +51,66 @@ inline std::string to_text(double x) {
   return s;
 }
 
-// One part of a text, by reference: what it is and how to write it. Not a template, so that the
-// hundreds of texts of a program share one function.
-struct text_part {
-  const void* value;
-  void (*append)(std::string& to, const void* value);
-};
-template <class T> [[gnu::cold]] void append_text(std::string& to, const void* value) {
-  to.append(to_text(*static_cast<const T*>(value)));
-}
-inline void append_c_string(std::string& to, const void* value) {
-  to.append(static_cast<const char*>(value));
-}
-template <class T> constexpr text_part part_of(const T& x) { return {&x, append_text<T>}; }
-constexpr text_part part_of(const char* s) { return {s, append_c_string}; }
-template <std::size_t N> constexpr text_part part_of(const char (&s)[N]) {
-  return {s, append_c_string};
-}
+namespace detail {
 
-inline std::string join_text(const text_part* parts, std::size_t n) {
+// How to write one part of a text, given its address; a C string is its own address.
+using text_appender = void (*)(std::string& to, const void* part);
+template <class T> [[gnu::cold]] void append_text(std::string& to, const void* part) {
+  if constexpr (std::is_same_v<T, const char*>) {
+    to.append(static_cast<const char*>(part));
+  } else {
+    to.append(to_text(*static_cast<const T*>(part)));
+  }
+}
+template <class T> const void* address_of(const T& part) {
+  if constexpr (std::is_convertible_v<T, const char*>) {
+    return static_cast<const char*>(part);
+  } else {
+    return &part;
+  }
+}
+// One list for all texts whose parts are of these types, ended by null. Literals of any length are
+// of one type.
+template <class... T> inline constexpr text_appender appenders_of[] = {append_text<T>..., nullptr};
+template <class... Parts>
+inline constexpr const text_appender* appenders = appenders_of<
+    std::conditional_t<std::is_convertible_v<Parts, const char*>, const char*, Parts>...>;
+
+inline std::string join_parts(const text_appender* how, std::va_list parts) {
   std::string s;
-  for (std::size_t i = 0; i < n; ++i) parts[i].append(s, parts[i].value);
+  for (; *how != nullptr; ++how) (*how)(s, va_arg(parts, const void*));
   return s;
 }
+// These take the address of every part: one call without a list in memory, as programs have
+// hundreds of them.
+[[gnu::cold]] inline std::string join_text(const text_appender* how, ...) {
+  std::va_list parts;
+  va_start(parts, how);
+  std::string s = join_parts(how, parts);
+  va_end(parts);
+  return s;
+}
+template <class Error>
+[[noreturn, gnu::cold, gnu::noinline]] void throw_text(const text_appender* how, ...) {
+  std::va_list parts;
+  va_start(parts, how);
+  const std::string s = join_parts(how, parts);
+  va_end(parts);
+  throw Error(s);
+}
+
+}  // namespace detail
 
 // text("matmul: ", a.shape(), " vs ", 3): one string from parts, by to_text.
 template <class... Parts> std::string text(const Parts&... parts) {
-  const text_part list[] = {part_of(parts)...};
-  return join_text(list, sizeof...(parts));
+  return detail::join_text(detail::appenders<Parts...>, detail::address_of(parts)...);
 }
 
-template <class Error>
-[[noreturn, gnu::cold, gnu::noinline]] void throw_text(const text_part* parts, std::size_t n) {
-  throw Error(join_text(parts, n));
-}
-
-// raise<shape_error>("op: ", ...): the parts are listed where they are, off the hot path, so that
-// the hundreds of checks of a program need no function each.
+// raise<shape_error>("op: ", ...): throws the text of these parts, which are handed over where they
+// are, off the hot path, so that the hundreds of checks of a program need no function each.
 template <class Error, class... Parts>
 [[noreturn, gnu::always_inline]] inline void raise(const Parts&... parts) {
-  const text_part list[] = {part_of(parts)...};
-  throw_text<Error>(list, sizeof...(parts));
+  detail::throw_text<Error>(detail::appenders<Parts...>, detail::address_of(parts)...);
 }
 
 }  // namespace adze

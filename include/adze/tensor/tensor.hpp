@@ -45,6 +45,11 @@ struct tensor_impl {
   pool_put(x, sizeof(tensor_impl));
 }
 
+// A call without arguments, for the thousand places that read a tensor.
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise_undefined() {
+  raise<state_error>("tensor: undefined tensor used; assign a value first");
+}
+
 }  // namespace detail
 
 class tensor {
@@ -120,7 +125,7 @@ class tensor {
 
   // For the engine and for kernels.
   detail::tensor_impl& impl() const {
-    if (impl_ == nullptr) raise<state_error>("tensor: undefined tensor used; assign a value first");
+    if (impl_ == nullptr) detail::raise_undefined();
     return *impl_;
   }
   detail::tensor_impl* impl_or_null() const noexcept { return impl_; }
