@@ -71,23 +71,13 @@ struct arena_script {
 // Writes the script while the first run takes its memory from the pool.
 class arena_writer : public storage_source {
  public:
+  arena_writer()
+      : storage_source{[](storage_source& self, std::size_t bytes) {
+          return static_cast<arena_writer&>(self).take(bytes);
+        }} {}
   template <class = void> arena_script finish() {
     script_->lay_out();
     return *script_;
-  }
-
-  storage* make(std::size_t bytes) override {
-    const std::size_t block = arena_script::block_bytes(bytes);
-    auto* s = ::new (pool_get(block + sizeof(note))) storage;
-    auto* n =
-        ::new (reinterpret_cast<std::byte*>(s) + block) note{script_, s, script_->entries.size()};
-    s->bytes = bytes;
-    s->data = reinterpret_cast<std::byte*>(s + 1);
-    s->placed = true;
-    s->deleter = [](void* context) { note::died(static_cast<note*>(context)); };
-    s->context = n;
-    script_->entries.push_back({block, std::numeric_limits<index_t>::max()});
-    return s;
   }
 
  private:
@@ -103,6 +93,20 @@ class arena_writer : public storage_source {
       pool_put(last.block, e.bytes + sizeof(note));
     }
   };
+  storage* take(std::size_t bytes) {
+    const std::size_t block = arena_script::block_bytes(bytes);
+    auto* s = ::new (pool_get(block + sizeof(note))) storage;
+    auto* n =
+        ::new (reinterpret_cast<std::byte*>(s) + block) note{script_, s, script_->entries.size()};
+    s->bytes = bytes;
+    s->data = reinterpret_cast<std::byte*>(s + 1);
+    s->placed = true;
+    s->deleter = [](void* context) { note::died(static_cast<note*>(context)); };
+    s->context = n;
+    script_->entries.push_back({block, std::numeric_limits<index_t>::max()});
+    return s;
+  }
+
   std::shared_ptr<arena_script> script_ = std::make_shared<arena_script>();
 };
 
@@ -110,7 +114,10 @@ class arena_writer : public storage_source {
 class arena : public storage_source {
  public:
   explicit arena(const arena_script& script)
-      : script_(&script), bytes_(std::max<std::size_t>(script.bytes, 64)),
+      : storage_source{[](storage_source& self, std::size_t bytes) {
+          return static_cast<arena&>(self).take(bytes);
+        }},
+        script_(&script), bytes_(std::max<std::size_t>(script.bytes, 64)),
         memory_(static_cast<std::byte*>(pool_get(bytes_))), slots_(script.entries.size()) {}
   ~arena() { pool_put(memory_, bytes_); }
   arena(const arena&) = delete;
@@ -121,7 +128,12 @@ class arena : public storage_source {
   // Storages of this run, or of an earlier one, that are still in use.
   index_t live() const { return live_; }
 
-  storage* make(std::size_t bytes) override {
+ private:
+  struct slot {
+    arena* owner = nullptr;
+    bool live = false;
+  };
+  storage* take(std::size_t bytes) {
     const std::size_t i = next_++;
     if (i >= slots_.size()) return nullptr;
     const arena_script::entry& e = script_->entries[i];
@@ -143,11 +155,6 @@ class arena : public storage_source {
     return s;
   }
 
- private:
-  struct slot {
-    arena* owner = nullptr;
-    bool live = false;
-  };
   const arena_script* script_;
   std::size_t bytes_;
   std::byte* memory_;

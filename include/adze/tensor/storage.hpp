@@ -32,19 +32,16 @@ struct alignas(64) storage {
 static_assert(sizeof(storage) == 64);
 
 // Where a thread's new storages come from instead of the pool, while one is installed: the arena
-// of a plan. It may decline with null.
-class storage_source {
- public:
-  virtual storage* make(std::size_t bytes) = 0;
-
- protected:
-  ~storage_source() = default;
+// of a plan. It may decline with null. Not a virtual function, whose overriders g++ would compile
+// for every program that allocates.
+struct storage_source {
+  storage* (*make)(storage_source& self, std::size_t bytes);
 };
 inline constinit thread_local storage_source* storage_from = nullptr;
 
 inline storage* make_storage(std::size_t bytes) {
   if (storage_from != nullptr) {
-    if (storage* s = storage_from->make(bytes)) return s;
+    if (storage* s = storage_from->make(*storage_from, bytes)) return s;
   }
   void* block = pool_get(sizeof(storage) + bytes);
   auto* s = ::new (block) storage;
