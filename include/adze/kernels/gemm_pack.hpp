@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: MIT
 // Blocks of the right operand copied into the panels that tiles read front to back, and the
 // memory for them. A panel holds tile_shape::panel columns, the missing ones as zeros.
-#include <memory>
 #include <new>
+#include <utility>
 
 #include <adze/core/parallel.hpp>
 #include <adze/core/view.hpp>
@@ -23,21 +23,27 @@ enum class scratch_use : std::uint8_t {
   left
 };
 
+struct scratch_memory {
+  void* data = nullptr;
+  std::size_t capacity = 0;
+
+  ~scratch_memory() { free(); }
+  void free() {
+    ::operator delete (std::exchange(data, nullptr), std::align_val_t{64});
+    capacity = 0;
+  }
+  [[gnu::noinline]] void* grow(std::size_t bytes) {
+    free();
+    data = ::operator new (bytes, std::align_val_t{64});
+    capacity = bytes;
+    return data;
+  }
+};
 // Memory of this thread that only grows, so that a loop in steady state asks the system for none.
 // Valid until the same thread asks again for the same use.
 template <scratch_use use> [[gnu::noinline]] void* scratch_bytes(std::size_t bytes) {
-  struct release {
-    void operator()(void* p) const { ::operator delete (p, std::align_val_t{64}); }
-  };
-  thread_local std::unique_ptr<void, release> memory;
-  thread_local std::size_t capacity = 0;
-  if (bytes > capacity) {
-    capacity = 0;
-    memory.reset();
-    memory.reset(::operator new (bytes, std::align_val_t{64}));
-    capacity = bytes;
-  }
-  return memory.get();
+  thread_local scratch_memory memory;
+  return bytes > memory.capacity ? memory.grow(bytes) : memory.data;
 }
 template <class T, scratch_use use> T* scratch(index_t count) {
   return static_cast<T*>(scratch_bytes<use>(static_cast<std::size_t>(count) * sizeof(T)));
