@@ -77,64 +77,6 @@ inline map_plan plan_map(const shape& sizes, const operand* x, int count) {
   return p;
 }
 
-// One row of n elements from the given pointers; strides along the row.
-template <class T>
-void map_row(row_loop loop, const void* functor, const operand* x, int count, std::byte* const* at,
-             const index_t* step, index_t n) {
-  alignas(64) T buffers[max_operands][map_block];
-  const void* in[max_operands] = {};
-  bool direct = true;
-  for (int k = 0; k < count; ++k) {
-    direct = direct && x[k].type == dtype_of<T> && (step[k] == 1 || n == 1);
-  }
-  if (direct) {
-    for (int k = 1; k < count; ++k) in[k - 1] = at[k];
-    return loop(functor, in, at[0], n, flow::cached);
-  }
-  for (index_t i = 0; i < n; i += map_block) {
-    const index_t m = std::min(map_block, n - i);
-    for (int k = 1; k < count; ++k) {
-      const std::byte* p = at[k] + i * step[k] * size_of(x[k].type);
-      in[k - 1] = p;
-      if (x[k].type == dtype_of<T> && step[k] == 1) continue;
-      in[k - 1] = buffers[k];
-      if (step[k] == 0) {
-        if (i > 0) continue;  // the same value as in the block before
-        load_row<T>(x[k].type, p, 0, 1, buffers[k]);
-        std::fill_n(buffers[k] + 1, std::min(map_block, n) - 1, buffers[k][0]);
-      } else {
-        load_row<T>(x[k].type, p, step[k], m, buffers[k]);
-      }
-    }
-    std::byte* out = at[0] + i * step[0] * size_of(x[0].type);
-    const bool plain = x[0].type == dtype_of<T> && step[0] == 1;
-    loop(functor, in, plain ? static_cast<void*>(out) : buffers[0], m, flow::cached);
-    if (!plain) store_row<T>(x[0].type, out, step[0], m, buffers[0]);
-  }
-}
-
-// One row of another dtype or stride; whatever stands in T already is converted where it stands.
-template <class T>
-void convert_row(const operand* x, std::byte* const* at, const index_t* step, index_t n) {
-  const dtype to = x[0].type, from = x[1].type;
-  if (from == dtype_of<T> && step[1] == 1) {
-    return store_row<T>(to, at[0], step[0], n, reinterpret_cast<const T*>(at[1]));
-  }
-  if (to == dtype_of<T> && step[0] == 1 && step[1] != 0) {
-    return load_row<T>(from, at[1], step[1], n, reinterpret_cast<T*>(at[0]));
-  }
-  alignas(64) T buffer[map_block];
-  if (step[1] == 0) {
-    load_row<T>(from, at[1], 0, 1, buffer);
-    std::fill_n(buffer + 1, std::min(map_block, n) - 1, buffer[0]);
-  }
-  for (index_t i = 0; i < n; i += map_block) {
-    const index_t m = std::min(map_block, n - i);
-    if (step[1] != 0) load_row<T>(from, at[1] + i * step[1] * size_of(from), step[1], m, buffer);
-    store_row<T>(to, at[0] + i * step[0] * size_of(to), step[0], m, buffer);
-  }
-}
-
 struct map_call {
   row_loop loop;  // null: a copy
   const void* functor;
@@ -143,16 +85,71 @@ struct map_call {
   int count;
 };
 
-template <class T>
-void map_row_in(const map_call& c, std::byte* const* at, const index_t* step, index_t n) {
-  if (c.loop == nullptr) return convert_row<T>(c.x, at, step, n);
-  map_row<T>(c.loop, c.functor, c.x, c.count, at, step, n);
+// The first n elements of a row whose elements are all the same one.
+template <class = void>
+void repeat_element(dtype compute, dtype type, const void* x, index_t n, std::byte* to) {
+  const auto size = static_cast<std::size_t>(size_of(compute));
+  const std::size_t bytes = static_cast<std::size_t>(n) * size;
+  load_row_in(compute, type, x, 0, 1, to);
+  for (std::size_t done = size; done < bytes; done *= 2)
+    std::memcpy(to + done, to, std::min(done, bytes - done));
 }
+
+// One row of n elements from the given pointers; strides along the row.
+template <class = void>
+void map_row(const map_call& c, std::byte* const* at, const index_t* step, index_t n) {
+  const operand* x = c.x;
+  const void* in[max_operands] = {};
+  bool direct = true;
+  for (int k = 0; k < c.count; ++k) {
+    direct = direct && x[k].type == c.compute && (step[k] == 1 || n == 1);
+  }
+  if (direct) {
+    for (int k = 1; k < c.count; ++k) in[k - 1] = at[k];
+    return c.loop(c.functor, in, at[0], n, flow::cached);
+  }
+  alignas(64) std::byte buffers[max_operands][map_block * sizeof(double)];
+  for (index_t i = 0; i < n; i += map_block) {
+    const index_t m = std::min(map_block, n - i);
+    for (int k = 1; k < c.count; ++k) {
+      const std::byte* p = at[k] + i * step[k] * size_of(x[k].type);
+      in[k - 1] = p;
+      if (x[k].type == c.compute && step[k] == 1) continue;
+      in[k - 1] = buffers[k];
+      if (step[k] != 0)
+        load_row_in(c.compute, x[k].type, p, step[k], m, buffers[k]);
+      else if (i == 0)  // the blocks after it have the same value
+        repeat_element(c.compute, x[k].type, p, m, buffers[k]);
+    }
+    std::byte* out = at[0] + i * step[0] * size_of(x[0].type);
+    const bool plain = x[0].type == c.compute && step[0] == 1;
+    c.loop(c.functor, in, plain ? out : buffers[0], m, flow::cached);
+    if (!plain) store_row_in(c.compute, x[0].type, out, step[0], m, buffers[0]);
+  }
+}
+
+// One row of another dtype or stride; whatever is as computed in already is converted where it
+// stands.
+template <class = void>
+void convert_row(const map_call& c, std::byte* const* at, const index_t* step, index_t n) {
+  const dtype to = c.x[0].type, from = c.x[1].type;
+  if (from == c.compute && step[1] == 1)
+    return store_row_in(c.compute, to, at[0], step[0], n, at[1]);
+  if (to == c.compute && step[0] == 1 && step[1] != 0)
+    return load_row_in(c.compute, from, at[1], step[1], n, at[0]);
+  alignas(64) std::byte buffer[map_block * sizeof(double)];
+  if (step[1] == 0) repeat_element(c.compute, from, at[1], std::min(map_block, n), buffer);
+  for (index_t i = 0; i < n; i += map_block) {
+    const index_t m = std::min(map_block, n - i);
+    if (step[1] != 0)
+      load_row_in(c.compute, from, at[1] + i * step[1] * size_of(from), step[1], m, buffer);
+    store_row_in(c.compute, to, at[0] + i * step[0] * size_of(to), step[0], m, buffer);
+  }
+}
+
 template <class = void>
 void map_any_row(const map_call& c, std::byte* const* at, const index_t* step, index_t n) {
-  if (c.compute == dtype::f32) return map_row_in<float>(c, at, step, n);
-  if (c.compute == dtype::f64) return map_row_in<double>(c, at, step, n);
-  map_row_in<std::int64_t>(c, at, step, n);
+  c.loop == nullptr ? convert_row(c, at, step, n) : map_row(c, at, step, n);
 }
 
 // Rows begin..end of the plan; the row index counts over all axes but the last.

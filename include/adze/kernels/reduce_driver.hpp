@@ -186,11 +186,7 @@ class reduce_run {
   }
 
   void load(const std::byte* from, index_t step, index_t n, void* to) const {
-    if (r_.compute == dtype::f32)
-      return load_row(r_.x.type, from, step, n, static_cast<float*>(to));
-    if (r_.compute == dtype::f64)
-      return load_row(r_.x.type, from, step, n, static_cast<double*>(to));
-    load_row(r_.x.type, from, step, n, static_cast<std::int64_t*>(to));
+    load_row_in(r_.compute, r_.x.type, from, step, n, to);
   }
 
   void finish_unit(const unit& u, slot* acc) const {

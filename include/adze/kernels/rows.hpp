@@ -59,6 +59,22 @@ template <class T>
   });
 }
 
+// The same where what is computed in, f32, f64 or i64, is known at run time.
+template <class = void>
+[[gnu::noinline]] void load_row_in(dtype compute, dtype type, const void* in, index_t stride,
+                                   index_t n, void* out) {
+  if (compute == f32) return load_row(type, in, stride, n, static_cast<float*>(out));
+  if (compute == f64) return load_row(type, in, stride, n, static_cast<double*>(out));
+  load_row(type, in, stride, n, static_cast<std::int64_t*>(out));
+}
+template <class = void>
+[[gnu::noinline]] void store_row_in(dtype compute, dtype type, void* out, index_t stride, index_t n,
+                                    const void* in) {
+  if (compute == f32) return store_row(type, out, stride, n, static_cast<const float*>(in));
+  if (compute == f64) return store_row(type, out, stride, n, static_cast<const double*>(in));
+  store_row(type, out, stride, n, static_cast<const std::int64_t*>(in));
+}
+
 // A block of rows of contiguous elements, which are `step` apart on the other side of the copy.
 struct row_block {
   index_t rows = 0, cols = 0, step = 0;
