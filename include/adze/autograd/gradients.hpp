@@ -105,12 +105,12 @@ struct pass_op {
 // The gradient of a fused op by way of its forward in public ops.
 [[gnu::cold]] inline void composed_gradients(node* n, const backward_context& c, results& out) {
   std::vector<tensor> inputs(n->inputs);
-  std::vector<const tensor*> at;
+  std::vector<const tensor*> at(n->inputs);
   std::vector<capture> wanted;
   for (std::uint32_t j = 0; j < n->inputs; ++j) {
     if ((n->saved_bits >> j & 1) != 0) inputs[j] = c.in(j);
     if (c.wants(j)) inputs[j] = record(pass_op{}, inputs[j]);
-    at.push_back(&inputs[j]);
+    at[j] = &inputs[j];
   }
   results forward;
   n->info->composed(n->op(), at.data(), at.size(), forward);
@@ -119,7 +119,7 @@ struct pass_op {
   for (std::uint32_t k = 0; k < n->outputs; ++k) {
     if (!n->slots()[k].gradient.defined()) continue;
     roots.push_back(&forward[k]);
-    seeds.push_back(n->slots()[k].gradient);
+    seeds.push_back(tensor(n->slots()[k].gradient));
   }
   for (std::uint32_t j = 0; j < n->inputs; ++j) {
     if (c.wants(j)) wanted.push_back({owner_of(inputs[j]), inputs[j].impl().output, {}});

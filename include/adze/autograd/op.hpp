@@ -253,9 +253,8 @@ decltype(auto) call_composed(const Op& op, const tensor* const* in, std::index_s
   return op.composed(*in[I]...);
 }
 inline std::vector<tensor> list_of(const tensor* const* in, std::size_t n) {
-  std::vector<tensor> v;
-  v.reserve(n);
-  for (std::size_t i = 0; i < n; ++i) v.push_back(*in[i]);
+  std::vector<tensor> v(n);
+  for (std::size_t i = 0; i < n; ++i) v[i] = *in[i];
   return v;
 }
 

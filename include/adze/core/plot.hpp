@@ -189,20 +189,20 @@ class line_chart {
   // the picture stays the same and a curve of a million steps stays a small file.
   template <class = void>
   [[gnu::cold]] static std::vector<point> thinned(const std::vector<point>& run) {
-    const auto left_to_right = [](const point& a, const point& b) { return a.x < b.x; };
-    if (run.size() < 2000 || !std::is_sorted(run.begin(), run.end(), left_to_right)) return run;
+    bool sorted = run.size() >= 2000;
+    for (std::size_t i = 1; sorted && i < run.size(); ++i) sorted = !(run[i].x < run[i - 1].x);
+    if (!sorted) return run;
     std::vector<point> kept;
     for (std::size_t begin = 0; begin < run.size();) {
-      std::size_t end = begin;
-      while (end < run.size() && std::floor(run[end].x) == std::floor(run[begin].x)) ++end;
-      const auto first = run.begin() + static_cast<std::ptrdiff_t>(begin);
-      const auto last = run.begin() + static_cast<std::ptrdiff_t>(end);
-      const auto [low, high] = std::minmax_element(
-          first, last, [](const point& a, const point& b) { return a.y < b.y; });
-      auto before = last;
-      for (const auto it : {first, std::min(low, high), std::max(low, high), last - 1}) {
-        if (it != before) kept.push_back(*it);
-        before = it;
+      std::size_t end = begin, low = begin, high = begin;
+      for (; end < run.size() && std::floor(run[end].x) == std::floor(run[begin].x); ++end) {
+        if (run[end].y < run[low].y) low = end;
+        if (run[end].y >= run[high].y) high = end;
+      }
+      std::size_t before = end;
+      for (const std::size_t i : {begin, std::min(low, high), std::max(low, high), end - 1}) {
+        if (i != before) kept.push_back(point(run[i]));
+        before = i;
       }
       begin = end;
     }

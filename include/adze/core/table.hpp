@@ -4,7 +4,10 @@
 // Columns of numbers are right-aligned on one count of decimals; columns with words are
 // left-aligned.
 #include <algorithm>
+#include <array>
 #include <concepts>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,25 +42,23 @@ inline cell fixed(double value, int decimals) {
 // table t({"model", "accuracy %"}); t.add("LeNet-5", 98.1); puts(t.text().c_str());
 class table {
  public:
-  explicit table(std::vector<std::string> columns) : columns_(std::move(columns)) {
-    if (columns_.empty()) raise<value_error>("table: no columns; received an empty list; name one");
+  explicit table(std::span<const std::string> columns) : columns_(columns.begin(), columns.end()) {
+    check();
+  }
+  explicit table(std::initializer_list<std::string_view> columns)
+      : columns_(columns.begin(), columns.end()) {
+    check();
   }
 
   // Appends a row. value_error: not one cell per column.
   template <class... Cells> table& add(Cells&&... cells) {
-    return add_row({cell(std::forward<Cells>(cells))...});
+    std::array<cell, sizeof...(Cells)> row{cell(std::forward<Cells>(cells))...};
+    return put(row);
   }
 
-  template <class = void> table& add_row(std::vector<cell> row) {
-    if (row.size() != columns_.size()) {
-      raise<value_error>("table: wrong number of cells in a row; ", row.size(), " cells for ",
-                         columns_.size(), " columns; give one per column");
-    }
-    rows_.push_back(std::move(row));
-    return *this;
-  }
+  template <class = void> table& add_row(std::vector<cell> row) { return put(row); }
 
-  index_t rows() const { return static_cast<index_t>(rows_.size()); }
+  index_t rows() const { return static_cast<index_t>(cells_.size() / columns_.size()); }
 
   // Aligned columns, two spaces apart, under a rule; every line ends with a newline.
   template <class = void> std::string text() const { return write({.gap = "  "}); }
@@ -70,9 +71,9 @@ class table {
   // The same as an HTML table element; class "number" marks right-aligned columns.
   template <class = void> std::string html() const {
     std::string out = "<table>\n";
-    std::vector<column> ready;
-    for (std::size_t c = 0; c < columns_.size(); ++c) ready.push_back(lay_out(c, false));
-    for (std::size_t line = 0; line <= rows_.size(); ++line) {
+    std::vector<column> ready(columns_.size());
+    for (std::size_t c = 0; c < columns_.size(); ++c) ready[c] = lay_out(c, false);
+    for (std::size_t line = 0; line < ready[0].lines.size(); ++line) {
       const std::string_view tag = line == 0 ? "th" : "td";
       out += "<tr>";
       for (const column& c : ready) {
@@ -91,6 +92,19 @@ class table {
     std::string_view edge_right = "";
     bool markdown = false;
   };
+  void check() const {
+    if (columns_.empty()) raise<value_error>("table: no columns; received an empty list; name one");
+  }
+
+  template <class = void> [[gnu::cold]] table& put(std::span<cell> row) {
+    if (row.size() != columns_.size()) {
+      raise<value_error>("table: wrong number of cells in a row; ", row.size(), " cells for ",
+                         columns_.size(), " columns; give one per column");
+    }
+    for (cell& c : row) cells_.push_back(std::move(c));
+    return *this;
+  }
+
   struct column {
     std::vector<std::string> lines;  // header first
     index_t width = 0;
@@ -98,10 +112,10 @@ class table {
   };
 
   template <class = void> [[gnu::cold]] std::string write(const style& look) const {
-    std::vector<column> ready;
-    for (std::size_t c = 0; c < columns_.size(); ++c) ready.push_back(lay_out(c, look.markdown));
+    std::vector<column> ready(columns_.size());
+    for (std::size_t c = 0; c < columns_.size(); ++c) ready[c] = lay_out(c, look.markdown);
     std::string out;
-    for (std::size_t line = 0; line <= rows_.size(); ++line) {
+    for (std::size_t line = 0; line < ready[0].lines.size(); ++line) {
       write_line(out, ready, look, [&](const column& col) {
         const std::string& text = col.lines[line];
         const auto pad = static_cast<std::size_t>(col.width - display_width(text));
@@ -135,18 +149,18 @@ class table {
     column made;
     std::size_t decimals = 0;
     bool any_number = false;
-    for (const auto& row : rows_) {
-      const cell& entry = row[c];
+    for (std::size_t at = c; at < cells_.size(); at += columns_.size()) {
+      const cell& entry = cells_[at];
       // An empty cell or a dash stands for a missing number.
       if (!entry.number && !entry.text.empty() && entry.text != "-") made.numbers = false;
       any_number |= entry.number;
       if (entry.number) decimals = std::max(decimals, decimals_of(entry.text));
     }
     made.numbers &= any_number;
-    made.lines.push_back(columns_[c]);
-    for (const auto& row : rows_) {
-      const bool pad = made.numbers && row[c].number;
-      made.lines.push_back(pad ? with_decimals(row[c].text, decimals) : row[c].text);
+    made.lines.push_back(std::string(columns_[c]));
+    for (std::size_t at = c; at < cells_.size(); at += columns_.size()) {
+      const bool pad = made.numbers && cells_[at].number;
+      made.lines.push_back(with_decimals(cells_[at].text, pad ? decimals : 0));
     }
     for (auto& line : made.lines) {
       line = one_line(line, markdown);
@@ -185,7 +199,7 @@ class table {
   }
 
   std::vector<std::string> columns_;
-  std::vector<std::vector<cell>> rows_;
+  std::vector<cell> cells_;  // row after row
 };
 
 }  // namespace adze::report

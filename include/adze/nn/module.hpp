@@ -123,12 +123,13 @@ named_tensors named(const module_parts& parts, bool parameters, bool buffers) {
 template <class = void>
 [[gnu::cold]] std::vector<tensor> unnamed(const module_parts& parts, bool parameters) {
   std::vector<tensor> list;
-  pointer_map seen;
-  for (const module_tensor& t : parts.tensors) {
-    if (t.parameter == parameters && seen.emplace(&t.value->impl(), 0).second) {
-      list.push_back(*t.value);
-    }
-  }
+  const auto seen = [&](const tensor& x) {
+    for (const tensor& other : list)
+      if (&other.impl() == &x.impl()) return true;
+    return false;
+  };
+  for (const module_tensor& t : parts.tensors)
+    if (t.parameter == parameters && !seen(*t.value)) list.push_back(tensor(*t.value));
   return list;
 }
 

@@ -143,10 +143,10 @@ template <class Method> class optimizer_of final : public optimizer {
 
   std::string_view name() const override { return Method::name; }
   std::span<const std::string_view> state_names() const override { return Method::states; }
-  std::vector<std::pair<std::string_view, double>> option_numbers(std::size_t g) const override {
-    std::vector<std::pair<std::string_view, double>> all;
+  option_numbers numbers_of(std::size_t g) const override {
+    option_numbers all;
     Method::visit(options_[g], [&](std::string_view what, auto value) {
-      all.emplace_back(what, static_cast<double>(value));
+      all.list[all.count++] = {what, static_cast<double>(value)};
     });
     return all;
   }

@@ -54,12 +54,19 @@ class optimizer {
     index_t step = 0;
     std::array<tensor, kernels::max_states> states{};
   };
+  // The options of a group, with PyTorch's names.
+  struct option_numbers {
+    std::array<std::pair<std::string_view, double>, 12> list{};
+    std::size_t count = 0;
+    const auto* begin() const { return list.data(); }
+    const auto* end() const { return list.data() + count; }
+  };
   optimizer() = default;
 
   // What a method tells about itself, so that states are read and written by one function for all.
   virtual std::string_view name() const = 0;
   virtual std::span<const std::string_view> state_names() const = 0;
-  virtual std::vector<std::pair<std::string_view, double>> option_numbers(std::size_t g) const = 0;
+  virtual option_numbers numbers_of(std::size_t g) const = 0;
   // Checks the options of a group with these numbers, then takes them if told so. Bit k of what it
   // returns: the options want state k.
   virtual std::uint32_t use_options(std::size_t g, std::span<const double> numbers, bool take) = 0;
@@ -78,7 +85,7 @@ class optimizer {
       raise<value_error>(name, ": got an empty parameter list; pass parameters(model)");
     }
     for (std::size_t i = 0; i < parameters.size(); ++i) check(parameters, i, name);
-    parameters_.insert(parameters_.end(), parameters.begin(), parameters.end());
+    for (tensor& p : parameters) parameters_.push_back(std::move(p));
     ends_.push_back(parameters_.size());
     records_.resize(parameters_.size());
   }
@@ -108,10 +115,12 @@ class optimizer {
       raise<state_error>(name, ": parameter ", i, " (", p, ") is not a leaf but the result of an ",
                          "op; pass the leaf that it was computed from, or detach(x)");
     }
-    const auto same = [&](const tensor& q) { return &q.impl() == &p.impl(); };
-    const auto here = all.begin() + static_cast<std::ptrdiff_t>(i);
-    if (std::any_of(all.begin(), here, same) ||
-        std::any_of(parameters_.begin(), parameters_.end(), same)) {
+    const auto holds = [&](tensor_list list) {
+      for (const tensor& q : list)
+        if (&q.impl() == &p.impl()) return true;
+      return false;
+    };
+    if (holds(tensor_list(all.data(), i)) || holds(parameters_)) {
       raise<value_error>(name, ": parameter ", i, " (", p, ") is given twice; it would be ",
                          "changed twice in each step");
     }
@@ -132,7 +141,7 @@ template <class> saved_state optimizer::state_dict() const {
   }
   for (std::size_t g = 0; g < ends_.size(); ++g) {
     s.numbers.emplace_back(group_name(g, "params"), static_cast<double>(size_of_group(g)));
-    for (const auto& [what, value] : option_numbers(g)) {
+    for (const auto& [what, value] : numbers_of(g)) {
       s.numbers.emplace_back(group_name(g, what), value);
     }
   }
@@ -150,7 +159,7 @@ template <class> void optimizer::load_state_dict(const saved_state& from) {
       raise<value_error>(name(), ".load_state_dict: group ", g, " has ", own, " parameters, but ",
                          given, " in the state");
     }
-    for (const auto& [what, value] : option_numbers(g)) {
+    for (const auto& [what, value] : numbers_of(g)) {
       options[g].push_back(in.number(group_name(g, what)));
     }
     const std::uint32_t wanted = use_options(g, options[g], false);

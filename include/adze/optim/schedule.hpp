@@ -175,7 +175,7 @@ class scheduler {
         raise<value_error>("scheduler: the rule cycles momentum, and the optimizer has none; set ",
                            ".cycle_momentum = false");
       }
-      base_.push_back(o.lr(g));
+      base_.push_back(double(o.lr(g)));
     }
     step_to(0.0);
   }
