@@ -13,7 +13,7 @@ template <class T> struct depthwise_problem {
   index_t count = 0, tap_count = 0, channels = 0;
 };
 
-// All lanes, or the first `width` of them. (A lambda in the tiles makes g++ spill their sums.)
+// All lanes, or the first `width` of them.
 template <bool partial, class P, class T>
 [[gnu::always_inline]] inline void load_lanes(P& to, const T* from, index_t width) {
   if constexpr (partial)
@@ -35,31 +35,34 @@ template <class T, class A, int vectors, bool partial>
                                                   T* const* out, const T* weight, index_t channel,
                                                   index_t width) {
   using P = simd::pack<T, A>;
-  registers<registers<P, vectors>, 4> sum;
-  const auto each = [](auto f) __attribute__((always_inline)) {
-    simd::unroll<4 * vectors>([&](auto i) __attribute__((always_inline)) {
-      f(std::integral_constant<int, i / vectors>{}, std::integral_constant<int, i % vectors>{});
-    });
-  };
-  each([&](auto i, auto v) __attribute__((always_inline)) { sum[i][v] = P(T(0)); });
+  P a0(T(0)), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
   weight += channel;
   for (index_t t = 0; t < p.tap_count; ++t, weight += p.channels) {
     const index_t offset = p.taps[t] + channel;
-    registers<P, vectors> w;
-    simd::unroll<vectors>([&](auto v) __attribute__((always_inline)) {
-      load_lanes<partial>(w[v], weight + v * P::size, width);
-      pin(w[v]);
-    });
-    each([&](auto i, auto v) __attribute__((always_inline)) {
-      P x;
-      load_lanes<partial>(x, in[i] + offset + v * P::size, width);
-      sum[i][v] = fma(w[v], x, sum[i][v]);
-      pin(sum[i][v]);
-    });
+    // One vector of channels: its sums at four pixels.
+    const auto add = [&](index_t v, P & s0, P & s1, P & s2, P & s3) __attribute__((always_inline)) {
+      P w;
+      load_lanes<partial>(w, weight + v, width);
+      pin(w);
+      const auto one = [&](P & s, const T* from) __attribute__((always_inline)) {
+        P x;
+        load_lanes<partial>(x, from + offset + v, width);
+        s = fma(w, x, s);
+        pin(s);
+      };
+      one(s0, in[0]), one(s1, in[1]), one(s2, in[2]), one(s3, in[3]);
+    };
+    add(0, a0, a1, a2, a3);
+    if constexpr (vectors == 2) add(P::size, b0, b1, b2, b3);
   }
-  each([&](auto i, auto v) __attribute__((always_inline)) {
-    store_lanes<partial>(sum[i][v], out[i] + channel + v * P::size, width);
-  });
+  const auto keep = [&](index_t v, P s0, P s1, P s2, P s3) __attribute__((always_inline)) {
+    store_lanes<partial>(s0, out[0] + channel + v, width);
+    store_lanes<partial>(s1, out[1] + channel + v, width);
+    store_lanes<partial>(s2, out[2] + channel + v, width);
+    store_lanes<partial>(s3, out[3] + channel + v, width);
+  };
+  keep(0, a0, a1, a2, a3);
+  if constexpr (vectors == 2) keep(P::size, b0, b1, b2, b3);
 }
 
 // All channels of four pixels from `pixel` on. Missing ones repeat the last one, and store the

@@ -20,6 +20,17 @@ template <class T, class Out> struct depthwise_steps {
   bool first, last;
 
   const T* x(int r, int k) const { return rows[r] + k * x_step; }
+  // One of the rows, with a step that g++ does not know to be that of the other two: it would keep
+  // the offsets of all columns from row to row, most of them in memory.
+  [[gnu::always_inline]] auto row(int r) const {
+    struct columns {
+      const T* from;
+      index_t step;
+      const T* operator[](int k) const { return from + k * step; }
+    } all{rows[r], x_step};
+    simd::pin(all.step);
+    return all;
+  }
   Out* out(int k) const { return outs + k * out_step; }
 };
 // ... or anywhere.
@@ -29,35 +40,46 @@ template <class T, class Out> struct depthwise_places {
   static constexpr bool first = true, last = true;
 
   const T* x(int r, int k) const { return columns[r][k]; }
+  const T* const* row(int r) const { return columns[r]; }
   Out* out(int k) const { return outs[k]; }
 };
 
-// f(places) for the outputs from column i on of row `all`, counted through all images. Columns of
+// A tile of one stride and number of outputs, for both of them. Data is weights or sums.
+template <class T, class Out, class Data> struct depthwise3_tiles {
+  index_t stride, outs;
+  void (*steps)(const depthwise_steps<T, Out>& at, index_t channels, Data* data);
+  void (*places)(const depthwise_places<T, Out>& at, index_t channels, Data* data);
+};
+
+// The tile for the outputs from column i on of row `all`, counted through all images. Columns of
 // the padding are zeros, missing outputs `nowhere`: both as long as the channels.
-template <int stride, int outs, class T, class Out, class F>
-void depthwise3_at(const conv_shape& s, image<const T> x, image<Out> y, index_t all, index_t i,
-                   const T* zeros, Out* nowhere, F f) {
-  constexpr int columns = stride * (outs - 1) + 3;
+template <class T, class Out, class Data>
+[[gnu::noinline]] void depthwise3_at(const depthwise3_tiles<T, Out, Data>& tile,
+                                     const conv_shape& s, image<const T> x, image<Out> y,
+                                     index_t all, index_t i, const T* zeros, Out* nowhere,
+                                     Data* data) {
+  const index_t outs = tile.outs, columns = tile.stride * (outs - 1) + 3;
   const index_t n = all / s.out_h(), row = all % s.out_h(), out_w = s.out_w();
-  const index_t top = row * stride - s.pad_h, left = i * stride - s.pad_w;
+  const index_t top = row * tile.stride - s.pad_h, left = i * tile.stride - s.pad_w;
   Out* const out = y.at(n, row, i);
   if (i + outs <= out_w && top >= 0 && top + 3 <= s.h && left >= -1 && left + columns <= s.w + 1) {
     const T* const from = x.at(n, top, left);
-    return f(depthwise_steps<T, Out>{{from, from + x.h_stride, from + 2 * x.h_stride},
-                                     out,
-                                     x.w_stride,
-                                     y.w_stride,
-                                     left >= 0,
-                                     left + columns <= s.w});
+    return tile.steps({{from, from + x.h_stride, from + 2 * x.h_stride},
+                       out,
+                       x.w_stride,
+                       y.w_stride,
+                       left >= 0,
+                       left + columns <= s.w},
+                      s.c, data);
   }
   depthwise_places<T, Out> p;
-  for (int k = 0; k < outs; ++k) p.outs[k] = i + k < out_w ? out + k * y.w_stride : nowhere;
-  for (int r = 0; r < 3; ++r)
-    for (int k = 0; k < columns; ++k) {
+  for (index_t k = 0; k < outs; ++k) p.outs[k] = i + k < out_w ? out + k * y.w_stride : nowhere;
+  for (index_t r = 0; r < 3; ++r)
+    for (index_t k = 0; k < columns; ++k) {
       const bool inside = top + r >= 0 && top + r < s.h && left + k >= 0 && left + k < s.w;
       p.columns[r][k] = inside ? x.at(n, top + r, left + k) : zeros;
     }
-  f(p);
+  tile.places(p, s.c, data);
 }
 
 // The results of a tile; weights as [vector][tap][lane]. Sums have names: g++ stores arrays that
@@ -75,6 +97,7 @@ template <class T, class A, int stride, int outs, class Places>
     for (int r = 0; r < 3; ++r, weight += 3 * P::size) {
       P w0 = P::load(weight), w1 = P::load(weight + P::size), w2 = P::load(weight + 2 * P::size);
       pin(w0), pin(w1), pin(w2);
+      const auto row = at.row(r);
       const auto add = [](P * s, P w, P x) __attribute__((always_inline)) {
         if (s == nullptr) return;
         *s = fma(w, x, *s);
@@ -82,7 +105,7 @@ template <class T, class A, int stride, int outs, class Places>
       };
       // Column k, and the sums in which it meets taps 0, 1 and 2.
       const auto column = [&](int k, P* a, P* b, P* d) __attribute__((always_inline)) {
-        P x = P::load(at.x(r, k) + c);
+        P x = P::load(row[k] + c);
         pin(x);
         add(a, w0, x), add(b, w1, x), add(d, w2, x);
       };

@@ -43,17 +43,6 @@ template <class T> image<T> channels_from(image<T> x, index_t first) {
   return x;
 }
 
-// Row `all` of y, counted through all images, in tiles. The last one begins early enough to be
-// whole: some outputs are computed, to the same bits, twice.
-template <class T, class A, int stride, int outs>
-void depthwise3_forward_row(const conv_shape& s, image<const T> x, const T* weight, const T* zeros,
-                            image<T> y, index_t all, T* nowhere) {
-  for (index_t i = 0; i < s.out_w(); i += outs)
-    depthwise3_at<stride, outs>(
-        s, x, y, all, std::max<index_t>(std::min(i, s.out_w() - outs), 0), zeros, nowhere,
-        [&](const auto& at) { depthwise3_tile<T, A, stride, outs>(at, s.c, weight); });
-}
-
 // y = x * weight [c, 1, 3, 3], whose taps are read backwards when `flipped`.
 template <class T, class A>
 void depthwise3_forward(const conv_shape& s, image<const T> x, const T* weight, bool flipped,
@@ -61,20 +50,29 @@ void depthwise3_forward(const conv_shape& s, image<const T> x, const T* weight, 
   const T* zeros = nullptr;
   const T* const by_tap = depthwise3_taps<T, A>(weight, s.c, flipped, zeros);
   const index_t out_h = s.out_h(), out_w = s.out_w();
+  using tiles = depthwise3_tiles<T, T, const T>;
+  const auto of = [&]<int stride, int outs>() -> tiles {
+    return {stride, outs, depthwise3_tile<T, A, stride, outs, depthwise_steps<T, T>>,
+            depthwise3_tile<T, A, stride, outs, depthwise_places<T, T>>};
+  };
   const bool seven = out_w % 7 == 0;
+  const tiles tile =
+      s.stride_h == 1 ? (seven ? of.template operator()<1, 7>() : of.template operator()<1, 4>())
+                      : (seven ? of.template operator()<2, 7>() : of.template operator()<2, 4>());
   split_work(s.n * out_h, s.work(), [&](index_t first, index_t last) {
     T* const nowhere = scratch<T, scratch_use::window>(s.c);
-    const auto run = s.stride_h == 1 ? seven ? depthwise3_forward_row<T, A, 1, 7>
-                                             : depthwise3_forward_row<T, A, 1, 4>
-                     : seven ? depthwise3_forward_row<T, A, 2, 7>
-                                     : depthwise3_forward_row<T, A, 2, 4>;
+    // The last tile begins early enough to be whole: some outputs are computed, to the same bits,
+    // twice.
     depthwise3_blocks<T, A>(s, [&](index_t c, index_t channels) {
       conv_shape part = s;
       part.c = channels;
       const auto from = channels_from(x, c);
       const auto to = channels_from(y, c);
       for (index_t all = first; all < last; ++all)
-        run(part, from, by_tap + 9 * c, zeros, to, all, nowhere);
+        for (index_t i = 0; i < out_w; i += tile.outs)
+          depthwise3_at(tile, part, from, to, all,
+                        std::max<index_t>(std::min(i, out_w - tile.outs), 0), zeros, nowhere,
+                        by_tap + 9 * c);
     });
     for (index_t all = first; all < last; ++all)
       finish_rows<T, A>(finish, {y.at(all / out_h, all % out_h, 0), out_w, s.c, y.w_stride, 1}, 0,
@@ -144,27 +142,20 @@ void depthwise3_data(const conv_shape& s, image<const T> gy, const T* weight, im
   depthwise3_forward<T, A>(turned, gy, weight, true, gx, finish);
 }
 
-// Adds the products of output row `all`, counted through all images, so many columns at a time.
-template <class T, class A, int stride, int outs>
-void depthwise3_weight_row(const conv_shape& s, image<const T> x, image<const T> gy, index_t all,
-                           const T* zeros, T* sums) {
-  for (index_t i = 0; i < s.out_w(); i += outs)
-    depthwise3_at<stride, outs>(s, x, gy, all, i, zeros, zeros, [&](const auto& at) {
-      depthwise3_weight_tile<T, A, stride, outs>(at, s.c, sums);
-    });
-}
-template <class T, class A, int stride> auto depthwise3_weight_rows(const conv_shape& s) {
-  if constexpr (A::bytes == 64 && stride == 1)  // sums are loaded and stored half as often
-    if (s.out_w() % 14 == 0 && s.out_w() <= 56) return depthwise3_weight_row<T, A, stride, 14>;
-  return depthwise3_weight_row<T, A, stride, 7>;
-}
-
 // gw [c, 1, 3, 3]. Rows of outputs are summed in at most 16 parts, which are added in order.
 template <class T, class A>
 void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy, T* gw) {
   constexpr index_t lanes = simd::pack<T, A>::size;
-  const index_t out_h = s.out_h(), stride = s.stride_h;
-  const index_t rows = s.n * out_h, wanted = std::clamp<index_t>(s.work() >> 18, 1, 16);
+  using tiles = depthwise3_tiles<T, const T, T>;
+  const auto of = [&]<int stride, int outs>() -> tiles {
+    return {stride, outs, depthwise3_weight_tile<T, A, stride, outs, depthwise_steps<T, const T>>,
+            depthwise3_weight_tile<T, A, stride, outs, depthwise_places<T, const T>>};
+  };
+  tiles tile = s.stride_h == 1 ? of.template operator()<1, 7>() : of.template operator()<2, 7>();
+  if constexpr (A::bytes == 64)  // sums are loaded and stored half as often
+    if (s.stride_h == 1 && s.out_w() % 14 == 0 && s.out_w() <= 56)
+      tile = of.template operator()<1, 14>();
+  const index_t rows = s.n * s.out_h(), wanted = std::clamp<index_t>(s.work() >> 18, 1, 16);
   const index_t part = std::max<index_t>((rows + wanted - 1) / wanted, 1);
   const index_t parts = std::max<index_t>((rows + part - 1) / part, 1);
   const index_t size = (s.c + lanes - 1) / lanes * 9 * lanes;
@@ -173,14 +164,13 @@ void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy,
   const T* const zeros = sums + parts * size;
   split_chunks(rows, part, s.work(), [&](index_t first, index_t last) {
     T* const sum = sums + first / part * size;
-    const auto run =
-        stride == 1 ? depthwise3_weight_rows<T, A, 1>(s) : depthwise3_weight_rows<T, A, 2>(s);
     depthwise3_blocks<T, A>(s, [&](index_t c, index_t channels) {
       conv_shape some = s;
       some.c = channels;
       const auto from = channels_from(x, c), gradient = channels_from(gy, c);
       for (index_t row = first; row < last; ++row)
-        run(some, from, gradient, row, zeros, sum + 9 * c);
+        for (index_t i = 0; i < s.out_w(); i += tile.outs)
+          depthwise3_at(tile, some, from, gradient, row, i, zeros, zeros, sum + 9 * c);
     });
   });
   for (index_t i = 1; i < parts; ++i)

@@ -24,6 +24,9 @@ template <class T, class A> [[gnu::always_inline]] inline void pin(pack<T, A>& x
 #endif
 }
 
+// The same for a number: what is computed from it is not shared with what was computed before.
+[[gnu::always_inline]] inline void pin(index_t& x) { asm("" : "+r"(x)); }
+
 // f(0), f(1), ... f(n - 1) with constants: arrays of packs that are indexed by them are registers
 // from the start, where a loop to be unrolled depends on what else g++ finds in the function.
 // Write f as [&](auto i) __attribute__((always_inline)) { ... }.
