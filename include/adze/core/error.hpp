@@ -53,28 +53,22 @@ inline std::string to_text(double x) {
 
 namespace detail {
 
-// How to write one part of a text, given its address; a C string is its own address.
+// How to write one part of a text, given its address.
 using text_appender = void (*)(std::string& to, const void* part);
 template <class T> [[gnu::cold]] void append_text(std::string& to, const void* part) {
-  if constexpr (std::is_same_v<T, const char*>) {
-    to.append(static_cast<const char*>(part));
-  } else {
-    to.append(to_text(*static_cast<const T*>(part)));
-  }
+  to.append(to_text(*static_cast<const T*>(part)));
 }
-template <class T> const void* address_of(const T& part) {
-  if constexpr (std::is_convertible_v<T, const char*>) {
-    return static_cast<const char*>(part);
-  } else {
-    return &part;
-  }
+[[gnu::cold]] inline void append_literal(std::string& to, const void* part) {
+  to.append(static_cast<const char*>(part));
 }
-// One list for all texts whose parts are of these types, ended by null. Literals of any length are
+// One list for all texts whose parts are of these types, ended by null; literals of any length are
 // of one type.
-template <class... T> inline constexpr text_appender appenders_of[] = {append_text<T>..., nullptr};
+template <class... T>
+inline constexpr text_appender appenders_of[] = {
+    (std::is_array_v<T> ? append_literal : append_text<T>)..., nullptr};
 template <class... Parts>
-inline constexpr const text_appender* appenders = appenders_of<
-    std::conditional_t<std::is_convertible_v<Parts, const char*>, const char*, Parts>...>;
+inline constexpr const text_appender* appenders =
+    appenders_of<std::conditional_t<std::is_array_v<Parts>, char[1], Parts>...>;
 
 inline std::string join_parts(const text_appender* how, std::va_list parts) {
   std::string s;
@@ -103,14 +97,14 @@ template <class Error>
 
 // text("matmul: ", a.shape(), " vs ", 3): one string from parts, by to_text.
 template <class... Parts> std::string text(const Parts&... parts) {
-  return detail::join_text(detail::appenders<Parts...>, detail::address_of(parts)...);
+  return detail::join_text(detail::appenders<Parts...>, static_cast<const void*>(&parts)...);
 }
 
 // raise<shape_error>("op: ", ...): throws the text of these parts, which are handed over where they
 // are, off the hot path, so that the hundreds of checks of a program need no function each.
 template <class Error, class... Parts>
 [[noreturn, gnu::always_inline]] inline void raise(const Parts&... parts) {
-  detail::throw_text<Error>(detail::appenders<Parts...>, detail::address_of(parts)...);
+  detail::throw_text<Error>(detail::appenders<Parts...>, static_cast<const void*>(&parts)...);
 }
 
 }  // namespace adze
