@@ -45,6 +45,12 @@ struct tensor_impl {
   pool_put(x, sizeof(tensor_impl));
 }
 
+// Puts `x` in the place of what a handle had; out of line for the same reason.
+[[gnu::noinline]] inline void replace(tensor_impl*& handle, tensor_impl* x) noexcept {
+  tensor_impl* const before = std::exchange(handle, x);
+  if (before != nullptr) release(before);
+}
+
 // A call without arguments, for the thousand places that read a tensor.
 [[noreturn, gnu::cold, gnu::noinline]] inline void raise_undefined() {
   raise<state_error>("tensor: undefined tensor used; assign a value first");
@@ -58,13 +64,12 @@ class tensor {
   tensor(const tensor& o) noexcept : impl_(o.impl_) { detail::retain(impl_); }
   tensor(tensor&& o) noexcept : impl_(std::exchange(o.impl_, nullptr)) {}
   tensor& operator=(const tensor& o) noexcept {
-    tensor copy(o);
-    std::swap(impl_, copy.impl_);
+    detail::retain(o.impl_);
+    detail::replace(impl_, o.impl_);
     return *this;
   }
   tensor& operator=(tensor&& o) noexcept {
-    tensor moved(std::move(o));
-    std::swap(impl_, moved.impl_);
+    detail::replace(impl_, std::exchange(o.impl_, nullptr));
     return *this;
   }
   ~tensor() {
