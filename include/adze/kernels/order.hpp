@@ -26,7 +26,12 @@ template <class T> bool comes_before(T a, T b, bool descending) {
   return a < b || (b != b && a == a);
 }
 
-template <class T> void order_row(const T* x, index_t n, const order_request& o, index_t* places) {
+// Writes o.count places of a row of n values, which are double or int64; it may use all n.
+using row_pick = void (*)(const void* values, index_t n, const order_request& o, index_t* places);
+
+template <class T>
+void order_row(const void* values, index_t n, const order_request& o, index_t* places) {
+  const T* const x = static_cast<const T*>(values);
   std::iota(places, places + n, index_t{0});
   const auto before = [&](index_t a, index_t b) {
     return comes_before(x[a], x[b], o.descending) ||
@@ -39,25 +44,27 @@ template <class T> void order_row(const T* x, index_t n, const order_request& o,
   }
 }
 
-// The first place of the extreme of the first n values; a NaN is the extreme in both directions.
-template <class T> index_t extreme_of(const T* x, index_t n, bool largest) {
+// The first place of the extreme; a NaN is the extreme in both directions.
+template <class T>
+void extreme_of_row(const void* values, index_t n, const order_request& o, index_t* place) {
+  const T* const x = static_cast<const T*>(values);
   index_t best = 0;
   for (index_t i = 1; i < n; ++i) {
-    const bool beats = largest ? x[i] > x[best] : x[i] < x[best];
+    const bool beats = o.descending ? x[i] > x[best] : x[i] < x[best];
     if (beats || (x[i] != x[i] && x[best] == x[best])) best = i;
   }
-  return best;
+  *place = best;
 }
 
-// `pick` writes o.count places of a row, given its values; it may use all n.
-template <class T, class Pick>
+// Picks from each row along the axis, whose values are converted to `compute`.
+template <class = void>
 void place_rows(const shape& sizes, const operand& x, const order_request& o, index_t* out,
-                Pick pick) {
+                dtype compute, row_pick pick) {
   const index_t n = sizes[o.axis], rows = sizes.numel() / n;
   index_t inner = 1;
   for (index_t i = o.axis + 1; i < sizes.rank(); ++i) inner *= sizes[i];
   parallel_for(rows, std::max<index_t>(1, map_chunk / n), [&](index_t begin, index_t end) {
-    std::vector<T> values(static_cast<std::size_t>(n));
+    std::vector<std::byte> values(static_cast<std::size_t>(n) * sizeof(double));
     std::vector<index_t> places(static_cast<std::size_t>(n));
     for (index_t r = begin; r < end; ++r) {
       index_t offset = 0, rest = r;
@@ -66,7 +73,7 @@ void place_rows(const shape& sizes, const operand& x, const order_request& o, in
         offset += rest % sizes[a] * x.strides[static_cast<std::size_t>(a)];
         rest /= sizes[a];
       }
-      load_row<T>(x.type, static_cast<const std::byte*>(x.data) + offset * size_of(x.type),
+      load_row_in(compute, x.type, static_cast<const std::byte*>(x.data) + offset * size_of(x.type),
                   x.strides[static_cast<std::size_t>(o.axis)], n, values.data());
       pick(values.data(), n, o, places.data());
       index_t* to = out + r / inner * o.count * inner + r % inner;
@@ -84,9 +91,9 @@ template <class = void>
 void order(const shape& sizes, const operand& x, const order_request& o, index_t* out) {
   if (sizes.numel() == 0 || o.count == 0) return;
   if (is_floating(x.type)) {
-    return detail::place_rows<double>(sizes, x, o, out, detail::order_row<double>);
+    return detail::place_rows(sizes, x, o, out, f64, detail::order_row<double>);
   }
-  detail::place_rows<std::int64_t>(sizes, x, o, out, detail::order_row<std::int64_t>);
+  detail::place_rows(sizes, x, o, out, i64, detail::order_row<std::int64_t>);
 }
 
 // The same for one place, that of the extreme, where a NaN wins in both directions.
@@ -94,11 +101,10 @@ template <class = void>
 void extreme(const shape& sizes, const operand& x, index_t axis, bool largest, index_t* out) {
   if (sizes.numel() == 0) return;
   const order_request o{axis, 1, largest};
-  const auto pick = []<class T>(const T* row, index_t n, const order_request& r, index_t* place) {
-    *place = detail::extreme_of(row, n, r.descending);
-  };
-  if (is_floating(x.type)) return detail::place_rows<double>(sizes, x, o, out, pick);
-  detail::place_rows<std::int64_t>(sizes, x, o, out, pick);
+  if (is_floating(x.type)) {
+    return detail::place_rows(sizes, x, o, out, f64, detail::extreme_of_row<double>);
+  }
+  detail::place_rows(sizes, x, o, out, i64, detail::extreme_of_row<std::int64_t>);
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA
