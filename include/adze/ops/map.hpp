@@ -3,12 +3,11 @@
 // How a functor becomes an op: unary<F> from `f` and `df`, binary<F> from `f` and `gradients`.
 // `f` and `df` are generic in V: SIMD lanes in the kernels, and for `df` also `tensor`, which is
 // how second derivatives exist without being written. Users add their own functors the same way.
-#include <concepts>
-
 #include <adze/autograd/accumulate.hpp>
 #include <adze/ops/fwd.hpp>
 #include <adze/simd/math.hpp>
 #include <adze/tensor/layout.hpp>
+#include <concepts>
 
 namespace adze::detail::inline ADZE_ISA {
 
@@ -57,7 +56,7 @@ void slope_rows(const void* functor, const void* const* in, void* out, index_t n
   }
 }
 
-// dx = g * slope, for functors whose df is one number.
+// dx = g * slope.
 template <class T> void scale_rows(const void* slope, const void* const* in, void* out, index_t n) {
   using pack = simd::pack<T>;
   const pack by(static_cast<T>(*static_cast<const double*>(slope)));
@@ -65,11 +64,9 @@ template <class T> void scale_rows(const void* slope, const void* const* in, voi
   T* d = static_cast<T*>(out);
   index_t i = 0;
   for (; i + pack::size <= n; i += pack::size) pack(pack::load(g + i) * by).store(d + i);
-  if constexpr (pack::size > 1)
-    if (i < n) pack(pack::load_partial(g + i, n - i) * by).store_partial(d + i, n - i);
+  if (i < n) pack(pack::load_partial(g + i, n - i) * by).store_partial(d + i, n - i);
 }
-
-// Whether df is the same number everywhere.
+// Whether df is one number.
 template <class F>
 concept constant_slope = F::reads.bits == 0 && requires(const F& f, const simd::pack<float>& x) {
   { f.df(x, x) } -> std::same_as<double>;
@@ -223,7 +220,7 @@ template <class F> struct unary {
     if (c.create()) return g * f.df(x, y);
     if constexpr (detail::constant_slope<F>) {
       static constexpr kernels::map_loops scale{detail::scale_rows<float>,
-                                                detail::scale_rows<double>, nullptr};
+                                                detail::scale_rows<double>};
       const double slope = f.df(x, y);
       return detail::map_tensors(name, scale, &slope, {&g}, g.dtype(), g.dtype());
     } else {
