@@ -18,8 +18,6 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-#if defined(ADZE_AMX)
-
 // Lines of a strip (rows of the left operand) and of a panel (columns of the right one), and the
 // bytes of their blocks for each 32 of the depth: those of lines 0 to 15, then of 16 to 31.
 inline constexpr index_t bf16_lines = 32, bf16_step = 2 * simd::block_bytes;
@@ -248,7 +246,5 @@ void multiply_bf16(const stored_matrix& a, const stored_matrix& b, const stored_
     bf16_product<A>(a.block(i, 0, m, a.cols), b, c.block(i, 0, m, c.cols), finish).run();
   }
 }
-
-#endif
 
 }  // namespace adze::kernels::inline ADZE_ISA

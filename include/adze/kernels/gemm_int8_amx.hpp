@@ -18,11 +18,9 @@ inline bool amx_pays(index_t rows, index_t depth) {
   return rows >= 3 && std::min(rows, amx_strip_rows) * depth >= 768;
 }
 
-#if defined(ADZE_AMX)
-
 // The steps of a run as blocks of one size, without a rest where runs follow each other: the steps
 // behind a run are another one's.
-inline index_t amx_steps(const integer_strip& s, index_t steps) {
+template <class = void> index_t amx_steps(const integer_strip& s, index_t steps) {
   constexpr index_t most = 16;
   if (s.runs == 1) {
     const index_t blocks = std::max<index_t>((steps + most - 1) / most, 1);
@@ -99,10 +97,10 @@ template <class I, int rows, int vectors>
                                                    const std::int32_t* start,
                                                    const finished_output& f, index_t column) {
   registers<registers<I, vectors>, rows> sum;
-#  pragma GCC unroll 4
+#pragma GCC unroll 4
   for (int v = 0; v < vectors; ++v) {
     const I first = start ? I::load(start + v * I::size) : I::all(0);
-#  pragma GCC unroll 4
+#pragma GCC unroll 4
     for (int r = 0; r < rows; ++r) sum[r][v] = I::load(sums + r * stride + v * I::size) + first;
   }
   finish_tile<I, rows, vectors>(sum, f, column);
@@ -111,7 +109,7 @@ template <class I, int rows, int vectors>
 template <class A, bool two, int vectors>
 [[gnu::noinline]] void run_amx_strip(const integer_strip& s) {
   using I = typename integer_tile_shape<A, integer_layout::quads>::lanes;
-  const index_t size = amx_steps(s, s.steps + (s.last_step != nullptr));
+  const index_t size = amx_steps<>(s, s.steps + (s.last_step != nullptr));
   s.blocks->resize(s.first_rows, s.rows - s.first_rows, size);
   const amx_rest rest(s, s.steps / size * size);
   alignas(64) std::int32_t hot[amx_strip_rows * 32];
@@ -152,7 +150,5 @@ template <class A> auto amx_strip(const integer_strip& s, bool thin) {
   if (s.rows > s.first_rows) return thin ? run_amx_strip<A, true, 1> : run_amx_strip<A, true, 2>;
   return thin ? run_amx_strip<A, false, 1> : run_amx_strip<A, false, 2>;
 }
-
-#endif
 
 }  // namespace adze::kernels::inline ADZE_ISA

@@ -201,9 +201,8 @@ void gemm_narrow(const stored_matrix& a, const stored_matrix& b, const stored_ma
   const bool dots = simd::detail::code_lanes > 1 && b.row_stride == 1 && b.col_stride != 1 &&
                     a.col_stride == 1 && b.type != dtype::f32 &&
                     c.rows <= (amx ? 2 : dot_shape<float, A>::most_rows);
-#if defined(ADZE_AMX)
-  if (amx && !dots) return multiply_bf16<A>(a, b, c, finish);
-#endif
+  if constexpr (simd::has_amx)
+    if (amx && !dots) return multiply_bf16<A>(a, b, c, finish);
   if (a.cols == 0 || all <= index_t{1} << 15) return small_narrow<A>(a, b, c, finish);
   if constexpr (simd::detail::code_lanes > 1) {
     if (dots) {

@@ -57,13 +57,14 @@ void slope_rows(const void* functor, const void* const* in, void* out, index_t n
 }
 
 // dx = g * slope.
-template <class T> void scale_rows(const void* slope, const void* const* in, void* out, index_t n) {
+template <class T>
+void scale_rows(const void* slope, const void* const* in, void* out, index_t n, kernels::flow how) {
   using pack = simd::pack<T>;
   const pack by(static_cast<T>(*static_cast<const double*>(slope)));
   const T* g = static_cast<const T*>(in[0]);
   T* d = static_cast<T*>(out);
   index_t i = 0;
-  for (; i + pack::size <= n; i += pack::size) pack(pack::load(g + i) * by).store(d + i);
+  for (; i + pack::size <= n; i += pack::size) pack(pack::load(g + i, how) * by).store(d + i, how);
   if (i < n) pack(pack::load_partial(g + i, n - i) * by).store_partial(d + i, n - i);
 }
 // Whether df is one number.

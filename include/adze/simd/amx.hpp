@@ -95,6 +95,12 @@ class amx_blocks {
  public:
   void resize(index_t, index_t, index_t) {}
 };
+// Never called.
+template <int block> void amx_zero();
+template <int block> void amx_load(const void* from, index_t row_bytes);
+template <int block> void amx_store(void* to, index_t row_bytes);
+template <int sum, int left, int right> void amx_dot_bytes();
+template <int sum, int left, int right> void amx_dot_bf16();
 #endif
 
 }  // namespace adze::simd::inline ADZE_ISA

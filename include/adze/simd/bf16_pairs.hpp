@@ -3,18 +3,29 @@
 // Blocks of bf16 as AMX multiplies them: 16 lines of an operand (rows of the left one, columns of
 // the right one) times 16 pairs of the depth, a pair in 32 bits. Left blocks hold a line in 64
 // bytes, right ones the same pair of all lines. Missing lines and depth are zeros, never read.
+#include <bit>
+#include <cstdint>
+
 #include <adze/fwd.hpp>
 #include <adze/simd/amx.hpp>
 
 #if defined(ADZE_AMX)
-#  include <bit>
-#  include <cstdint>
-
 #  include <immintrin.h>
+#endif
 
 namespace adze::simd::inline ADZE_ISA {
 
 inline constexpr index_t block_lines = 16, block_depth = 32, block_bytes = 1024;
+
+// One block of a line's elements next to each other, lines a step apart; up to 16 lines and 32
+// elements.
+template <bool right>
+void pack_lines(const std::uint16_t* from, index_t step, index_t lines, index_t depth, void* to);
+// The same of lines next to each other, a line's elements a step apart.
+template <bool right>
+void pack_depth(const std::uint16_t* from, index_t step, index_t lines, index_t depth, void* to);
+
+#if defined(ADZE_AMX)
 
 namespace detail {
 
@@ -66,8 +77,6 @@ template <int... lanes>
 
 }  // namespace detail
 
-// One block of a line's elements next to each other, lines a step apart; up to 16 lines and 32
-// elements.
 template <bool right>
 [[gnu::noinline]] void pack_lines(const std::uint16_t* from, index_t step, index_t lines,
                                   index_t depth, void* to) {
@@ -81,7 +90,6 @@ template <bool right>
   detail::store_block(v, right, to);
 }
 
-// The same of lines next to each other, a line's elements a step apart.
 template <bool right>
 [[gnu::noinline]] void pack_depth(const std::uint16_t* from, index_t step, index_t lines,
                                   index_t depth, void* to) {
@@ -97,5 +105,6 @@ template <bool right>
   detail::store_block(v, !right, to);
 }
 
-}  // namespace adze::simd::inline ADZE_ISA
 #endif
+
+}  // namespace adze::simd::inline ADZE_ISA
