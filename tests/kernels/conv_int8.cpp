@@ -13,6 +13,8 @@
 #include <adze/kernels/conv_int8.hpp>
 #include <adze/kernels/reference_int8.hpp>
 
+#include "guard_page.hpp"
+
 namespace adze {
 namespace {
 
@@ -64,7 +66,8 @@ template <class Code> struct conv_problem {
   }
 };
 
-// Whether the results are right, and nothing beside them was written.
+// Whether the results are right, nothing beside them was written, and nothing behind the image
+// read.
 template <class Code, class Out, class A>
 bool gives(const conv_problem<Code>& p, const kernels::conv_int8_weights<A>& w,
            const std::vector<std::int32_t>& sums, bool relu) {
@@ -80,7 +83,10 @@ bool gives(const conv_problem<Code>& p, const kernels::conv_int8_weights<A>& w,
                             .inverse = 7.0f};
   f.codes = std::is_signed_v<Out> ? kernels::codes_s8 : kernels::codes_u8;
   f.zero = std::is_signed_v<Out> ? -9 : 100;
-  kernels::conv_int8<Code, Out, A>(p.s, p.image(), w, y.data() + guard, f);
+  const guarded_memory memory(p.x.data(), p.x.size());
+  kernels::image<const Code> x = p.image();
+  x.data = static_cast<const Code*>(memory.data());
+  kernels::conv_int8<Code, Out, A>(p.s, x, w, y.data() + guard, f);
   bool right = true;
   for (std::size_t i = 0; i < guard; ++i)
     right = right && y[i] == nobody && y[y.size() - 1 - i] == nobody;

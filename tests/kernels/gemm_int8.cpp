@@ -13,6 +13,8 @@
 #include <adze/kernels/gemm_int8.hpp>
 #include <adze/kernels/reference_int8.hpp>
 
+#include "guard_page.hpp"
+
 namespace adze::gemm_int8_test {
 namespace {
 
@@ -128,6 +130,33 @@ TEST_CASE("gemm_int8: sizes around the blocks of depth and columns") {
                         {67, 16, 2048},
                         {2, 16, 2047}})
     check_kinds<simd::native>(s, draw);
+}
+
+TEST_CASE("gemm_int8: nothing is read behind the left operand") {
+  std::mt19937 draw(5);
+  for (const index_t m : {1, 3, 8, 16, 17, 32, 33, 50})
+    for (const index_t k : {1, 63, 64, 65, 100, 255, 256, 1030})
+      for (const index_t n : {1, 16, 33}) {
+        std::vector<std::uint8_t> a(static_cast<std::size_t>(m * k));
+        std::vector<std::int8_t> b(static_cast<std::size_t>(k * n));
+        for (std::uint8_t& x : a) x = static_cast<std::uint8_t>(draw());
+        for (std::int8_t& x : b) x = static_cast<std::int8_t>(draw());
+        const guarded_memory left(a.data(), a.size());
+        const matrix<const std::uint8_t> view{static_cast<const std::uint8_t*>(left.data()), m, k,
+                                              k, 1};
+        const matrix<const std::int8_t> right{b.data(), k, n, n, 1};
+        std::vector<std::int32_t> c(static_cast<std::size_t>(m * n));
+        kernels::gemm_int8<std::uint8_t>(view, integer_weights<>(right),
+                                         matrix<std::int32_t>{c.data(), m, n, n, 1});
+        INFO(m, " x ", n, " x ", k);
+        bool same = true;
+        for (index_t i = 0; i < m; ++i)
+          for (index_t j = 0; j < n; ++j)
+            same = same &&
+                   c[static_cast<std::size_t>(i * n + j)] ==
+                       kernels::reference::product<std::uint8_t, std::int8_t>(view, right, i, j);
+        CHECK(same);
+      }
 }
 
 TEST_CASE("gemm_int8: nothing to add, nothing to write") {

@@ -6,14 +6,13 @@
 #include <limits>
 #include <vector>
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <doctest/doctest.h>
 
 #include <adze/core/random.hpp>
 #include <adze/kernels/gemm_narrow.hpp>
 #include <adze/kernels/reference.hpp>
+
+#include "guard_page.hpp"
 
 namespace adze {
 namespace {
@@ -63,31 +62,21 @@ struct narrow_matrix {
   matrix<const float> dense() const { return dense_matrix(values.data(), view.rows, view.cols); }
 };
 
-// Memory that ends where no byte may be read: the copy of an operand.
+// The copy of an operand that ends where no byte may be read.
 class last_of_page {
  public:
-  explicit last_of_page(const kernels::stored_matrix& x) : view_(x) {
-    const index_t span = (x.rows - 1) * x.row_stride + (x.cols - 1) * x.col_stride + 1;
-    const auto bytes = static_cast<std::size_t>(span * size_of(x.type));
-    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    const std::size_t used = (bytes + page - 1) / page * page;
-    all_ = used + page;
-    memory_ = ::mmap(nullptr, all_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(memory_ != MAP_FAILED);
-    auto* const start = static_cast<std::byte*>(memory_);
-    REQUIRE(::mprotect(start + used, page, PROT_NONE) == 0);
-    view_.data = start + used - bytes;
-    std::memcpy(view_.data, x.data, bytes);
+  explicit last_of_page(const kernels::stored_matrix& x)
+      : memory_(x.data, static_cast<std::size_t>(
+                            ((x.rows - 1) * x.row_stride + (x.cols - 1) * x.col_stride + 1) *
+                            size_of(x.type))),
+        view_(x) {
+    view_.data = memory_.data();
   }
-  ~last_of_page() { ::munmap(memory_, all_); }
-  last_of_page(const last_of_page&) = delete;
-  last_of_page& operator=(const last_of_page&) = delete;
   const kernels::stored_matrix& view() const { return view_; }
 
  private:
+  guarded_memory memory_;
   kernels::stored_matrix view_;
-  void* memory_ = nullptr;
-  std::size_t all_ = 0;
 };
 
 float value_at(const kernels::stored_matrix& x, index_t i, index_t j) {
