@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Arithmetic where the generic suite's random numbers do not go: slopes of powers at zero, truth
 // values as numbers. Values and types are those of PyTorch 1.13.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include <doctest/doctest.h>
 
-#include <adze/ops/arithmetic.hpp>
+#include <adze/adze.hpp>
 
 #include "checks.hpp"
 
@@ -20,6 +21,27 @@ using values_of = std::vector<double>;
 constexpr double inf = std::numeric_limits<double>::infinity();
 
 }  // namespace
+
+TEST_CASE("results from 32 MiB, which go past the caches, are those of small pieces") {
+  const int before = threads();
+  for (const dtype type : {f32, f64}) {
+    const index_t n = (index_t(1) << 25) / size_of(type) + 12345, piece = index_t(1) << 20;
+    const tensor a = randn({n}, type), b = randn({n}, type);
+    for (const int count : {1, 3}) {
+      set_threads(count);
+      const tensor sum = a + b, power = exp(a);
+      bool same = true;
+      for (index_t i = 0; i < n; i += piece) {
+        const index_t m = std::min(piece, n - i);
+        const tensor x = slice(a, 0, {i, i + m}), y = slice(b, 0, {i, i + m});
+        same = same && all(slice(sum, 0, {i, i + m}) == x + y).item() != 0 &&
+               all(slice(power, 0, {i, i + m}) == exp(x)).item() != 0;
+      }
+      CHECK(same);
+    }
+  }
+  set_threads(before);
+}
 
 TEST_CASE("slopes of powers with zero bases and exponents") {
   const values_of points{0.0, -0.0, 2.0, -3.0, inf};
