@@ -159,6 +159,27 @@ TEST_CASE("gemm_int8: nothing is read behind the left operand") {
       }
 }
 
+TEST_CASE("gemm_int8: what is no number becomes the lowest code, whatever finishes it") {
+  std::vector<std::uint8_t> a(std::size_t(40 * 64), 3);
+  std::vector<std::int8_t> b(std::size_t(64 * 70), 2);
+  for (const index_t m : {1, 2, 12, 13, 40})
+    for (const index_t n : {1, 16, 32, 70})
+      for (const bool per_row : {false, true}) {
+        const std::vector<float> scales(std::size_t(n), std::numeric_limits<float>::quiet_NaN());
+        const std::vector<kernels::affine> left(std::size_t(m), {1, 0});
+        std::vector<std::uint8_t> c(std::size_t(m * n));
+        const integer_weights<> w(matrix<const std::int8_t>{b.data(), 64, n, n, 1});
+        kernels::gemm_int8<std::uint8_t>(matrix<const std::uint8_t>{a.data(), m, 64, 64, 1}, w,
+                                         matrix<std::uint8_t>{c.data(), m, n, n, 1},
+                                         {.left = {left.data(), per_row},
+                                          .column_scales = scales.data(),
+                                          .zero = 20,
+                                          .codes = {7, 250}});
+        INFO(m, " x ", n, ", per row ", per_row);
+        CHECK(std::all_of(c.begin(), c.end(), [](std::uint8_t x) { return x == 7; }));
+      }
+}
+
 TEST_CASE("gemm_int8: nothing to add, nothing to write") {
   std::mt19937 draw(4);
   for (const sizes s : {sizes{3, 20, 0}, {0, 20, 7}, {3, 0, 7}, {0, 0, 0}})

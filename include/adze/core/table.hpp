@@ -58,7 +58,9 @@ class table {
 
   template <class = void> table& add_row(std::vector<cell> row) { return put(row); }
 
-  index_t rows() const { return static_cast<index_t>(cells_.size() / columns_.size()); }
+  index_t rows() const {
+    return columns_.empty() ? 0 : static_cast<index_t>(cells_.size() / columns_.size());
+  }
 
   // Aligned columns, two spaces apart, under a rule; every line ends with a newline.
   template <class = void> std::string text() const { return write({.gap = "  "}); }
@@ -101,6 +103,9 @@ class table {
       raise<value_error>("table: wrong number of cells in a row; ", row.size(), " cells for ",
                          columns_.size(), " columns; give one per column");
     }
+    if (cells_.capacity() - cells_.size() <
+        row.size())  // nothing is kept of a row that does not fit
+      cells_.reserve(2 * cells_.size() + row.size());
     for (cell& c : row) cells_.push_back(std::move(c));
     return *this;
   }

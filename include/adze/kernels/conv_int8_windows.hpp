@@ -52,7 +52,9 @@ template <class Code> struct image_windows {
   index_t first_row = 0;
 
   index_t count() const { return images * rows * cols; }
-  // Of a row, or of the rows of two images' rows where two blocks hold them.
+  index_t run_steps_of(index_t) const { return run_steps; }
+  bool one_run() const { return runs == 1; }
+  // Of a row of windows, or of two neighbouring ones where each fits a block.
   template <class F> void strips(const strip_limits& most, F each) const {
     const index_t n = (cols + most.rows - 1) / most.rows, size = cols / n, longer = cols % n;
     const bool pairs = most.block < most.rows && cols <= most.block;

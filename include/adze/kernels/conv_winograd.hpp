@@ -103,7 +103,7 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
   T* const zeros = memory + made;
   std::fill_n(zeros, p.in, T(0));
   const index_t work = tiles * plan::planes * p.in * p.outs;
-  const bool narrow = p.outs <= plan::lanes && p.in <= 32;
+  [[maybe_unused]] const bool narrow = p.outs <= plan::lanes && p.in <= 32;
   split_chunks(tiles, block, work, [&](index_t first, index_t last) {
     const index_t rows = last - first;
     const index_t v_plane = spread<T>(rows * p.in_row());
@@ -120,10 +120,13 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
       s.a = v + t * v_plane;
       s.b = u + t * p.plane();
       s.c = products + t * out_plane;
-      if (narrow)
-        winograd_narrow<T, A>(s.a, s.a_row_step, rows, p.in, s.b, s.c, s.c_row_step);
-      else
-        run_strips<T, A>(s, 0, strip_count<T, A>(rows));
+      if constexpr (plan::lanes >= 16) {  // with fewer, no problem has one vector of outputs
+        if (narrow) {
+          winograd_narrow<T, A>(s.a, s.a_row_step, rows, p.in, s.b, s.c, s.c_row_step);
+          continue;
+        }
+      }
+      run_strips<T, A>(s, 0, strip_count<T, A>(rows));
     }
     winograd_output(p, products, p.out_row(), out_plane, 0, p.outs, first, last, y, finish);
   });

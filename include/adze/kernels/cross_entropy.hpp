@@ -40,7 +40,7 @@ template <class T> T weighted_sum(const T* x, const T* weight, index_t n, T cent
 }
 
 // Rows begin..end: shift, scale and loss in passes, so that rows overlap in the pipeline and the
-// logarithms of eight rows are one.
+// logarithms of a pack of rows are one.
 template <class T>
 void losses_of_rows(const cross_entropy_rows<T>& a, index_t begin, index_t end, T* loss) {
   using pack = simd::pack<T>;

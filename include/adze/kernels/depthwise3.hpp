@@ -204,7 +204,7 @@ template <class T, class A, int stride, int outs, class Places>
       if (stride == 2 && k % 2 == 1) add(b, g0, x);
       if (k % stride == 0 && k > 1) add(d, stride == 1 ? g2 : g1, x);
     };
-#pragma GCC unroll 15
+#pragma GCC unroll 16
     for (int k = 0; k < columns; ++k) {
       if (k % stride == 0) {
         g2 = g1, g1 = g0;

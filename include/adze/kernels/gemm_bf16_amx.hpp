@@ -111,11 +111,15 @@ template <bool two, bool wide>
 
 // c = activate(a b + bias) of bf16 matrices, for depths above zero.
 template <class A> class bf16_product {
+ public:
+  static constexpr index_t most_depth = 2048;
+
+ private:
   // bf16 of the right operand that stay in the L2 cache, and of those that are packed by the thread
   // that needs them; rows that are so few that threads share the columns; their depth, less where
   // the left operand is packed, too; blocks of it whose strip stays in the L1 cache.
   static constexpr index_t near_right = index_t{1} << 19, own_right = index_t{1} << 17;
-  static constexpr index_t few_rows = 128, most_depth = 2048, packed_depth = 1024, near_blocks = 8;
+  static constexpr index_t few_rows = 128, packed_depth = 1024, near_blocks = 8;
   static constexpr index_t panel = bf16_lines, sums_size = bf16_lines * panel;
 
  public:
@@ -233,13 +237,15 @@ template <class A> class bf16_product {
   index_t depth_, width_;
 };
 
-// The same by blocks of rows, so that a packed left operand takes some memory and no more.
+// The same by blocks of rows, so that a packed left operand and sums that wait for further blocks
+// of the depth take some memory and no more.
 template <class A>
 void multiply_bf16(const stored_matrix& a, const stored_matrix& b, const stored_matrix& c,
                    const epilogue<float>& finish) {
   constexpr index_t most_packed = index_t{1} << 22;
-  const index_t most =
-      a.col_stride == 1 ? a.rows : std::max<index_t>(most_packed / a.cols, 16 * bf16_lines);
+  const index_t most = a.col_stride != 1 ? std::max<index_t>(most_packed / a.cols, 16 * bf16_lines)
+                       : a.cols > bf16_product<A>::most_depth ? 128 * bf16_lines
+                                                              : a.rows;
   const index_t step = balanced_block(a.rows, most, bf16_lines);
   for (index_t i = 0; i < a.rows; i += step) {
     const index_t m = std::min(step, a.rows - i);

@@ -31,7 +31,7 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
   integer_product(const Left& a, const integer_weights<A>& b, matrix<Out> c,
                   const integer_finish& finish)
       : a_(a), b_(b), c_(c), finish_(finish),
-        by_amx_(amx_strips<A, layout> && amx_pays(a.count(), b.rows()) && simd::amx_allowed()) {}
+        by_amx_(amx_strips<A, layout> && amx_pays(a, b.rows(), b.steps()) && simd::amx_allowed()) {}
 
   // All rows of the left side times panels [p0, p1).
   void operator()(index_t p0, index_t p1) const {

@@ -12,23 +12,26 @@
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// Whether a product is faster by AMX than by register tiles (measured at 1 to 8 rows by 32 to 1024
-// columns by 64 to 1024): configuring and emptying its registers costs about 0.1 us.
-inline bool amx_pays(index_t rows, index_t depth) {
-  return rows >= 3 && std::min(rows, amx_strip_rows) * depth >= 768;
+// The steps of a run in blocks of one size: without a rest where runs follow each other, as the
+// steps behind a run are another one's.
+template <class = void> index_t amx_block_steps(index_t steps, bool one_run) {
+  constexpr index_t most = 16;
+  if (one_run) {
+    const index_t blocks = (steps + most - 1) / most;
+    return (steps + blocks - 1) / blocks;
+  }
+  index_t size = most;
+  while (steps % size != 0) --size;
+  return size;
 }
 
-// The steps of a run as blocks of one size, without a rest where runs follow each other: the steps
-// behind a run are another one's.
-template <class = void> index_t amx_steps(const integer_strip& s, index_t steps) {
-  constexpr index_t most = 16;
-  if (s.runs == 1) {
-    const index_t blocks = std::max<index_t>((steps + most - 1) / most, 1);
-    return std::max<index_t>((steps + blocks - 1) / blocks, 1);
-  }
-  for (index_t size = most; size > 1; --size)
-    if (steps % size == 0) return size;
-  return 1;
+// Whether a product is faster by AMX than by register tiles (measured at 1 to 8 rows by 32 to 1024
+// columns by 64 to 1024): configuring and emptying its registers costs about 0.1 us, and blocks
+// take their time whatever their depth.
+template <class Left> bool amx_pays(const Left& a, index_t depth, index_t steps) {
+  const index_t rows = a.count();
+  return rows >= 3 && std::min(rows, amx_strip_rows) * depth >= 768 &&
+         amx_block_steps<>(a.run_steps_of(steps), a.one_run()) >= 3;
 }
 
 // The steps of each row behind its whole blocks, filled up with zeros.
@@ -109,7 +112,7 @@ template <class I, int rows, int vectors>
 template <class A, bool two, int vectors>
 [[gnu::noinline]] void run_amx_strip(const integer_strip& s) {
   using I = typename integer_tile_shape<A, integer_layout::quads>::lanes;
-  const index_t size = amx_steps<>(s, s.steps + (s.last_step != nullptr));
+  const index_t size = amx_block_steps<>(s.steps + (s.last_step != nullptr), s.runs == 1);
   s.blocks->resize(s.first_rows, s.rows - s.first_rows, size);
   const amx_rest rest(s, s.steps / size * size);
   alignas(64) std::int32_t hot[amx_strip_rows * 32];

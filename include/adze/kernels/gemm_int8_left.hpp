@@ -46,6 +46,9 @@ template <class T> struct matrix_rows {
   index_t first = 0, last = 0;
 
   index_t count() const { return last - first; }
+  // The steps of a run, given all of a row.
+  static index_t run_steps_of(index_t steps) { return steps; }
+  static bool one_run() { return true; }
   // Strips of almost the same size.
   template <class F> void strips(const strip_limits& most, F each) const {
     const index_t n = (count() + most.rows - 1) / most.rows;

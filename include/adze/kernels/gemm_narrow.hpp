@@ -180,7 +180,8 @@ void narrow_dots(const stored_matrix& a, const stored_matrix& b, const stored_ma
   if (!wide) narrow_rows(c.type, c.data, {c.rows, c.cols, c.row_stride}, sums, c.cols);
 }
 
-// Whether products of such operands are those of AMX: all of bf16 where this process may use it.
+// Whether products of such operands are those of AMX: all of bf16 where this process may use it,
+// but for one or two rows by dots.
 template <class A> bool by_amx(const stored_matrix& a, const stored_matrix& b) {
   return simd::has_amx && std::is_same_v<A, simd::native> && a.type == dtype::bf16 &&
          b.type == dtype::bf16 && simd::amx_allowed();

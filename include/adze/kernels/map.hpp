@@ -39,7 +39,8 @@ struct operand {
 inline constexpr int max_operands = 5;  // the result and four inputs
 inline constexpr index_t map_block = 256;
 inline constexpr index_t map_chunk = 32768;  // elements a thread takes; benchmarks/train_step
-inline constexpr index_t map_streamed = index_t(1) << 25;  // bytes of a result that no cache keeps
+inline constexpr index_t map_streamed = index_t(1)
+                                        << 25;  // bytes of results that go past the caches
 
 }  // namespace adze::kernels::inline ADZE_ISA
 

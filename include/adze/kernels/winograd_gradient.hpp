@@ -107,6 +107,7 @@ void winograd_weight_gradient(const winograd_gradient_plan<T, A>& p, index_t ima
   const index_t work = tiles * plan::planes * p.in * p.outs;
   const bool kept = parts > 1 || part > deep;
   T* const sums = kept ? scratch<T, scratch_use::partial>(parts * blocks * block) : nullptr;
+  if (parts > 1) std::fill_n(sums, parts * blocks * block, T(0));  // also what no block fills
   split_chunks(tiles, part, work, [&](index_t begin, index_t end) {
     const index_t v_plane = spread<T>(deep * p.in_row()), z_plane = spread<T>(deep * p.out_row());
     const index_t most = std::max(p.in, p.outs);

@@ -210,6 +210,9 @@ template <class F> struct unary {
   static constexpr kernels::map_loops loops{detail::unary_rows<F, float>,
                                             detail::unary_rows<F, double>, detail::whole_loop<F>()};
 
+  static constexpr kernels::map_loops slopes{detail::slope_rows<F, float>,
+                                             detail::slope_rows<F, double>, nullptr};
+
   shape result(const shape& x) const { return x; }
   tensor forward(const tensor& x) const {
     return detail::map_tensors(name, loops, &f, {&x}, x.dtype(), x.dtype());
@@ -225,8 +228,6 @@ template <class F> struct unary {
       const double slope = f.df(x, y);
       return detail::map_tensors(name, scale, &slope, {&g}, g.dtype(), g.dtype());
     } else {
-      static constexpr kernels::map_loops slopes{detail::slope_rows<F, float>,
-                                                 detail::slope_rows<F, double>, nullptr};
       return detail::map_tensors(name, slopes, &f, {&g, reads_x ? &x : &g, reads_y ? &y : &g},
                                  g.dtype(), g.dtype());
     }

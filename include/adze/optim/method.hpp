@@ -146,7 +146,7 @@ template <class Method> class optimizer_of final : public optimizer {
   option_numbers numbers_of(std::size_t g) const override {
     option_numbers all;
     Method::visit(options_[g], [&](std::string_view what, auto value) {
-      all.list[all.count++] = {what, static_cast<double>(value)};
+      all.list.at(all.count++) = {what, static_cast<double>(value)};
     });
     return all;
   }

@@ -85,9 +85,11 @@ class optimizer {
       raise<value_error>(name, ": got an empty parameter list; pass parameters(model)");
     }
     for (std::size_t i = 0; i < parameters.size(); ++i) check(parameters, i, name);
+    const std::size_t all = parameters_.size() + parameters.size();
+    parameters_.reserve(all), records_.reserve(all), ends_.reserve(ends_.size() + 1);
     for (tensor& p : parameters) parameters_.push_back(std::move(p));
-    ends_.push_back(parameters_.size());
-    records_.resize(parameters_.size());
+    ends_.push_back(all);
+    records_.resize(all);
   }
 
   std::vector<tensor> parameters_;

@@ -44,10 +44,10 @@ class amx_blocks {
     for (int r = 0; r < 2; ++r) {
       const index_t rows = r == 0 ? first_rows : second_rows;
       if (rows == 0) continue;
-      for (const int sum : {2 * r, 2 * r + 1}) set(sizes, sum, rows, 64);
+      set(sizes, 2 * r, rows, 64), set(sizes, 2 * r + 1, rows, 64);
       set(sizes, 4 + r, rows, steps * 4);
     }
-    for (const int right : {6, 7}) set(sizes, right, steps, 64);
+    set(sizes, 6, steps, 64), set(sizes, 7, steps, 64);
     asm volatile("ldtilecfg %0" : : "m"(sizes));
   }
   ~amx_blocks() {

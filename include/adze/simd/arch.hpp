@@ -3,13 +3,18 @@
 // The instruction sets as tags, `native` (the best one this translation unit is built for), and
 // ADZE_ISA, the inline namespace of everything whose code depends on it: two translation units
 // built with different flags then hold different functions and can be linked together.
-// The only place that reads the compiler's instruction-set macros.
+// Other headers of simd/ read the compiler's macros only for what these names tell apart.
 
 #if defined(__FAST_MATH__) && !defined(ADZE_ALLOW_FAST_MATH)
 #  error "adze: -ffast-math removes NaN tests and changes results; build without it"
 #endif
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__FMA__)
+// AVX-512 as processors have it: all bodies behind this macro use the same instructions.
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__FMA__)
+#  define ADZE_AVX512 1
+#endif
+
+#if defined(ADZE_AVX512) && defined(__AVX512VNNI__)
 // clang 14 spells the macros of AMX in its own way
 #  if (defined(__AMX_INT8__) || defined(__AMXINT8__)) &&                                           \
       (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__linux__)
@@ -18,7 +23,7 @@
 #  else
 #    define ADZE_ISA isa_avx512_vnni  // as avx512, other integer products
 #  endif
-#elif defined(__AVX512F__) && defined(__FMA__)
+#elif defined(ADZE_AVX512)
 #  define ADZE_ISA isa_avx512
 #elif defined(__AVXVNNI__) && defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #  define ADZE_ISA isa_avx2_vnni
@@ -68,7 +73,7 @@ inline namespace ADZE_ISA {
 // The tag whose packs the register tiles of A are made of, and those that run along rows
 // (pack.hpp): the widest there is.
 template <class A> struct tiles_of { using type = A; };
-#if defined(__AVX512F__) && defined(__FMA__)
+#if defined(ADZE_AVX512)
 template <> struct tiles_of<avx2> { using type = avx512; };
 #endif
 template <class A> using tile_tag = typename tiles_of<A>::type;

@@ -46,7 +46,7 @@ inline void stream_lanes(__m256d v, double* p) { _mm256_stream_pd(p, v); }
 
 // The first n of all lanes. Parts of 4, 2 and 1 lanes: AMD's processors take 12 ns and more for a
 // masked store of AVX2, which those of AVX-512 are not.
-#  if defined(__AVX512VL__)
+#  if defined(ADZE_AVX512)
 inline void store_first(__m256 v, float* p, index_t n) {
   _mm256_mask_storeu_ps(p, static_cast<__mmask8>((1 << n) - 1), v);
 }
@@ -96,7 +96,7 @@ template <int half> __m256d exchanged(__m256d v) {
 inline float first_lane(__m256 v) { return _mm256_cvtss_f32(v); }
 inline double first_lane(__m256d v) { return _mm256_cvtsd_f64(v); }
 
-#  if !defined(__AVX512F__)
+#  if !defined(ADZE_AVX512)
 namespace detail {
 
 // Eight 16-bit codes to floats and back, to nearest even; the same bits as core/small_float.hpp.

@@ -1,11 +1,12 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Partial loads and stores, and the fma that xsimd 8 spells as two instructions, of the 64-byte
-// packs that the register tiles of products use where the machine has AVX-512, and conversions of
-// 16 floats. Empty in builds for anything else; pack.hpp and convert.hpp are the users.
+// What the 64-byte packs of tiles and rows need beside xsimd 8 where the machine has AVX-512:
+// partial and streamed loads and stores, an fma in one instruction, roots, shifts and exchanges of
+// lanes, and conversions of 16 floats. Empty in builds for anything else; pack.hpp and convert.hpp
+// are the users.
 #include <adze/simd/arch.hpp>
 
-#if defined(__AVX512F__) && defined(__FMA__)
+#if defined(ADZE_AVX512)
 #  include <immintrin.h>
 
 #  include <adze/core/bfloat16.hpp>
@@ -15,9 +16,7 @@
 namespace adze::simd::inline ADZE_ISA {
 
 // y 2^n for whole n, rounded once, in one instruction.
-#  if defined(__AVX512VL__)
 inline __m256 scale_lanes(__m256 y, __m256 n) { return _mm256_scalef_ps(y, n); }
-#  endif
 inline __m512 scale_lanes(__m512 y, __m512 n) { return _mm512_maskz_scalef_ps(0xffff, y, n); }
 
 // Ones for the first n lanes, n <= 16.

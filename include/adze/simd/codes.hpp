@@ -120,8 +120,8 @@ template <int rows>
   const pack<float, avx2> high(static_cast<float>(s.high));
   const __m256i low = _mm256_set1_epi16(static_cast<std::int16_t>(s.low));
   const auto words = [&](const pack<float, avx2>(&row)[2]) __attribute__((always_inline)) {
-    const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(less_of(row[0], high).v.data),
-                                            _mm256_cvtps_epi32(less_of(row[1], high).v.data));
+    const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(less_of(high, row[0]).v.data),
+                                            _mm256_cvtps_epi32(less_of(high, row[1]).v.data));
     return _mm256_subs_epi16(both, low);
   };
   const __m256i first = words(x[0]), second = rows == 2 ? words(x[rows - 1]) : first;
@@ -143,7 +143,7 @@ template <code Code> void load_codes(const Code* p, pack<float, avx2>& x) {
   x = pack<float, avx2>(pack<float, avx2>::lane_type(_mm256_cvtepi32_ps(whole)));
 }
 
-#  if defined(__AVX512BW__) && XSIMD_WITH_AVX512F
+#  if defined(ADZE_AVX512)
 
 // Loads and conversions by masks: g++ 12 warns of what the forms without one leave undefined.
 template <code Code> void load_codes(const Code* p, pack<float, avx512>& x) {
@@ -169,7 +169,7 @@ template <code Code> void store_codes(const pack<float, avx512>* x, std::int32_t
 [[gnu::always_inline]] inline void store_code_bytes(pack<float, avx512> x, const code_steps& s,
                                                     std::uint8_t* out) {
   constexpr __mmask16 all = 0xffff;
-  const pack<float, avx512> below = less_of(x, pack<float, avx512>(static_cast<float>(s.high)));
+  const pack<float, avx512> below = less_of(pack<float, avx512>(static_cast<float>(s.high)), x);
   const __m512i whole =
       _mm512_maskz_max_epi32(all, _mm512_maskz_cvtps_epi32(all, below.v), _mm512_set1_epi32(s.low));
   const __m128i zero = _mm_set1_epi8(static_cast<char>(s.zero));
@@ -190,8 +190,8 @@ template <> inline constexpr int joined_code_rows<pack<float, avx512>, 1> = 4;
   const pack<float, avx512> high(static_cast<float>(s.high));
   const __m512i low = _mm512_set1_epi16(static_cast<std::int16_t>(s.low));
   const auto words = [&](const auto* x, const auto* y) __attribute__((always_inline)) {
-    const __m512i first = _mm512_maskz_cvtps_epi32(all, less_of(*x, high).v);
-    const __m512i second = _mm512_maskz_cvtps_epi32(all, less_of(*y, high).v);
+    const __m512i first = _mm512_maskz_cvtps_epi32(all, less_of(high, *x).v);
+    const __m512i second = _mm512_maskz_cvtps_epi32(all, less_of(high, *y).v);
     return _mm512_subs_epi16(_mm512_packs_epi32(first, second), low);
   };
   const __m512i bytes = _mm512_add_epi8(_mm512_packus_epi16(words(a, b), words(c, d)),
@@ -218,7 +218,7 @@ template <int rows>
   const __m512i codes = joined_codes(x[0], x[1], x[2], x[3], s);
   unroll<4>([&](auto r) __attribute__((always_inline)) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(out + r() * stride),
-                     _mm512_maskz_extracti32x4_epi32(0xff, codes, r()));
+                     _mm512_maskz_extracti32x4_epi32(0xff, codes, decltype(r)::value));
   });
 }
 

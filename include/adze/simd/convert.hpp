@@ -43,7 +43,7 @@ template <class To, class From> constexpr To convert_to(From x) {
 
 namespace detail {
 
-#if defined(__AVX512F__) && defined(__FMA__)
+#if defined(ADZE_AVX512)
 inline constexpr index_t code_lanes = 16;
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 inline constexpr index_t code_lanes = 8;

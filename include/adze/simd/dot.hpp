@@ -108,7 +108,7 @@ template <class A> using integer_tile_tag = typename integer_tiles_of<A>::type;
 
 template <> struct integers<avx2> {
   static constexpr index_t size = 8;
-#  if (defined(__AVX512VNNI__) && defined(__AVX512VL__)) || defined(__AVXVNNI__)
+#  if (defined(ADZE_AVX512) && defined(__AVX512VNNI__)) || defined(__AVXVNNI__)
   static constexpr bool bytes_exact = true;
 #  else
   static constexpr bool bytes_exact = false;
@@ -146,7 +146,7 @@ template <> struct integers<avx2> {
   }
 
   [[gnu::always_inline]] friend inline integers dot_bytes(integers sum, integers a, integers b) {
-#  if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#  if defined(ADZE_AVX512) && defined(__AVX512VNNI__)
     return {_mm256_dpbusd_epi32(sum.v, a.v, b.v)};
 #  elif defined(__AVXVNNI__)
     return {_mm256_dpbusd_avx_epi32(sum.v, a.v, b.v)};
@@ -156,7 +156,7 @@ template <> struct integers<avx2> {
 #  endif
   }
   [[gnu::always_inline]] friend inline integers dot_words(integers sum, integers a, integers b) {
-#  if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#  if defined(ADZE_AVX512) && defined(__AVX512VNNI__)
     return {_mm256_dpwssd_epi32(sum.v, a.v, b.v)};
 #  elif defined(__AVXVNNI__)
     return {_mm256_dpwssd_avx_epi32(sum.v, a.v, b.v)};
@@ -166,7 +166,7 @@ template <> struct integers<avx2> {
   }
 };
 
-#  if defined(__AVX512BW__) && XSIMD_WITH_AVX512F
+#  if defined(ADZE_AVX512)
 
 template <> struct integer_tiles_of<avx2> { using type = avx512; };
 

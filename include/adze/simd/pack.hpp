@@ -52,7 +52,7 @@ template <class T> struct lanes<T, sse2> : register_lanes<T, xsimd::sse2> {};
 #  if XSIMD_WITH_FMA3_AVX2
 template <class T> struct lanes<T, avx2> : register_lanes<T, xsimd::fma3<xsimd::avx2>> {};
 #  endif
-#  if XSIMD_WITH_AVX512F
+#  if defined(ADZE_AVX512)
 template <class T> struct lanes<T, avx512> : register_lanes<T, xsimd::avx512f> {};
 #  endif
 #  if XSIMD_WITH_NEON64
@@ -109,9 +109,10 @@ template <class T, class A> class mask {
   }
 };
 
-// How rows travel. Streamed: results go past the caches, for a store into a line that is not there
-// reads it first, a third of the traffic where nothing stays in any cache; and operands are asked
-// for ahead, which processors forget to do between such stores (tanh of 64 MiB: 15 to 6.5 ms).
+// How rows travel. Streamed, by AVX2's and AVX-512's packs: results go past the caches, for a store
+// into a line that is not there reads it first, a third of the traffic where nothing stays in any
+// cache; and operands are asked for ahead, which processors forget to do between such stores (tanh
+// of 64 MiB: 15 to 6.5 ms).
 enum class flow : bool { cached, streamed };
 // Streamed stores of this thread become visible before those after this.
 inline void finish_streamed() {
@@ -146,7 +147,8 @@ template <class T, class A = row_tag<T>> class pack {
   void store(T* p) const { detail::store_lanes(v, p); }
   // The same by a flow; p is aligned to 64 bytes where it is streamed.
   static pack load(const T* p, flow how) {
-    if (how == flow::streamed) __builtin_prefetch(p + read_ahead);
+    if constexpr (on_avx2 || on_avx512)
+      if (how == flow::streamed) __builtin_prefetch(p + read_ahead);
     return load(p);
   }
   void store(T* p, flow how) const {

@@ -116,7 +116,7 @@ template <class T, class A> [[gnu::always_inline]] inline void transpose(pack<T,
 
 #endif
 
-#if defined(XSIMD_VERSION_MAJOR) && XSIMD_WITH_AVX512F
+#if defined(XSIMD_VERSION_MAJOR) && defined(ADZE_AVX512)
 [[gnu::always_inline]] inline pack<float, avx2> folded(pack<float, avx512> x) {
   const __m512 v = x.v.data;  // g++ 12 warns of what the intrinsics for halves leave undefined
   pack<float, avx2> sum;
