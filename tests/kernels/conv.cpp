@@ -247,68 +247,61 @@ TEST_CASE("conv: shapes of real networks") {
   }
 }
 
+// Convolutions of one channel to a few, of images of so many rows.
+template <class F> void each_stem(index_t images, index_t height, F f) {
+  for (index_t o = 1; o <= 7; ++o)
+    for (index_t width : {15, 16, 17, 28, 33})
+      for (index_t pad : {0, 2})
+        f(conv_shape{.n = images,
+                     .h = height,
+                     .w = width,
+                     .o = o,
+                     .kh = 5,
+                     .kw = 3,
+                     .stride_h = 1 + o % 2,
+                     .pad_h = pad,
+                     .pad_w = pad,
+                     .dil_w = 1 + pad / 2});
+}
+
 // Results with gaps between pixels go by tiles of windows.
 TEST_CASE("conv: one channel to a few, along rows of pixels, has the bits of tiles of windows") {
   std::mt19937 draw(6);
   const std::vector<float> bias{0.1f, -0.2f, 0.3f, -0.4f, 0.5f, -0.6f, 0.7f};
-  for (index_t o = 1; o <= 7; ++o)
-    for (index_t width : {15, 16, 17, 28, 33})
-      for (index_t pad : {0, 2}) {
-        const conv_shape s{.n = 2,
-                           .h = 9,
-                           .w = width,
-                           .o = o,
-                           .kh = 5,
-                           .kw = 3,
-                           .stride_h = 1 + o % 2,
-                           .pad_h = pad,
-                           .pad_w = pad,
-                           .dil_w = 1 + pad / 2};
-        images<float> x(s.n, 1, s.h, s.w, layout::plain);
-        images<float> y(s.n, o, s.out_h(), s.out_w(), layout::channels_last);
-        images<float> twin(s.n, o, s.out_h(), s.out_w(), layout::spread);
-        x.fill(draw);
-        std::vector<float> w(static_cast<std::size_t>(o * 15));
-        for (float& v : w) v = std::uniform_real_distribution<float>(-1, 1)(draw);
-        for (const kernels::epilogue<float>& finish :
-             {kernels::epilogue<float>{},
-              {.bias = bias.data(), .activate = kernels::activation::relu}}) {
-          kernels::conv_forward<float>(s, x.view, w.data(), y.view, finish);
-          kernels::conv_forward<float>(s, x.view, w.data(), twin.view, finish);
-          y.each([&](float v, std::size_t i) { y.dense[i] = v; });
-          twin.each([&](float v, std::size_t i) { twin.dense[i] = v; });
-          CHECK(y.dense == twin.dense);
-          CHECK(y.numbers() == index_t(y.dense.size()));
-        }
-      }
+  each_stem(2, 9, [&](const conv_shape& s) {
+    images<float> x(s.n, 1, s.h, s.w, layout::plain);
+    images<float> y(s.n, s.o, s.out_h(), s.out_w(), layout::channels_last);
+    images<float> twin(s.n, s.o, s.out_h(), s.out_w(), layout::spread);
+    x.fill(draw);
+    std::vector<float> w(static_cast<std::size_t>(s.o * 15));
+    for (float& v : w) v = std::uniform_real_distribution<float>(-1, 1)(draw);
+    for (const kernels::epilogue<float>& finish :
+         {kernels::epilogue<float>{},
+          {.bias = bias.data(), .activate = kernels::activation::relu}}) {
+      kernels::conv_forward<float>(s, x.view, w.data(), y.view, finish);
+      kernels::conv_forward<float>(s, x.view, w.data(), twin.view, finish);
+      y.each([&](float v, std::size_t i) { y.dense[i] = v; });
+      twin.each([&](float v, std::size_t i) { twin.dense[i] = v; });
+      CHECK(y.dense == twin.dense);
+      CHECK(y.numbers() == index_t(y.dense.size()));
+    }
+  });
 }
 
 TEST_CASE("conv: the weight's gradient of one channel to a few, also next to infinite pixels") {
   std::mt19937 draw(8);
-  for (index_t o = 1; o <= 7; ++o)
-    for (index_t width : {15, 16, 17, 28, 33})
-      for (index_t pad : {0, 2}) {
-        const conv_shape s{.n = 3,
-                           .h = 40,
-                           .w = width,
-                           .o = o,
-                           .kh = 5,
-                           .kw = 3,
-                           .stride_h = 1 + o % 2,
-                           .pad_h = pad,
-                           .pad_w = pad,
-                           .dil_w = 1 + pad / 2};
-        CHECK(worst_error<float, simd::native>(s, layout::plain, layout::channels_last, draw) <= 6);
-        // A pixel that only the first column of taps reads.
-        if (pad > 0) continue;
-        images<float> x(s.n, 1, s.h, s.w, layout::plain);
-        images<float> gy(s.n, o, s.out_h(), s.out_w(), layout::channels_last);
-        x.fill(draw), gy.fill(draw);
-        x.view.at(1, 0, 0)[0] = std::numeric_limits<float>::infinity();
-        std::vector<float> gw(static_cast<std::size_t>(o * 15));
-        kernels::conv_backward_weight<float>(s, x.view, gy.view, gw.data());
-        for (std::size_t i = 0; i < gw.size(); ++i) CHECK(std::isfinite(gw[i]) == (i % 15 > 0));
-      }
+  each_stem(3, 40, [&](const conv_shape& s) {
+    CHECK(worst_error<float, simd::native>(s, layout::plain, layout::channels_last, draw) <= 6);
+    // A pixel that only the first column of taps reads.
+    if (s.pad_h > 0) return;
+    images<float> x(s.n, 1, s.h, s.w, layout::plain);
+    images<float> gy(s.n, s.o, s.out_h(), s.out_w(), layout::channels_last);
+    x.fill(draw), gy.fill(draw);
+    x.view.at(1, 0, 0)[0] = std::numeric_limits<float>::infinity();
+    std::vector<float> gw(static_cast<std::size_t>(s.o * 15));
+    kernels::conv_backward_weight<float>(s, x.view, gy.view, gw.data());
+    for (std::size_t i = 0; i < gw.size(); ++i) CHECK(std::isfinite(gw[i]) == (i % 15 > 0));
+  });
 }
 
 TEST_CASE("conv: the same bits for any number of threads") {
