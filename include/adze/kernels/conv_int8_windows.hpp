@@ -5,6 +5,7 @@
 // do not read as they are, bands of rows are copied first, with their padding.
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -214,8 +215,11 @@ template <class Code, class Out, class A, integer_layout layout> class conv_int8
     blocks<16>(to, n, [zero = zero()](index_t) { return zero; });
   }
   template <index_t block, class F> static void blocks(E* to, index_t n, F element) {
-    for (index_t k = 0; k < n; k += block)
-      for (index_t q = 0; q < block; ++q) to[k + q] = element(k + q);
+    for (index_t k = 0; k < n; k += block) {
+      E piece[block];  // clang 14 would copy element by element, as each store may change the next
+      for (index_t q = 0; q < block; ++q) piece[q] = element(k + q);
+      std::memcpy(to + k, piece, sizeof piece);
+    }
   }
 
   const conv_shape& s_;
