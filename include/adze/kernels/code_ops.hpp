@@ -125,6 +125,24 @@ void max_pool_codes(const pool_shape& s, std::type_identity_t<image<const Code>>
   });
 }
 
+// sum[k] += the codes of a window in channel k minus their zero points; four pixels of a row at a
+// time, since clang 14 keeps sums in memory (8 x 8 windows of 320 channels: 490 to 120 us, g++ 12
+// 124 to 83).
+template <index_t lanes, class Code>
+void sum_codes(const pool_span& p, const image<const Code>& x, const Code* from, std::int32_t zero,
+               std::int32_t* sum) {
+  const index_t step = p.x_step * x.w_stride;
+  for (index_t row = p.y0; row < p.y1; row += p.y_step) {
+    const Code* pixel = from + row * x.h_stride + p.x0 * x.w_stride;
+    index_t column = p.x0;
+    for (; column + 3 * p.x_step < p.x1; column += 4 * p.x_step, pixel += 4 * step)
+      for (index_t k = 0; k < lanes; ++k)
+        sum[k] += pixel[k] + pixel[step + k] + pixel[2 * step + k] + pixel[3 * step + k] - 4 * zero;
+    for (; column < p.x1; column += p.x_step, pixel += step)
+      for (index_t k = 0; k < lanes; ++k) sum[k] += pixel[k] - zero;
+  }
+}
+
 // The mean of each window: the exact sum of codes minus zero points, times the scale over
 // s.divide_by, as a code. Padding counts as zeros.
 template <class Code>
@@ -140,9 +158,7 @@ void avg_pool_codes(const pool_shape& s, std::type_identity_t<image<const Code>>
     const float scale = in.scale / static_cast<float>(s.divide_by(p.i, p.j));
     over_channels(c0, c1, adjacent, [&](index_t c, auto lanes) {
       std::int32_t sum[lanes] = {};
-      each_pixel(p, x, from + c * x.c_stride, [&](const Code* pixel, index_t, index_t) {
-        for (index_t k = 0; k < lanes; ++k) sum[k] += pixel[k] - in.zero;
-      });
+      sum_codes<lanes()>(p, x, from + c * x.c_stride, in.zero, sum);
       for (index_t k = 0; k < lanes; ++k) {
         const float mean = static_cast<float>(sum[k]) * scale;
         const float step = std::nearbyint(std::clamp(mean * inverse, low, high));
