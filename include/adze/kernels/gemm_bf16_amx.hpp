@@ -25,6 +25,7 @@ inline constexpr index_t bf16_lines = 32, bf16_step = 2 * simd::block_bytes;
 constexpr index_t bf16_blocks(index_t depth) {
   return (depth + simd::block_depth - 1) / simd::block_depth;
 }
+constexpr index_t bf16_strips(index_t lines) { return (lines + bf16_lines - 1) / bf16_lines; }
 
 // One block: lines (rows of x) 0 to 15.
 template <bool right> void pack_bf16_block(const stored_matrix& x, std::byte* to) {
@@ -43,7 +44,7 @@ template <bool right> void pack_bf16_block(const stored_matrix& x, std::byte* to
 // The lines of x, 32 after 32, in the order of memory: where a line is contiguous, to its end.
 // Second blocks without lines are left out.
 template <bool right> void pack_bf16(const stored_matrix& x, std::byte* to) {
-  const index_t blocks = bf16_blocks(x.cols), strips = (x.rows + bf16_lines - 1) / bf16_lines;
+  const index_t blocks = bf16_blocks(x.cols), strips = bf16_strips(x.rows);
   const index_t together = x.col_stride == 1 ? blocks : 1;
   split_work(strips, x.rows * x.cols, [&](index_t first, index_t last) {
     for (index_t k0 = 0; k0 < blocks; k0 += together)
@@ -71,42 +72,22 @@ struct bf16_left {
 template <bool two, bool wide>
 [[gnu::noinline]] void add_bf16(const bf16_left& a, const std::byte* b, index_t first, index_t last,
                                 bool rest, float* sums, bool accumulate) {
-  constexpr index_t row = 32 * 4, half = 16 * 32;
-  if (accumulate) {
-    simd::amx_load<0>(sums, row);
-    if constexpr (wide) simd::amx_load<1>(sums + 16, row);
-    if constexpr (two) simd::amx_load<2>(sums + half, row);
-    if constexpr (two && wide) simd::amx_load<3>(sums + half + 16, row);
-  } else {
-    simd::amx_zero<0>();
-    if constexpr (wide) simd::amx_zero<1>();
-    if constexpr (two) simd::amx_zero<2>();
-    if constexpr (two && wide) simd::amx_zero<3>();
-  }
+  using square = simd::amx_square<two, wide>;
+  if (accumulate)
+    square::load(sums, bf16_lines, simd::block_lines);
+  else
+    square::zero();
   const auto add = [&](const std::byte* upper, const std::byte* lower, index_t row_bytes)
       __attribute__((always_inline)) {
-    simd::amx_load<6>(b, 64);
-    simd::amx_load<4>(upper, row_bytes);
-    simd::amx_dot_bf16<0, 4, 6>();
-    if constexpr (wide) {
-      simd::amx_load<7>(b + simd::block_bytes, 64);
-      simd::amx_dot_bf16<1, 4, 7>();
-    }
-    if constexpr (two) {
-      simd::amx_load<5>(lower, row_bytes);
-      simd::amx_dot_bf16<2, 5, 6>();
-      if constexpr (wide) simd::amx_dot_bf16<3, 5, 7>();
-    }
+    square::template add<simd::amx_numbers::bf16>(upper, lower, row_bytes, b, 64,
+                                                  simd::block_bytes);
     b += bf16_step;
   };
   b += first * bf16_step;
   const index_t row_bytes = a.row_bytes, step = a.step_bytes;
   for (index_t k = first; k < last; ++k) add(a.first + k * step, a.second + k * step, row_bytes);
   if (rest) add(a.rest, a.rest + simd::block_bytes, 64);
-  simd::amx_store<0>(sums, row);
-  if constexpr (wide) simd::amx_store<1>(sums + 16, row);
-  if constexpr (two) simd::amx_store<2>(sums + half, row);
-  if constexpr (two && wide) simd::amx_store<3>(sums + half + 16, row);
+  square::store(sums, bf16_lines, simd::block_lines);
 }
 
 // c = activate(a b + bias) of bf16 matrices, for depths above zero.
@@ -131,7 +112,7 @@ template <class A> class bf16_product {
                               panel)) {}
 
   void run() const {
-    const index_t strips = (c_.rows + bf16_lines - 1) / bf16_lines;
+    const index_t strips = bf16_strips(c_.rows);
     std::byte* left = nullptr;
     if (packs_) {
       left = scratch<std::byte, scratch_use::pixels>(strips * bf16_blocks(b_.rows) * bf16_step);
@@ -155,7 +136,7 @@ template <class A> class bf16_product {
 
   // Groups of width_ columns.
   void columns(index_t first, index_t last, const std::byte* left) const {
-    const index_t strips = (c_.rows + bf16_lines - 1) / bf16_lines;
+    const index_t strips = bf16_strips(c_.rows);
     std::byte* const panels = scratch<std::byte, scratch_use::panels>(depth_ * width_ * 2);
     float* const sums =
         depth_ < b_.rows

@@ -54,44 +54,22 @@ struct amx_rest {
   }
 };
 
-// The sums of one panel.
-template <class A, bool two, int vectors>
-[[gnu::always_inline]] inline void amx_sums(const integer_strip& s, const std::byte* b,
-                                            index_t size, const amx_rest& rest) {
+// Adds the products with one panel to the square of sums.
+template <class A, class Square>
+[[gnu::always_inline]] inline void amx_add_panel(const integer_strip& s, const std::byte* b,
+                                                 index_t size, const amx_rest& rest) {
   constexpr index_t step_bytes = integer_panel<A> * 4;
-  const auto add = [&](const std::byte* first, const std::byte* second, index_t stride)
+  const auto add = [&](const std::byte* upper, const std::byte* lower, index_t stride)
       __attribute__((always_inline)) {
-    simd::amx_load<6>(b, step_bytes);
-    simd::amx_load<4>(first, stride);
-    simd::amx_dot_bytes<0, 4, 6>();
-    if constexpr (vectors == 2) {
-      simd::amx_load<7>(b + 64, step_bytes);
-      simd::amx_dot_bytes<1, 4, 7>();
-    }
-    if constexpr (two) {
-      simd::amx_load<5>(second, stride);
-      simd::amx_dot_bytes<2, 5, 6>();
-      if constexpr (vectors == 2) simd::amx_dot_bytes<3, 5, 7>();
-    }
+    Square::template add<simd::amx_numbers::bytes>(upper, lower, stride, b, step_bytes, 64);
     b += size * step_bytes;
   };
-  const index_t stride = s.left_stride, blocks = s.steps / size, ahead = s.second - s.left;
+  const index_t stride = s.left_stride, blocks = s.steps / size, down = s.second - s.left;
   for (index_t run = 0; run < s.runs; ++run) {
     const std::byte* left = s.left + s.run_offsets[run];
-    for (index_t k = 0; k < blocks; ++k, left += size * 4) add(left, left + ahead, stride);
+    for (index_t k = 0; k < blocks; ++k, left += size * 4) add(left, left + down, stride);
   }
   if (rest.steps > 0) add(rest.rows, rest.rows + s.first_rows * 64, 64);
-}
-
-// f(register, place in sums of `stride`) for each register of sums.
-template <bool two, int vectors, class F>
-[[gnu::always_inline]] inline void each_amx_sum(std::int32_t* sums, index_t stride,
-                                                index_t first_rows, F f) {
-  f(std::integral_constant<int, 0>(), sums);
-  if constexpr (vectors == 2) f(std::integral_constant<int, 1>(), sums + 16);
-  if constexpr (two) f(std::integral_constant<int, 2>(), sums + first_rows * stride);
-  if constexpr (two && vectors == 2)
-    f(std::integral_constant<int, 3>(), sums + first_rows * stride + 16);
 }
 
 // rows x vectors sums from memory, and the starts of their columns.
@@ -112,6 +90,7 @@ template <class I, int rows, int vectors>
 template <class A, bool two, int vectors>
 [[gnu::noinline]] void run_amx_strip(const integer_strip& s) {
   using I = typename integer_tile_shape<A, integer_layout::quads>::lanes;
+  using square = simd::amx_square<two, vectors == 2>;
   const index_t size = amx_block_steps<>(s.steps + (s.last_step != nullptr), s.runs == 1);
   s.blocks->resize(s.first_rows, s.rows - s.first_rows, size);
   const amx_rest rest(s, s.steps / size * size);
@@ -121,16 +100,13 @@ template <class A, bool two, int vectors>
     std::int32_t* const sums = s.sums + column;
     const std::int32_t* const start = s.start ? s.start + column : nullptr;
     if (start)
-      each_amx_sum<two, vectors>(sums, 0, 0, [](auto i, auto*) { simd::amx_zero<i()>(); });
+      square::zero();
     else
-      each_amx_sum<two, vectors>(sums, s.sums_stride, s.first_rows, [&](auto i, auto* at) {
-        simd::amx_load<i()>(at, s.sums_stride * 4);
-      });
-    amx_sums<A, two, vectors>(s, s.panels + p * s.panel_bytes, size, rest);
+      square::load(sums, s.sums_stride, s.first_rows);
+    amx_add_panel<A, square>(s, s.panels + p * s.panel_bytes, size, rest);
     const index_t stride = s.finished ? 32 : s.sums_stride;
     std::int32_t* const to = s.finished ? hot : sums;
-    each_amx_sum<two, vectors>(to, stride, s.first_rows,
-                               [&](auto i, auto* at) { simd::amx_store<i()>(at, stride * 4); });
+    square::store(to, stride, s.first_rows);
     if (s.finished) {
       finished_output f = *s.finished;
       index_t r = 0;

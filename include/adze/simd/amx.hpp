@@ -4,7 +4,9 @@
 // instruction that adds the product of two blocks to a third. Here as functions of the registers'
 // numbers; inline assembly, as compilers spell the intrinsics in different ways and g++ 12 lets
 // stores move across them. Programs must ask the system for these registers, which may refuse.
+#include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include <adze/fwd.hpp>
 #include <adze/simd/arch.hpp>
@@ -102,5 +104,69 @@ template <int block> void amx_store(void* to, index_t row_bytes);
 template <int sum, int left, int right> void amx_dot_bytes();
 template <int sum, int left, int right> void amx_dot_bf16();
 #endif
+
+// What is multiplied: groups of four bytes, or pairs of bf16.
+enum class amx_numbers : bool { bytes, bf16 };
+
+// Two left blocks, or one, times two right ones, or one: the square of sums in registers 0 to 3.
+template <bool two, bool wide> struct amx_square {
+  [[gnu::always_inline]] static void zero() {
+    amx_zero<0>();
+    if constexpr (wide) amx_zero<1>();
+    if constexpr (two) amx_zero<2>();
+    if constexpr (two && wide) amx_zero<3>();
+  }
+  // Sums in memory: rows `step` numbers apart, those of the second left block after `first_rows`.
+  template <class T>
+  [[gnu::always_inline]] static void load(const T* sums, index_t step, index_t first_rows) {
+    each(
+        sums, step, first_rows, [step](auto block, const T* from) __attribute__((always_inline)) {
+          amx_load<block()>(from, step * index_t(sizeof(T)));
+        });
+  }
+  template <class T>
+  [[gnu::always_inline]] static void store(T* sums, index_t step, index_t first_rows) {
+    each(
+        sums, step, first_rows, [step](auto block, T* to) __attribute__((always_inline)) {
+          amx_store<block()>(to, step * index_t(sizeof(T)));
+        });
+  }
+  // Adds products: steps between rows, and from the first right block to the second, in bytes.
+  template <amx_numbers numbers>
+  [[gnu::always_inline]] static void add(const std::byte* upper, const std::byte* lower,
+                                         index_t left_step, const std::byte* right,
+                                         index_t right_step, index_t second) {
+    amx_load<6>(right, right_step);
+    amx_load<4>(upper, left_step);
+    dot<numbers, 0, 4, 6>();
+    if constexpr (wide) {
+      amx_load<7>(right + second, right_step);
+      dot<numbers, 1, 4, 7>();
+    }
+    if constexpr (two) {
+      amx_load<5>(lower, left_step);
+      dot<numbers, 2, 5, 6>();
+      if constexpr (wide) dot<numbers, 3, 5, 7>();
+    }
+  }
+
+ private:
+  template <class T, class F>
+  [[gnu::always_inline]] static void each(T* sums, index_t step, index_t first_rows, F f) {
+    constexpr index_t columns = 16;
+    T* const lower = sums + first_rows * step;
+    f(std::integral_constant<int, 0>(), sums);
+    if constexpr (wide) f(std::integral_constant<int, 1>(), sums + columns);
+    if constexpr (two) f(std::integral_constant<int, 2>(), lower);
+    if constexpr (two && wide) f(std::integral_constant<int, 3>(), lower + columns);
+  }
+  template <amx_numbers numbers, int sum, int left, int right>
+  [[gnu::always_inline]] static void dot() {
+    if constexpr (numbers == amx_numbers::bytes)
+      amx_dot_bytes<sum, left, right>();
+    else
+      amx_dot_bf16<sum, left, right>();
+  }
+};
 
 }  // namespace adze::simd::inline ADZE_ISA
