@@ -1,12 +1,10 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // pack<T, A>: a register of T = float or double on the instruction set A, and its comparisons.
-// The only header that includes xsimd; without xsimd, and for the tags `scalar` and `odd`, a pack
-// has one lane and the same interface. Operators and functions are found by argument: code that
-// calls exp(x) or where(x > 0.0, x, 0.0) reads the same for packs and tensors.
+// Without xsimd, and for the tags `scalar` and `odd`, a pack has one lane and the same interface.
+// Operators and functions are found by argument: code that calls exp(x) or where(x > 0.0, x, 0.0)
+// reads the same for packs and tensors.
 #include <bit>
-#include <cmath>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -15,78 +13,12 @@
 #include <adze/simd/arch.hpp>
 #include <adze/simd/avx2.hpp>
 #include <adze/simd/avx512.hpp>
-
-#if __has_include(<xsimd/xsimd.hpp>)
-#  pragma GCC diagnostic push
-#  pragma GCC diagnostic ignored "-Wconversion"
-#  pragma GCC diagnostic ignored "-Wsign-conversion"
-#  pragma GCC diagnostic ignored "-Wshadow"
-#  pragma GCC diagnostic ignored "-Wpedantic"
-#  pragma GCC diagnostic ignored "-Wunused-parameter"
-#  pragma GCC diagnostic ignored "-Wdeprecated"
-#  include <xsimd/xsimd.hpp>
-#  pragma GCC diagnostic pop
-#endif
+#include <adze/simd/registers.hpp>
 
 namespace adze::simd::inline ADZE_ISA {
 
 template <class T, class A> class mask;
 template <class T, class A> class pack;
-
-namespace detail {
-
-// What a pack and a mask are made of: one lane, unless there is a register for T on A.
-template <class T, class A> struct lanes {
-  using type = T;
-  using mask = bool;
-};
-
-#ifdef XSIMD_VERSION_MAJOR
-template <class T, class Arch> struct register_lanes {
-  using type = xsimd::batch<T, Arch>;
-  using mask = typename type::batch_bool_type;
-};
-#  if XSIMD_WITH_SSE2
-template <class T> struct lanes<T, sse2> : register_lanes<T, xsimd::sse2> {};
-#  endif
-#  if XSIMD_WITH_FMA3_AVX2
-template <class T> struct lanes<T, avx2> : register_lanes<T, xsimd::fma3<xsimd::avx2>> {};
-#  endif
-#  if defined(ADZE_AVX512)
-template <class T> struct lanes<T, avx512> : register_lanes<T, xsimd::avx512f> {};
-#  endif
-#  if XSIMD_WITH_NEON64
-template <class T> struct lanes<T, neon> : register_lanes<T, xsimd::neon64> {};
-#  endif
-#endif
-
-template <class T, class A> using lanes_of = typename lanes<T, A>::type;
-template <class T>
-using word_of =
-    std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;  // as unsigned as the lane
-
-// The one-lane twins of what xsimd has for batches; unqualified calls choose by argument.
-template <std::floating_point T> T select(bool m, T a, T b) { return m ? a : b; }
-template <std::floating_point T> T fma(T a, T b, T c) { return a * b + c; }
-template <std::floating_point T> T sqrt(T a) { return std::sqrt(a); }
-template <std::floating_point T> T nearbyint(T a) { return std::nearbyint(a); }
-inline bool any(bool m) { return m; }
-
-// Memory to lanes and back.
-template <class V, class T> V load_lanes(const T* p) {
-  if constexpr (std::is_arithmetic_v<V>)
-    return *p;
-  else
-    return V::load_unaligned(p);
-}
-template <class V, class T> void store_lanes(V v, T* p) {
-  if constexpr (std::is_arithmetic_v<V>)
-    *p = v;
-  else
-    v.store_unaligned(p);
-}
-
-}  // namespace detail
 
 // The result of a comparison: one truth value for each lane.
 template <class T, class A> class mask {
