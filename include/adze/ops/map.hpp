@@ -3,11 +3,12 @@
 // How a functor becomes an op: unary<F> from `f` and `df`, binary<F> from `f` and `gradients`.
 // `f` and `df` are generic in V: SIMD lanes in the kernels, and for `df` also `tensor`, which is
 // how second derivatives exist without being written. Users add their own functors the same way.
+#include <concepts>
+
 #include <adze/autograd/accumulate.hpp>
 #include <adze/ops/fwd.hpp>
 #include <adze/simd/math.hpp>
 #include <adze/tensor/layout.hpp>
-#include <concepts>
 
 namespace adze::detail::inline ADZE_ISA {
 
@@ -56,17 +57,6 @@ void slope_rows(const void* functor, const void* const* in, void* out, index_t n
   }
 }
 
-// dx = g * slope.
-template <class T>
-void scale_rows(const void* slope, const void* const* in, void* out, index_t n, kernels::flow how) {
-  using pack = simd::pack<T>;
-  const pack by(static_cast<T>(*static_cast<const double*>(slope)));
-  const T* g = static_cast<const T*>(in[0]);
-  T* d = static_cast<T*>(out);
-  index_t i = 0;
-  for (; i + pack::size <= n; i += pack::size) pack(pack::load(g + i, how) * by).store(d + i, how);
-  if (i < n) pack(pack::load_partial(g + i, n - i) * by).store_partial(d + i, n - i);
-}
 // Whether df is one number.
 template <class F>
 concept constant_slope = F::reads.bits == 0 && requires(const F& f, const simd::pack<float>& x) {
@@ -209,7 +199,6 @@ template <class F> struct unary {
   static constexpr std::string_view axes = "...->...";
   static constexpr kernels::map_loops loops{detail::unary_rows<F, float>,
                                             detail::unary_rows<F, double>, detail::whole_loop<F>()};
-
   static constexpr kernels::map_loops slopes{detail::slope_rows<F, float>,
                                              detail::slope_rows<F, double>, nullptr};
 
@@ -221,16 +210,11 @@ template <class F> struct unary {
     constexpr bool reads_x = F::reads.has(values::input(0));
     constexpr bool reads_y = F::reads.has(values::output(0));
     const tensor x = reads_x ? c.in(0) : tensor(), y = reads_y ? c.out(0) : tensor();
-    if (c.create()) return g * f.df(x, y);
-    if constexpr (detail::constant_slope<F>) {
-      static constexpr kernels::map_loops scale{detail::scale_rows<float>,
-                                                detail::scale_rows<double>};
-      const double slope = f.df(x, y);
-      return detail::map_tensors(name, scale, &slope, {&g}, g.dtype(), g.dtype());
-    } else {
-      return detail::map_tensors(name, slopes, &f, {&g, reads_x ? &x : &g, reads_y ? &y : &g},
-                                 g.dtype(), g.dtype());
-    }
+    if constexpr (!detail::constant_slope<F>)
+      if (!c.create())
+        return detail::map_tensors(name, slopes, &f, {&g, reads_x ? &x : &g, reads_y ? &y : &g},
+                                   g.dtype(), g.dtype());
+    return g * f.df(x, y);
   }
 };
 
