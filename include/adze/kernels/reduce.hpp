@@ -14,9 +14,8 @@ inline constexpr index_t reduce_width = 256;   // results that one thread works 
 inline constexpr index_t reduce_rows = 64;     // of a column, summed in their own type
 
 // What is kept per result: 8 bytes, double for floats and int64 for integers.
-template <class T> using slot_of = std::conditional_t<std::is_integral_v<T>, std::int64_t, double>;
-
-// acc = f over n dense elements; centers: one slot, or null.
+// acc = f over n dense elements; centers: one slot, or null. A slot is what is kept per result: 8
+// bytes, double for floats and int64 for integers.
 using fold_row = void (*)(const void* functor, const void* x, index_t n, const void* center,
                           void* acc);
 // acc[i] = f over x[i], x[i + step], ... (`rows` of them) for i < n.
@@ -58,13 +57,12 @@ namespace adze::kernels::detail::inline ADZE_ISA {
 template <class F, class T>
 void row_fold(const void* functor, const void* data, index_t n, const void* center, void* acc) {
   using V = simd::pack<T>;
-  using S = slot_of<T>;
-  using W = simd::pack<S, simd::scalar>;
+  using W = simd::pack<double, simd::scalar>;
   constexpr index_t size = V::size;
   const F& f = *static_cast<const F*>(functor);
   const T* x = static_cast<const T*>(data);
-  const T c = center != nullptr ? static_cast<T>(*static_cast<const S*>(center)) : T(0);
-  S& total = *static_cast<S*>(acc);
+  const T c = center != nullptr ? static_cast<T>(*static_cast<const double*>(center)) : T(0);
+  double& total = *static_cast<double*>(acc);
   for (index_t begin = 0; begin < n; begin += reduce_block) {
     const index_t end = std::min(begin + reduce_block, n);
     V sum[4] = {F::template start<T>(), F::template start<T>(), F::template start<T>(),
@@ -82,7 +80,7 @@ void row_fold(const void* functor, const void* data, index_t n, const void* cent
     }
     const V all = f.join(f.join(sum[0], sum[1]), f.join(sum[2], sum[3]));
     const T folded = all.fold([&](auto a, auto b) { return f.join(a, b); });
-    total = f.join(W(total), W(static_cast<S>(folded))).v;
+    total = f.join(W(total), W(static_cast<double>(folded))).v;
   }
 }
 
@@ -90,10 +88,9 @@ void row_fold(const void* functor, const void* data, index_t n, const void* cent
 // summed down in registers.
 template <class F, class T, index_t count, class Lanes>
 void column_group(const F& f, const T* x, index_t step, index_t rows, Lanes lanes, index_t n,
-                  const slot_of<T>* centers, slot_of<T>* acc) {
+                  const double* centers, double* acc) {
   using V = simd::pack<T>;
-  using S = slot_of<T>;
-  using W = simd::pack<S, simd::scalar>;
+  using W = simd::pack<double, simd::scalar>;
   constexpr index_t size = V::size;
   static_assert(count == 1 || count == 4);
   T each[static_cast<std::size_t>(size * count)] = {};
@@ -119,19 +116,18 @@ void column_group(const F& f, const T* x, index_t step, index_t rows, Lanes lane
     }
     if (count == 1) sum[0] = f.join(f.join(sum[0], sum[1]), f.join(sum[2], sum[3]));
     for (index_t k = 0; k < count; ++k) sum[k].store(each + k * size);
-    for (index_t i = 0; i < n; ++i) acc[i] = f.join(W(acc[i]), W(static_cast<S>(each[i]))).v;
+    for (index_t i = 0; i < n; ++i) acc[i] = f.join(W(acc[i]), W(static_cast<double>(each[i]))).v;
   }
 }
 
 template <class F, class T>
 void column_fold(const void* functor, const void* data, index_t step, index_t rows, index_t n,
                  const void* centers, void* acc) {
-  using S = slot_of<T>;
   constexpr index_t size = simd::pack<T>::size;
   const F& f = *static_cast<const F*>(functor);
   const T* x = static_cast<const T*>(data);
-  const S* c = static_cast<const S*>(centers);
-  S* to = static_cast<S*>(acc);
+  const double* c = static_cast<const double*>(centers);
+  double* to = static_cast<double*>(acc);
   const auto center = [&](index_t i) { return c != nullptr ? c + i : nullptr; };
   constexpr whole_lanes<T> whole;
   index_t i = 0;
