@@ -103,9 +103,9 @@ class table {
       raise<value_error>("table: wrong number of cells in a row; ", row.size(), " cells for ",
                          columns_.size(), " columns; give one per column");
     }
-    if (cells_.capacity() - cells_.size() <
-        row.size())  // nothing is kept of a row that does not fit
-      cells_.reserve(2 * cells_.size() + row.size());
+    // Nothing is kept of a row that finds no memory.
+    const std::size_t all = cells_.size() + row.size();
+    if (all > cells_.capacity()) cells_.reserve(cells_.size() + all);
     for (cell& c : row) cells_.push_back(std::move(c));
     return *this;
   }

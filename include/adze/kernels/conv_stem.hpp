@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: MIT
 // Convolutions of one channel to a few, the first layer of small networks, and the gradient of
 // their weight: vectors run along a row of pixels, since a vector of outputs would be half empty.
-// Each output is the same chain of fma as in tiles of windows: the same bits.
+// Each output is the same chain of fma as in tiles of windows: the same bits. Gradients are summed
+// in lanes, whose order depends on sizes alone.
 #include <adze/kernels/conv_plan.hpp>
 #include <adze/kernels/gemm.hpp>
 

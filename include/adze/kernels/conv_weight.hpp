@@ -38,11 +38,11 @@ void add_weight_gradient(const correlation<T>& p, const T* window, const index_t
   const index_t in_group = p.channels / groups, out_group = outs / groups;
   const index_t deep = balanced_block(pixels, shape::depth_block, 1);
   const index_t wide = balanced_block(out_group, shape::column_block, shape::panel);
-  T* panels = scratch<T, scratch_use::panels>(deep * wide);
   strips<T> s;
   s.rows = in_group * p.h.taps * p.w.taps;
   s.a_rows = taps;
   const bool packed = s.rows > 64;  // few strips read what is packed: a copy costs more
+  T* const panels = packed ? scratch<T, scratch_use::panels>(deep * wide) : nullptr;
   s.b_step = packed ? shape::panel : step;
   s.c_row_step = out_group;
   for (index_t g = 0; g < groups; ++g) {
@@ -76,7 +76,7 @@ void add_turned_gradient(const correlation<T>& p, const T* window, const index_t
   const index_t columns = in_group * p.h.taps * p.w.taps;
   const index_t deep = balanced_block(pixels, shape::depth_block, 1);
   const index_t wide = balanced_block(columns, shape::column_block, shape::panel);
-  T* panels = scratch<T, scratch_use::panels>(deep * wide);
+  T* const panels = scratch<T, scratch_use::panels>(deep * wide);
   strips<T> s;
   s.rows = out_group;
   s.a_row_step = 1, s.a_col_step = step;

@@ -64,8 +64,9 @@ template <class Left, class Out, class A, integer_layout layout> class integer_p
     return {rows, rows};
   }
 
-  // A run of panels, one strip's sums for them, and what its strips have in common: floats and
-  // codes are finished in registers; through `part` where the last are not whole.
+  // A run of panels, one strip's sums for them, and what its strips have in common: results are
+  // finished in registers where the left side is the same for all rows, through `part` where the
+  // last panels are not whole.
   struct block {
     index_t p0, p1, whole;  // panels up to `whole` go to the result itself
     bool in_registers, in_place;

@@ -36,7 +36,7 @@ inline constexpr index_t most_strip_rows = amx_strips<A, layout>
 struct finished_output {
   const column_terms* terms = nullptr;
   index_t first = 0, stride = 0;
-  std::int32_t* whole = nullptr;  // or
+  std::int32_t* whole = nullptr;  // sums, or
   float* real = nullptr;          // at least `least`, or
   std::uint8_t* codes = nullptr;
   float least = 0, inverse = 1;
@@ -75,8 +75,9 @@ struct integer_strip {
   const std::int32_t* start = nullptr;        // of each column, instead of the sums that are there
   const finished_output* finished = nullptr;  // instead of the sums, with the last steps
 
-  // Of AMX: rows in all, those of the first block, and where the second one's begin.
-  index_t rows = 0, first_rows = 0;
+  index_t rows = 0;
+  // Of AMX: the rows of the first block, and where those of the second begin.
+  index_t first_rows = 0;
   const std::byte* second = nullptr;
   simd::amx_blocks* blocks = nullptr;
 
