@@ -23,11 +23,12 @@ template <class T> bool has_stem_places(const correlation<T>& p, image<T> out, i
   return out.c_stride == 1 && out.w_stride == outs && p.w.place_step == 1;
 }
 
-// Two vectors of pixels, each from windows[v] on, times a panel of weights, to pixels x outs at
-// to[v].
+// Two vectors of pixels, each from windows[v] on, times a panel of weights, then bias and
+// activation, to pixels x outs at to[v].
 template <class T, class A>
 [[gnu::noinline]] void stem_tile(const T* const* windows, const index_t* taps, index_t count,
-                                 const T* weights, index_t outs, T* const* to) {
+                                 const T* weights, index_t outs, T* const* to,
+                                 const epilogue<T>& finish) {
   using P = simd::pack<T, A>;
   using S = simd::pack<T, simd::pack_tag<A>>;  // has a transpose in registers
   constexpr int vectors = 2, lanes = int(P::size), side = int(S::size);
@@ -52,6 +53,19 @@ template <class T, class A>
         pin(sum[o][v]);
       }
     }
+  }
+  if (finish.bias) {
+#pragma GCC unroll 6
+    for (int o = 0; o < stem_outs; ++o)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v)
+        sum[o][v] = sum[o][v] + P(finish.bias[std::min<index_t>(o, outs - 1)]);
+  }
+  if (finish.activate == activation::relu) {
+#pragma GCC unroll 6
+    for (int o = 0; o < stem_outs; ++o)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; ++v) sum[o][v] = rectified(sum[o][v]);
   }
 #pragma GCC unroll 2
   for (int v = 0; v < vectors; ++v) {
@@ -85,6 +99,7 @@ void stem_rows(const correlation<T>& p, const T* window, const index_t* starts,
                index_t outs, T* out, const epilogue<T>& finish) {
   constexpr index_t lanes = simd::pack<T, A>::size;
   const index_t across = (p.w.out + lanes - 1) / lanes, last = pixels / p.w.out * across - 1;
+  const epilogue<T> in_tile = finish.residual ? epilogue<T>{} : finish;
   for (index_t u = 0; u <= last; u += 2) {
     registers<const T*, 2> from;
     registers<T*, 2> to;
@@ -93,8 +108,9 @@ void stem_rows(const correlation<T>& p, const T* window, const index_t* starts,
       const index_t i = row + std::min(at % across * lanes, p.w.out - lanes);
       from[v] = window + starts[i], to[v] = out + places[i];
     }
-    stem_tile<T, A>(from, taps, p.h.taps * p.w.taps, weights, outs, to);
+    stem_tile<T, A>(from, taps, p.h.taps * p.w.taps, weights, outs, to, in_tile);
   }
+  if (!finish.residual) return;
   for (index_t row = 0; row < pixels; row += p.w.out)
     finish_rows<T, A>(finish, {out + places[row], p.w.out, outs, outs, 1}, 0, outs);
 }

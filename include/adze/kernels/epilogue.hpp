@@ -25,6 +25,12 @@ template <class T> struct epilogue {
 
 inline namespace ADZE_ISA {
 
+// NaN is not below zero: it stays.
+template <class P> P rectified(P x) {
+  const P zero(0);
+  return where(x < zero, zero, x);
+}
+
 // One row of n contiguous outputs; `bias` and `residual` are at the row's first column already.
 template <class T, class A, bool adds, bool relu>
 [[gnu::noinline]] void finish_row(T* out, index_t n, const T* bias, T row_bias, const T* residual) {
@@ -33,7 +39,7 @@ template <class T, class A, bool adds, bool relu>
   const auto finish = [&](P x, P b, auto more) {
     x = x + (b + shift);
     if constexpr (adds) x = x + more();
-    if constexpr (relu) x = where(x < zero, zero, x);  // NaN is not below zero: it stays
+    if constexpr (relu) x = rectified(x);
     return x;
   };
   index_t i = 0;
