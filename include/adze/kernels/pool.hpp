@@ -7,63 +7,9 @@
 
 #include <adze/kernels/conv_plan.hpp>
 #include <adze/kernels/gemm.hpp>
+#include <adze/kernels/pool_shape.hpp>
 
-namespace adze::kernels {
-
-// The place y * w + x of a pixel in its image; images are smaller than 2^31 pixels.
-using pixel_index = std::int32_t;
-
-// The windows along one axis. Adaptive ones are floor(i in / out) to ceil((i + 1) in / out).
-struct pool_axis {
-  index_t in = 1, out = 1, kernel = 1, stride = 1, pad = 0, dilation = 1;
-  bool adaptive = false;
-
-  index_t start(index_t i) const { return i * stride - pad; }
-  // The first position inside the image, and one past the last.
-  index_t begin(index_t i) const {
-    if (adaptive) return i * in / out;
-    const index_t s = start(i);
-    return s >= 0 ? s : s + (-s + dilation - 1) / dilation * dilation;
-  }
-  index_t end(index_t i) const {
-    if (adaptive) return ((i + 1) * in + out - 1) / out;
-    return std::min(start(i) + (kernel - 1) * dilation + 1, in);
-  }
-  index_t inside(index_t i) const { return std::max<index_t>(0, end(i) - begin(i)); }
-  // With the padding, but not what lies beyond it.
-  index_t with_padding(index_t i) const {
-    return adaptive ? inside(i) : std::min(start(i) + kernel, in + pad) - start(i);
-  }
-};
-
-struct pool_window {
-  index_t kernel = 1, stride = 1, pad = 0, dilation = 1;
-  bool ceil_mode = false;
-};
-
-// PyTorch's output size: floor, or ceiling without windows that begin in the right padding.
-inline pool_axis fixed_axis(index_t in, const pool_window& w) {
-  const index_t free = in + 2 * w.pad - w.dilation * (w.kernel - 1) - 1;
-  index_t out = (free + (w.ceil_mode ? w.stride - 1 : 0)) / w.stride + 1;
-  if (w.ceil_mode && (out - 1) * w.stride >= in + w.pad) --out;
-  return {in, out, w.kernel, w.stride, w.pad, w.dilation, false};
-}
-inline pool_axis adaptive_axis(index_t in, index_t out) { return {in, out, 1, 1, 0, 1, true}; }
-
-struct pool_shape {
-  index_t n = 1, c = 1;
-  pool_axis h{}, w{};
-  bool count_include_pad = true;  // averages divide by the padded window
-  index_t divisor = 0;            // or by this, when not 0
-
-  index_t work() const { return n * c * h.out * w.out * h.kernel * w.kernel; }
-  index_t divide_by(index_t y, index_t x) const {
-    if (divisor != 0) return divisor;
-    return count_include_pad ? h.with_padding(y) * w.with_padding(x) : h.inside(y) * w.inside(x);
-  }
-};
-
-inline namespace ADZE_ISA {
+namespace adze::kernels::inline ADZE_ISA {
 
 // The pixels of the window of output (n, i, j).
 struct pool_span {
@@ -138,49 +84,73 @@ template <class P, class T> void store_some(P v, T* p, index_t n) {
   n >= P::size ? v.store(p) : v.store_partial(p, n);
 }
 
+// The maxima of a row of windows and, where `at` has memory, their positions; channels are
+// adjacent. A function of its own: among more loops g++ moves every pointer to a vector register
+// and back.
+template <class T, class A>
+[[gnu::noinline]] void max_of_row(const pool_table& table, const pool_shape& s, index_t n,
+                                  index_t i, const image<const T>& x, const image<T>& y,
+                                  const image<pixel_index>& at) {
+  using P = simd::pack<T, A>;
+  const P lowest(-std::numeric_limits<T>::infinity()), next(static_cast<T>(table.x_step));
+  const index_t h_step = table.y_step * x.h_stride, w_step = table.x_step * x.w_stride;
+  for (index_t j = 0; j < s.w.out; ++j) {
+    const pool_span p = table.at(n, i, j);
+    const T* const from = x.at(n, p.y0, p.x0);
+    T* const to = y.at(n, i, j);
+    pixel_index* const place = at.data ? at.at(n, i, j) : nullptr;
+    for (index_t c = 0; c < s.c; c += P::size) {
+      const index_t count = std::min(P::size, s.c - c);
+      P best = lowest, best_at(p.empty() ? T(-1) : static_cast<T>(p.y0 * s.w.in + p.x0));
+      const T* row = from + c;
+      for (index_t k = p.y0; k < p.y1; k += p.y_step, row += h_step) {
+        P here(static_cast<T>(k * s.w.in + p.x0));
+        const T* pixel = row;
+        for (index_t q = p.x0; q < p.x1; q += p.x_step, pixel += w_step, here = here + next) {
+          const P v = load_some<P>(pixel, count);
+          best_at = where(v == v, where(v > best, here, best_at), here);
+          best = where(v == v, greater_of(v, best), v);
+        }
+      }
+      store_some(best, to + c, count);
+      if (!place) continue;
+      T positions[P::width];
+      pixel_index whole[P::width];  // of all lanes: one conversion, not one for each channel
+      best_at.store(positions);
+      for (std::size_t q = 0; q < P::width; ++q) whole[q] = static_cast<pixel_index>(positions[q]);
+      if (at.c_stride == 1 && count == P::size)
+        std::copy_n(whole, P::width, place + c);
+      else
+        for (index_t q = 0; q < count; ++q) place[(c + q) * at.c_stride] = whole[q];
+    }
+  }
+}
+
 // Maximum of each window, NaN first of all; -infinity where a window has no pixel. Where `at` has
 // memory it gets the position y * w + x of the maximum in the input: the first of equal ones, the
 // last NaN (as in PyTorch), -1 for none.
 template <class T, class A = simd::row_tag<T>>
 void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image<T> y,
               image<pixel_index> at) {
-  using P = simd::pack<T, A>;
-  constexpr T lowest = -std::numeric_limits<T>::infinity();
   const bool exact = s.h.in * s.w.in < index_t(1) << 24;  // lanes hold positions as T
-  const bool lanes = P::size > 1 && x.c_stride == 1 && y.c_stride == 1 && exact;
-  each_output(s, lanes, [&](const pool_span& p, index_t c0, index_t c1) {
-    const index_t first = p.empty() ? -1 : p.y0 * s.w.in + p.x0;
-    const T* from = x.at(p.n, 0, 0);
-    T* to = y.at(p.n, p.i, p.j);
-    pixel_index* place = at.data ? at.at(p.n, p.i, p.j) : nullptr;
-    for (index_t c = c0; lanes && c < c1; c += P::size) {
-      const index_t count = std::min(P::size, c1 - c);
-      P best(lowest), where_best(static_cast<T>(first));
-      each_pixel(p, x, from + c, [&](const T* pixel, index_t row, index_t column) {
-        const P v = load_some<P>(pixel, count);
-        const P here(static_cast<T>(row * s.w.in + column));
-        where_best = where(v == v, where(v > best, here, where_best), here);
-        best = where(v == v, greater_of(v, best), v);
-      });
-      store_some(best, to + c, count);
-      if (!place) continue;
-      T positions[P::width];
-      pixel_index whole[P::width];  // of all lanes: one conversion, not one for each channel
-      where_best.store(positions);
-      for (std::size_t q = 0; q < P::width; ++q) whole[q] = static_cast<pixel_index>(positions[q]);
-      for (index_t q = 0; q < count; ++q) place[(c + q) * at.c_stride] = whole[q];
-    }
-    for (index_t c = c0; !lanes && c < c1; ++c) {
-      T best = lowest;
-      index_t where_best = first;
-      each_pixel(p, x, from + c * x.c_stride, [&](const T* pixel, index_t row, index_t column) {
-        const bool take = *pixel > best || *pixel != *pixel;
-        best = take ? *pixel : best;
-        where_best = take ? row * s.w.in + column : where_best;
-      });
-      to[c * y.c_stride] = best;
-      if (place) place[c * at.c_stride] = static_cast<pixel_index>(where_best);
-    }
+  if (simd::pack<T, A>::size > 1 && x.c_stride == 1 && y.c_stride == 1 && exact) {
+    const pool_table table(s);
+    return split_work(s.n * s.h.out, s.work(), [&](index_t first, index_t last) {
+      for (index_t k = first; k < last; ++k)
+        max_of_row<T, A>(table, s, k / s.h.out, k % s.h.out, x, y, at);
+    });
+  }
+  each_output(s, false, [&](const pool_span& p, index_t c, index_t) {
+    T best = -std::numeric_limits<T>::infinity();
+    index_t best_at = p.empty() ? -1 : p.y0 * s.w.in + p.x0;
+    const T* const from = x.at(p.n, 0, 0) + c * x.c_stride;
+    each_pixel(p, x, from, [&](const T* pixel, index_t row, index_t column) {
+      const bool take = *pixel > best || *pixel != *pixel;
+      best = take ? *pixel : best;
+      best_at = take ? row * s.w.in + column : best_at;
+    });
+    y.at(p.n, p.i, p.j)[c * y.c_stride] = best;
+    if (at.data) at.at(p.n, p.i, p.j)[c * at.c_stride] = static_cast<pixel_index>(best_at);
   });
 }
 
@@ -250,5 +220,4 @@ void avg_pool_backward(const pool_shape& s, std::type_identity_t<image<const T>>
   });
 }
 
-}  // namespace ADZE_ISA
-}  // namespace adze::kernels
+}  // namespace adze::kernels::inline ADZE_ISA
