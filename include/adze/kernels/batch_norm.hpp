@@ -56,19 +56,25 @@ template <class F> void over_blocks(index_t rows, index_t channels, F f) {
       f(r, std::min(column_block, rows - r), c, std::min(column_strip, channels - c));
 }
 
-// The lanes of one pack of columns added over rows, four at a time to hide latency.
-template <class T, class F> simd::pack<T> column_sum(index_t rows, F term) {
-  using pack = simd::pack<T>;
-  pack a(0), b(0), c(0), d(0);
+// Sums over rows of the K packs that term(row) gives, four rows at a time to hide latency.
+template <class T, std::size_t K, class F>
+[[gnu::always_inline]] inline std::array<simd::pack<T>, K> column_sums(index_t rows, F term) {
+  std::array<simd::pack<T>, K> a, b, c, d;
+  for (std::size_t k = 0; k < K; ++k) a[k] = b[k] = c[k] = d[k] = simd::pack<T>(0);
+  const auto add = [&](std::array<simd::pack<T>, K>& to, index_t r) {
+    const std::array<simd::pack<T>, K> t = term(r);
+    for (std::size_t k = 0; k < K; ++k) to[k] += t[k];
+  };
   index_t r = 0;
   for (; r + 4 <= rows; r += 4) {
-    a += term(r);
-    b += term(r + 1);
-    c += term(r + 2);
-    d += term(r + 3);
+    add(a, r);
+    add(b, r + 1);
+    add(c, r + 2);
+    add(d, r + 3);
   }
-  for (; r < rows; ++r) a += term(r);
-  return (a + b) + (c + d);
+  for (; r < rows; ++r) add(a, r);
+  for (std::size_t k = 0; k < K; ++k) a[k] = (a[k] + b[k]) + (c[k] + d[k]);
+  return a;
 }
 
 // Merges the moments of a block of rows of one pack of columns into m[0 .. lanes).
@@ -80,17 +86,21 @@ void merge_columns(const T* x, index_t rows, index_t step, Lanes lanes, index_t 
   const double count = static_cast<double>(rows);
   alignas(64) T start[16] = {}, sum[16] = {}, near[16] = {}, square[16] = {};
   first.store(start);
-  column_sum<T>(rows, [&](index_t r) { return lanes.load(x + r * step) - first; }).store(sum);
+  column_sums<T, 1>(
+      rows, [&](index_t r) { return std::array<pack, 1>{lanes.load(x + r * step) - first}; })[0]
+      .store(sum);
   double mean[16] = {};
   for (index_t j = 0; j < pack::size; ++j) {
     mean[j] = static_cast<double>(start[j]) + static_cast<double>(sum[j]) / count;
     near[j] = static_cast<T>(mean[j]);
   }
   const pack center = pack::load(near);
-  column_sum<T>(rows, [&](index_t r) {
-    const pack d = lanes.load(x + r * step) - center;
-    return d * d;
-  }).store(square);
+  column_sums<T, 1>(rows,
+                    [&](index_t r) {
+                      const pack d = lanes.load(x + r * step) - center;
+                      return std::array<pack, 1>{d * d};
+                    })[0]
+      .store(square);
   for (index_t j = 0; j < width; ++j) {
     const double off = static_cast<double>(near[j]) - mean[j];
     const double squares = static_cast<double>(square[j]) - count * off * off;
@@ -202,10 +212,12 @@ void batch_norm_sums(const_elements g, const_elements x, const batch_norm_sizes&
               high[i] = m.high, low[i] = m.low;
             }
             const pack h = pack::load(high), l = pack::load(low);
-            column_sum<T>(block, [&](index_t i) { return lanes.load(&gs(i, j)); }).store(a);
-            column_sum<T>(block, [&](index_t i) {
-              return lanes.load(&gs(i, j)) * (lanes.load(&xs(i, j)) - h - l);
-            }).store(b);
+            const auto sums = column_sums<T, 2>(block, [&](index_t i) {
+              const pack v = lanes.load(&gs(i, j));
+              return std::array<pack, 2>{v, v * (lanes.load(&xs(i, j)) - h - l)};
+            });
+            sums[0].store(a);
+            sums[1].store(b);
             for (index_t i = 0; i < width; ++i) {
               own[j0 + j + i] += static_cast<double>(a[i]);
               own[c + j0 + j + i] += static_cast<double>(b[i]);
@@ -241,6 +253,15 @@ void over_batch(const batch_norm_sizes& s, bool narrow, Rows rows, Segment segme
   });
 }
 
+// f(first row, last row, column, lanes) for a few rows at a time, which share what f reads for
+// each column.
+template <class T, class F>
+[[gnu::always_inline]] inline void over_row_groups(index_t rows, index_t width, F f) {
+  constexpr index_t group = 4;
+  for (index_t r = 0; r < rows; r += group)
+    over_packs<T>(width, [&](index_t j, auto lanes) { f(r, std::min(r + group, rows), j, lanes); });
+}
+
 // Four rows of `channels` numbers of type T from doubles: mean (high, low) and two more.
 template <class T>
 void spread(index_t channels, const double* mean, const double* a, const double* b, T* out) {
@@ -266,13 +287,12 @@ void batch_norm_apply(const_elements x, elements y, const batch_norm_sizes& s, c
         const auto in = tile.load(x, at, rows, width, c);
         const auto out = tile.target(y, at, rows, width, c);
         const T* own = four + first;
-        for (index_t r = 0; r < rows; ++r) {
-          over_packs<T>(width, [&](index_t j, auto lanes) {
-            const auto d = lanes.load(&in(r, j)) - lanes.load(own + j) - lanes.load(own + c + j);
-            const auto a = lanes.load(own + 2 * c + j), b = lanes.load(own + 3 * c + j);
-            lanes.store(fma(d, a, b), &out(r, j));
-          });
-        }
+        over_row_groups<T>(rows, width, [=](index_t r, index_t end, index_t j, auto lanes) {
+          const auto high = lanes.load(own + j), low = lanes.load(own + c + j);
+          const auto a = lanes.load(own + 2 * c + j), b = lanes.load(own + 3 * c + j);
+          for (; r < end; ++r)
+            lanes.store(fma(lanes.load(&in(r, j)) - high - low, a, b), &out(r, j));
+        });
         tile.store(y, at, rows, width, c);
       },
       [&](index_t at, index_t n, index_t k) {
@@ -309,16 +329,20 @@ void batch_norm_input_gradient(const batch_norm_gradient_data& data, const batch
         const auto out = g_tile.target(dx, at, rows, width, c);
         const auto xs = k.along != nullptr ? x_tile.load(x, at, rows, width, c) : in;
         const T* own = five + first;
-        for (index_t r = 0; r < rows; ++r) {
-          over_packs<T>(width, [&](index_t j, auto lanes) {
-            pack v = lanes.load(&in(r, j)) * lanes.load(own + 4 * c + j);
-            if (k.along != nullptr) {
-              const pack d = lanes.load(&xs(r, j)) - lanes.load(own + j) - lanes.load(own + c + j);
-              v = fma(d, lanes.load(own + 2 * c + j), v + lanes.load(own + 3 * c + j));
-            }
-            lanes.store(v, &out(r, j));
-          });
-        }
+        const bool along = k.along != nullptr;
+        over_row_groups<T>(rows, width, [=](index_t r, index_t end, index_t j, auto lanes) {
+          const pack slope = lanes.load(own + 4 * c + j);
+          if (!along) {
+            for (; r < end; ++r) lanes.store(lanes.load(&in(r, j)) * slope, &out(r, j));
+            return;
+          }
+          const pack high = lanes.load(own + j), low = lanes.load(own + c + j);
+          const pack factor = lanes.load(own + 2 * c + j), shift = lanes.load(own + 3 * c + j);
+          for (; r < end; ++r) {
+            const pack d = lanes.load(&xs(r, j)) - high - low;
+            lanes.store(fma(d, factor, lanes.load(&in(r, j)) * slope + shift), &out(r, j));
+          }
+        });
         g_tile.store(dx, at, rows, width, c);
       },
       [&](index_t at, index_t n, index_t j) {
