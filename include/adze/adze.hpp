@@ -88,6 +88,7 @@
 #include <adze/ops/attention.hpp>
 #include <adze/ops/attention_heads.hpp>
 #include <adze/ops/batch_norm.hpp>
+#include <adze/ops/batch_norm_act.hpp>
 #include <adze/ops/compare.hpp>
 #include <adze/ops/concat.hpp>
 #include <adze/ops/conv.hpp>

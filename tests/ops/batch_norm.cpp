@@ -2,7 +2,9 @@
 // Batch norm against the definition: both modes, both layouts, running statistics, derivatives.
 #include <doctest/doctest.h>
 
-#include <adze/ops/norm.hpp>
+#include <adze/graph/trace.hpp>
+#include <adze/nn/norm.hpp>
+#include <adze/ops/batch_norm_act.hpp>
 
 #include "checks.hpp"
 
@@ -214,6 +216,84 @@ TEST_CASE("what batch_norm refuses") {
   tensor mean = zeros({3});
   mean.set_requires_grad();
   CHECK_THROWS_AS(batch_norm(ones({2, 3}), {}, {}, mean, ones({3})), state_error);
+}
+
+namespace {
+
+// The result and the gradients of x, weight, bias and residual, by one op or by its parts.
+list act_results(bool fused, const tensor& x, const tensor& residual, norm_activation act) {
+  std::vector leaves{clone(x), full({x.size(1)}, 1.5), full({x.size(1)}, 0.25)};
+  if (residual.defined()) leaves.push_back(clone(residual));
+  for (tensor& t : leaves) t.set_requires_grad();
+  const tensor more = residual.defined() ? leaves[3] : tensor();
+  tensor y;
+  if (fused) {
+    y = batch_norm_act(leaves[0], leaves[1], leaves[2], {}, {}, more, {.act = act});
+  } else {
+    y = batch_norm(leaves[0], leaves[1], leaves[2], {}, {});
+    if (more.defined()) y = y + more;
+    y = act == norm_activation::relu ? relu(y) : relu6(y);
+  }
+  const tensor g = smooth(x.shape(), y.dtype());
+  list all = grad(tensor_list(&y, 1), leaves, {.gradients = {g}});
+  all.push_back(y);
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("batch_norm_act is batch norm, residual and activation, to the bit in f32 and f64") {
+  for (const norm_activation act : {norm_activation::relu, norm_activation::relu6})
+    for (const dtype type : {f32, f64, bf16, f16})
+      for (const bool adds : {false, true})
+        for (const shape& sizes :
+             {shape{4, 3}, shape{300, 9}, shape{3, 20, 7, 5}, shape{2, 3, 80, 70}}) {
+          CAPTURE(type);
+          CAPTURE(sizes);
+          CAPTURE(adds);
+          const tensor x = cast(random(sizes) * 3.0, type), more = cast(random(sizes) * 4.0, type);
+          for (const bool last : {false, true}) {
+            if (last && sizes.rank() != 4) continue;
+            const tensor in = last ? channels_last(x) : x;
+            const list own = act_results(true, in, adds ? more : tensor(), act);
+            const list parts = act_results(false, in, adds ? more : tensor(), act);
+            CHECK(own.back().strides() == in.strides());
+            const bool narrow = size_of(type) == 2;  // the parts round in between
+            CHECK(distance(own.back(), parts.back()) <= (narrow ? 0.1 : 0.0));
+            for (std::size_t i = 0; !narrow && i + 1 < own.size(); ++i)
+              CHECK(distance(own[i], parts[i]) == 0.0);
+            for (std::size_t i = 0; i < own.size(); ++i) CHECK(own[i].dtype() == parts[i].dtype());
+          }
+        }
+}
+
+TEST_CASE("batch_norm_act: statistics, evaluation, NaN, traces and what it refuses") {
+  const tensor x = random({5, 3, 4, 4}, f32), more = random({5, 3, 4, 4}, f32);
+  nn::batch_norm_act2d own({.channels = 3});
+  nn::batch_norm2d norm{{.channels = 3}};
+  CHECK(distance(own(x, more), relu(norm(x) + more)) == 0.0);
+  CHECK(distance(own.running_var, norm.running_var) == 0.0);
+  CHECK(own.num_batches_tracked.item<index_t>() == 1);
+  const graph g = trace(own, x);
+  CHECK(g.steps.size() == 2);  // batch norm and relu, which passes know
+  norm.running_mean = own.running_mean, norm.running_var = own.running_var;
+  eval(own);
+  eval(norm);
+  CHECK(distance(own(x), relu(norm(x))) == 0.0);
+
+  tensor bad = clone(more);
+  bad.data_as<float>()[7] = std::numeric_limits<float>::quiet_NaN();
+  const std::vector<double> y = numbers(batch_norm_act(x, {}, {}, {}, {}, bad));
+  CHECK(std::isnan(y[7]));
+  CHECK(std::count_if(y.begin(), y.end(), [](double v) { return std::isnan(v); }) == 1);
+
+  CHECK(message_of([&] {
+          static_cast<void>(batch_norm_act(x, {}, {}, {}, {}, random({5, 3, 4, 1}, f32)));
+        }) == "batch_norm_act: x f32[5,3,4,4] and residual f32[5,3,4,1] must have the same "
+              "shape");
+  CHECK(message_of([&] {
+          static_cast<void>(own(random({5, 3}, f32)));
+        }) == "nn::batch_norm_act2d: takes [n, c, h, w]; got f32[5,3]");
 }
 
 }  // namespace adze

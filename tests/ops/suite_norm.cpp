@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include <adze/ops/batch_norm.hpp>
+#include <adze/ops/batch_norm_act.hpp>
 #include <adze/ops/cross_entropy.hpp>
 #include <adze/ops/loss.hpp>
 #include <adze/ops/norm.hpp>
@@ -157,6 +158,32 @@ void normalisations() {
               },
               {.threads_n = 4000});
   }
+  entry_for("batch_norm_act",
+            [](index_t n) {
+              const auto batch = [](const shape& s, norm_activation act, bool adds) {
+                const index_t pixels =
+                    std::max<index_t>(1, s.numel() / std::max<index_t>(1, s[0] * s[1]));
+                const auto channel = [=](index_t i) { return i / pixels % s[1]; };
+                const drawn running{.sizes = {s[1]}, .low = 0.3, .type = f32, .constant = true};
+                return sample{op_of(batch_norm_act_op<>{act, adds}),
+                              {sized(s), maybe(true, {s[1]}), maybe(adds, {s[1]}), running, running,
+                               adds ? sized(s) : no_input()},
+                              [=](const arrays& x) {
+                                const grouping g{s[1], channel, channel};
+                                array y = normalized(x[0], x[1], x[2], g, 1e-5, true);
+                                const double top = act == norm_activation::relu6 ? 6 : 1e300;
+                                for (index_t i = 0; i < y.numel(); ++i)
+                                  y[i] = std::clamp(adds ? y[i] + x[5][i] : y[i], 0.0, top);
+                                return arrays{y};
+                              },
+                              normal};
+              };
+              using enum norm_activation;
+              return std::vector<sample>{
+                  batch({n + 3, 4}, relu, false), batch({2, 3, n + 2, 2}, relu6, true),
+                  batch({3, n, 2}, relu6, false), batch({3, 2, n + 1}, relu, true)};
+            },
+            {.threads_n = 4000});
   for (const bool logarithm : {false, true}) {
     entry_for(logarithm ? "log_softmax" : "softmax",
               [=](index_t n) {

@@ -3,6 +3,7 @@
 // Normalisation layers: nn::batch_norm2d bn{{.channels = 16}}; nn::layer_norm ln{{.sizes = {512}}};
 // Names, first values and running statistics are PyTorch's.
 #include <adze/nn/linear.hpp>
+#include <adze/ops/batch_norm_act.hpp>
 #include <adze/ops/norm.hpp>
 
 namespace adze::nn {
@@ -82,16 +83,18 @@ struct batch_norm_layer {
   }
 
  protected:
+  bool by_batch() const { return training || !running_mean.defined(); }
   template <class = void> tensor normalized(const tensor& x) const {
-    const bool own = training || !running_mean.defined();
     const tensor y =
         batch_norm(x, weight, bias, running_mean, running_var,
-                   {.training = own, .momentum = options.momentum, .eps = options.eps});
-    if (training && num_batches_tracked.defined() && !detail::state.recomputing) {
-      tensor count = num_batches_tracked;
-      init::constant_(count, count.item() + 1);
-    }
+                   {.training = by_batch(), .momentum = options.momentum, .eps = options.eps});
+    count_batch();
     return y;
+  }
+  template <class = void> void count_batch() const {
+    if (!training || !num_batches_tracked.defined() || detail::state.recomputing) return;
+    tensor count = num_batches_tracked;
+    init::constant_(count, count.item() + 1);
   }
 };
 
@@ -112,6 +115,23 @@ struct batch_norm2d : batch_norm_layer {
   template <class = void> tensor operator()(const tensor& x) const {
     if (x.rank() != 4) raise<shape_error>("nn::batch_norm2d: takes [n, c, h, w]; got ", x);
     return normalized(x);
+  }
+};
+
+// batch_norm2d, then ReLU or ReLU6, as one op in training: norm(x), or norm(x, residual) for
+// relu(norm(x) + residual). Parameters and state_dict are batch_norm2d's.
+struct batch_norm_act2d : batch_norm_layer {
+  norm_activation act = norm_activation::relu;
+  explicit batch_norm_act2d(const batch_norm_layer_options& o,
+                            norm_activation a = norm_activation::relu)
+      : batch_norm_layer(o), act(a) {}
+  template <class = void> tensor operator()(const tensor& x, const tensor& residual = {}) const {
+    if (x.rank() != 4) raise<shape_error>("nn::batch_norm_act2d: takes [n, c, h, w]; got ", x);
+    const tensor y = batch_norm_act(
+        x, weight, bias, running_mean, running_var, residual,
+        {.act = act, .training = by_batch(), .momentum = options.momentum, .eps = options.eps});
+    count_batch();
+    return y;
   }
 };
 

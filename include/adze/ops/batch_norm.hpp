@@ -35,49 +35,62 @@ template <class = void> tensor f64_copy(const tensor& x) {
   return y;
 }
 
+// What forward leaves for the gradient.
 struct batch_norm_saved {
-  tensor mean{}, rstd{};  // f64 [c], filled by forward
+  tensor mean{}, rstd{};  // f64 [c]
+  tensor numbers{};       // [4, c], see batch_norm_numbers
 };
 
-// y = (x - mean) rstd weight + bias, laid out like x, which is an input of the kernels.
+// What kernels subtract, multiply and add by channel: [4, c] in the computing type.
 template <class = void>
-tensor batch_norm_apply(const tensor& in, const batch_norm_saved& saved, const tensor& weight,
-                        const tensor& bias) {
-  const kernels::batch_norm_sizes s = batch_norm_sizes_of(in);
+tensor batch_norm_numbers(const tensor& in, const batch_norm_saved& saved, const tensor& weight,
+                          const tensor& bias) {
+  const index_t c = in.shape()[1];
   tensor scale = f64_copy(saved.rstd);
-  const tensor w = channel_values(weight, s.channels, 1), b = channel_values(bias, s.channels, 0);
-  for (index_t i = 0; i < s.channels; ++i) scale.data_as<double>()[i] *= w.data_as<double>()[i];
-  const dtype type = compute_type(in.dtype());
-  tensor y = empty_like(in), four = empty({4 * s.channels}, type);
-  const auto run = [&]<class T>() {
-    kernels::batch_norm_apply<T>(elements_of(in), result_elements_of(y), s,
-                                 saved.mean.data_as<double>(), scale.data_as<double>(),
-                                 b.data_as<double>(), four.data_as<T>());
-  };
-  dispatch(float_types{}, type, "batch_norm", run);
+  const tensor w = channel_values(weight, c, 1), b = channel_values(bias, c, 0);
+  for (index_t i = 0; i < c; ++i) scale.data_as<double>()[i] *= w.data_as<double>()[i];
+  tensor four = empty({4, c}, compute_type(in.dtype()));
+  dispatch(float_types{}, four.dtype(), "batch_norm", [&]<class T>() {
+    kernels::spread(c, saved.mean.data_as<double>(), scale.data_as<double>(), b.data_as<double>(),
+                    four.data_as<T>());
+  });
+  return four;
+}
+
+// y = (x - mean) rstd weight + bias, finished, laid out like x, which is an input of the kernels.
+template <class = void>
+tensor batch_norm_apply(const tensor& in, const tensor& four,
+                        const kernels::norm_finish& finish = {}) {
+  tensor y = empty_like(in);
+  dispatch(float_types{}, four.dtype(), "batch_norm", [&]<class T>() {
+    kernels::batch_norm_apply<T>(elements_of(in), result_elements_of(y), batch_norm_sizes_of(in),
+                                 four.data_as<T>(), finish);
+  });
   return y;
 }
 
-// Sums of g and of g (x - mean) by channel: [2, c].
+// Sums of g and of g (x - mean) by channel, where g passes the gate: [2, c].
 template <class = void>
-tensor batch_norm_sums(const tensor& g, const tensor& x, const batch_norm_saved& saved) {
+tensor batch_norm_sums(const tensor& g, const tensor& x, const tensor& numbers,
+                       const kernels::norm_gate& gate) {
   const kernels::batch_norm_sizes s = batch_norm_sizes_of(x);
   tensor sums = empty({2, s.channels}, f64);
   tensor workspace = empty({kernels::batch_norm_workspace(s)}, f64);
   const auto run = [&]<class T>() {
     double* sum = sums.data_as<double>();
-    kernels::batch_norm_sums<T>(elements_of(g), elements_of(x), s, saved.mean.data_as<double>(),
-                                sum, sum + s.channels, workspace.data_as<double>());
+    kernels::batch_norm_sums(elements_of(g), elements_of(x), s, numbers.data_as<T>(), gate, sum,
+                             sum + s.channels, workspace.data_as<double>());
   };
   dispatch(float_types{}, compute_type(x.dtype()), "batch_norm", run);
   return sums;
 }
 
-// The gradients of x, weight and bias; in training the statistics are functions of x too.
+// The gradients of x, weight and bias; in training the statistics are functions of x too. A gate
+// is for training.
 template <class = void>
 std::array<tensor, 5> batch_norm_backward(backward_context& c, const tensor& gradient,
-                                          const batch_norm_saved& saved, bool training) {
-  const dtype type = compute_type(gradient.dtype());
+                                          const batch_norm_saved& saved, bool training,
+                                          const kernels::norm_gate& gate = {}) {
   const bool sums_wanted = c.wants(1) || c.wants(2) || training;
   const bool reads_x = training || c.wants(1);
   const tensor original = reads_x ? c.in(0) : gradient;
@@ -85,7 +98,7 @@ std::array<tensor, 5> batch_norm_backward(backward_context& c, const tensor& gra
   const kernels::batch_norm_sizes s = batch_norm_sizes_of(x);
   const index_t n = s.channels;
   const double* rstd = saved.rstd.data_as<double>();
-  const tensor sums = sums_wanted ? batch_norm_sums(g, x, saved) : tensor();
+  const tensor sums = sums_wanted ? batch_norm_sums(g, x, saved.numbers, gate) : tensor();
   std::array<tensor, 5> d;
   if (c.wants(1)) {
     tensor w = empty({n}, f64);
@@ -96,7 +109,8 @@ std::array<tensor, 5> batch_norm_backward(backward_context& c, const tensor& gra
   if (c.wants(2)) d[2] = dense_as(alias(sums, {n}, {1}), c.in_type(2));
   if (!c.wants(0)) return d;
   const tensor w = channel_values(c.in(1), n, 1);
-  tensor table = empty({3, n}, f64), five = empty({5 * n}, type), dx = empty_like(x);
+  tensor table = empty({3, n}, f64), three = empty({3 * n}, saved.numbers.dtype());
+  tensor dx = empty_like(x);
   double *slope = table.data_as<double>(), *along = slope + n, *shift = along + n;
   const double count = static_cast<double>(s.count());
   for (index_t i = 0; i < n; ++i) {
@@ -106,13 +120,12 @@ std::array<tensor, 5> batch_norm_backward(backward_context& c, const tensor& gra
     along[i] = -slope[i] * rstd[i] * rstd[i] * sum[n + i] / count;
     shift[i] = -slope[i] * sum[i] / count;
   }
-  const kernels::batch_norm_slopes k{saved.mean.data_as<double>(), slope,
-                                     training ? along : nullptr, shift};
-  const auto run = [&]<class T>() {
-    kernels::batch_norm_input_gradient<T>({elements_of(g), elements_of(x), result_elements_of(dx)},
-                                          s, k, five.data_as<T>());
-  };
-  dispatch(float_types{}, type, "batch_norm", run);
+  const kernels::batch_norm_slopes k{slope, training ? along : nullptr, shift};
+  dispatch(float_types{}, saved.numbers.dtype(), "batch_norm", [&]<class T>() {
+    const kernels::batch_norm_gradient_data<T> data{
+        elements_of(g), elements_of(x), result_elements_of(dx), gate, saved.numbers.data_as<T>()};
+    kernels::batch_norm_input_gradient<T>(data, s, k, three.data_as<T>());
+  });
   d[0] = dense_keeping(dx, c.in_type(0));
   return d;
 }
@@ -127,6 +140,39 @@ void update_running(const tensor& running, const double* now, double momentum) {
     after.data_as<double>()[i] = (1 - momentum) * before.data_as<double>()[i] + momentum * now[i];
   }
   kernels::copy(running.shape(), operand_of(running), operand_of(after));
+}
+
+struct running_statistics {
+  const tensor &mean, &var;
+  double momentum;
+};
+
+// Mean and reciprocal deviation of the batch, an input of the kernels; the running ones follow.
+template <class = void>
+batch_norm_saved batch_statistics(const tensor& in, double eps, const running_statistics& running) {
+  const kernels::batch_norm_sizes s = batch_norm_sizes_of(in);
+  if (s.count() == 1) {
+    raise<shape_error>("batch_norm: training needs more than one value per channel; got ", in,
+                       "; take a larger batch or eval() mode");
+  }
+  batch_norm_saved saved{empty({s.channels}, f64), empty({s.channels}, f64)};
+  tensor var = empty({s.channels}, f64);
+  tensor workspace = empty({kernels::batch_norm_workspace(s)}, f64);
+  double *mean = saved.mean.data_as<double>(), *rstd = saved.rstd.data_as<double>();
+  double* const squares = var.data_as<double>();
+  dispatch(float_types{}, compute_type(in.dtype()), "batch_norm", [&]<class T>() {
+    kernels::batch_norm_moments<T>(elements_of(in), s, mean, squares, workspace.data_as<double>());
+  });
+  const double count = static_cast<double>(s.count());
+  for (index_t i = 0; i < s.channels; ++i) {
+    rstd[i] = 1 / std::sqrt(squares[i] / std::max(count, 1.0) + eps);
+    squares[i] /= count - 1;
+  }
+  if (!state.recomputing && s.count() > 1) {
+    update_running(running.mean, mean, running.momentum);
+    update_running(running.var, squares, running.momentum);
+  }
+  return saved;
 }
 
 inline index_list but_channels(index_t rank) {
@@ -169,31 +215,9 @@ template <class = void> struct batch_norm_op {
                  const tensor& running_var) {
     detail::check_batch_norm(x, {&w, &b, &running_mean, &running_var});
     const tensor in = detail::batch_norm_input(x);
-    const kernels::batch_norm_sizes s = detail::batch_norm_sizes_of(in);
-    if (s.count() == 1) {
-      raise<shape_error>("batch_norm: training needs more than one value per channel; got ", x,
-                         "; take a larger batch or eval() mode");
-    }
-    saved.mean = empty({s.channels}, f64);
-    saved.rstd = empty({s.channels}, f64);
-    tensor var = empty({s.channels}, f64);
-    tensor workspace = empty({kernels::batch_norm_workspace(s)}, f64);
-    const auto run = [&]<class T>() {
-      kernels::batch_norm_moments<T>(detail::elements_of(in), s, saved.mean.data_as<double>(),
-                                     var.data_as<double>(), workspace.data_as<double>());
-    };
-    dispatch(float_types{}, detail::compute_type(x.dtype()), name, run);
-    const double count = static_cast<double>(s.count());
-    for (index_t i = 0; i < s.channels; ++i) {
-      double& squares = var.data_as<double>()[i];
-      saved.rstd.data_as<double>()[i] = 1 / std::sqrt(squares / std::max(count, 1.0) + eps);
-      squares /= count - 1;
-    }
-    if (!detail::state.recomputing && s.count() > 1) {
-      detail::update_running(running_mean, saved.mean.data_as<double>(), momentum);
-      detail::update_running(running_var, var.data_as<double>(), momentum);
-    }
-    return detail::batch_norm_apply(in, saved, w, b);
+    saved = detail::batch_statistics(in, eps, {running_mean, running_var, momentum});
+    saved.numbers = detail::batch_norm_numbers(in, saved, w, b);
+    return detail::batch_norm_apply(in, saved.numbers);
   }
   std::array<tensor, 5> backward(backward_context& c, const tensor& g) const {
     return detail::batch_norm_backward(c, g, saved, true);
@@ -227,7 +251,8 @@ template <class = void> struct batch_norm_eval_op {
     double* v = saved.rstd.data_as<double>();
     for (index_t i = 0; i < saved.rstd.numel(); ++i) v[i] = 1 / std::sqrt(v[i] + eps);
     const tensor in = detail::batch_norm_input(x);
-    return detail::batch_norm_apply(in, saved, w, b);
+    saved.numbers = detail::batch_norm_numbers(in, saved, w, b);
+    return detail::batch_norm_apply(in, saved.numbers);
   }
   std::array<tensor, 5> backward(backward_context& c, const tensor& g) const {
     if (!c.create()) return detail::batch_norm_backward(c, g, saved, false);

@@ -226,6 +226,18 @@ template <class = void>
 tensor batch_norm(const tensor& x, const tensor& weight, const tensor& bias,
                   const tensor& running_mean, const tensor& running_var,
                   const batch_norm_options& o = {});
+// batch_norm_act.hpp
+enum class norm_activation : std::uint8_t { relu, relu6 };
+struct batch_norm_act_options {
+  norm_activation act = norm_activation::relu;
+  bool training = true;
+  double momentum = 0.1;
+  double eps = 1e-5;
+};
+template <class = void>
+tensor batch_norm_act(const tensor& x, const tensor& weight, const tensor& bias,
+                      const tensor& running_mean, const tensor& running_var,
+                      const tensor& residual = {}, const batch_norm_act_options& o = {});
 template <class = void>
 tensor layer_norm(const tensor& x, index_t axes_count, const tensor& weight = {},
                   const tensor& bias = {}, double eps = 1e-5);

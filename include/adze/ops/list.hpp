@@ -6,6 +6,7 @@
 #include <adze/ops/activation.hpp>
 #include <adze/ops/attention.hpp>
 #include <adze/ops/batch_norm.hpp>
+#include <adze/ops/batch_norm_act.hpp>
 #include <adze/ops/compare.hpp>
 #include <adze/ops/concat.hpp>
 #include <adze/ops/conv.hpp>
@@ -75,7 +76,7 @@ using product_ops =
 using pool_ops = types<max_pool2d_op<>, avg_pool2d_op<>, avg_pool2d_gradient_op<>, pool_gather_op<>,
                        pool_scatter_op<>>;
 using norm_ops = types<layer_norm_op<>, rms_norm_op<>, group_norm_op<>, batch_norm_op<>,
-                       batch_norm_eval_op<>, softmax_op<>, log_softmax_op<>>;
+                       batch_norm_eval_op<>, batch_norm_act_op<>, softmax_op<>, log_softmax_op<>>;
 using loss_ops =
     types<cross_entropy_op<>, mse_loss_op<>, binary_cross_entropy_op<>, bce_with_logits_op<>>;
 
