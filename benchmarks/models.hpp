@@ -47,10 +47,11 @@ struct lenet_1998 {
   }
 };
 
-struct conv_norm {
+// A convolution and what follows it: a batch norm, or one with an activation.
+template <class Norm> struct conv_then {
   nn::conv2d conv;
-  nn::batch_norm2d norm;
-  conv_norm(index_t in, index_t out, index_t kernel, index_t stride = 1, index_t groups = 1)
+  Norm norm;
+  conv_then(index_t in, index_t out, index_t kernel, index_t stride = 1, index_t groups = 1)
       : conv({.in = in,
               .out = out,
               .kernel = kernel,
@@ -62,22 +63,29 @@ struct conv_norm {
   tensor operator()(const tensor& x) const { return norm(conv(x)); }
   void visit(auto&& f) { f("conv", conv), f("norm", norm); }
 };
+using conv_norm = conv_then<nn::batch_norm2d>;
+using conv_relu = conv_then<nn::batch_norm_act2d>;
+struct norm_relu6 : nn::batch_norm_act2d {
+  explicit norm_relu6(const nn::batch_norm_layer_options& o)
+      : batch_norm_act2d(o, norm_activation::relu6) {}
+};
+using conv_relu6 = conv_then<norm_relu6>;
 
 struct residual {
-  conv_norm a, b;
+  conv_relu a, b;
   std::optional<conv_norm> shortcut{};
   residual(index_t in, index_t out, index_t stride) : a(in, out, 3, stride), b(out, out, 3) {
     if (in != out) shortcut.emplace(in, out, 1, stride);
   }
   tensor operator()(const tensor& x) const {
-    return relu(b(relu(a(x))) + (shortcut ? (*shortcut)(x) : x));
+    return b.norm(b.conv(a(x)), shortcut ? (*shortcut)(x) : x);
   }
   void visit(auto&& f) { f("a", a), f("b", b), f("shortcut", shortcut); }
 };
 
 // Of 32 x 32 images (He et al. 2016, section 4.2), with 1 x 1 shortcuts.
 struct resnet_20 {
-  conv_norm first{3, 16, 3};
+  conv_relu first{3, 16, 3};
   std::vector<residual> blocks{};
   nn::linear head{{.in = 64, .out = 10}};
   resnet_20() {
@@ -88,7 +96,7 @@ struct resnet_20 {
     }
   }
   tensor operator()(const tensor& x) const {
-    tensor y = relu(first(x));
+    tensor y = first(x);
     for (const residual& b : blocks) y = b(y);
     return head(mean(y, {2, 3}));
   }
@@ -97,14 +105,11 @@ struct resnet_20 {
 
 // Depthwise separable blocks with ReLU6, as in MobileNet, of 32 x 32 images.
 struct mobile_net {
-  conv_norm first{3, 32, 3}, deep1{32, 32, 3, 1, 32}, wide1{32, 64, 1}, deep2{64, 64, 3, 2, 64},
+  conv_relu6 first{3, 32, 3}, deep1{32, 32, 3, 1, 32}, wide1{32, 64, 1}, deep2{64, 64, 3, 2, 64},
       wide2{64, 128, 1}, deep3{128, 128, 3, 2, 128}, wide3{128, 256, 1};
   nn::linear head{{.in = 256, .out = 10}};
   tensor operator()(const tensor& x) const {
-    tensor y = relu6(first(x));
-    y = relu6(wide1(relu6(deep1(y))));
-    y = relu6(wide2(relu6(deep2(y))));
-    y = relu6(wide3(relu6(deep3(y))));
+    const tensor y = wide3(deep3(wide2(deep2(wide1(deep1(first(x)))))));
     return head(flatten(adaptive_avg_pool2d(y, {1, 1}), 1));
   }
   void visit(auto&& f) {
