@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Convolutions, forward and both gradients, against oneDNN where it is found. Problem lines:
+// Convolutions, forward and both gradients, against oneDNN, and forward against XNNPACK, where they
+// are found. Problem lines:
 //   conv <name> n= c= h= w= o= k= [stride=] [pad=] [groups=] [direction=forward|data|weight]
 // Our images are channels-last and our weights plain; oneDNN has every operand in the layout it
 // prefers; `direct` is ours without Winograd. `by` says which of our kernels the shape went to, and
@@ -17,6 +18,7 @@
 
 #include "allocation_count.hpp"
 #include "peers/dnnl_conv.hpp"
+#include "peers/xnnpack.hpp"
 
 namespace {
 
@@ -102,6 +104,9 @@ class conv_problem {
                                  : kernels::weight_method<float>(s_, in, out));
   }
   index_t result_size() const { return truth_.size(); }
+  // Input and result of a forward convolution, channels-last.
+  const float* input() const { return x_.data(); }
+  float* output() { return y_.data(); }
 
   bench::work cost() const {
     const auto [a, b, c] = std::tuple{double(x.size()), double(w.size()), double(y.size())};
@@ -174,6 +179,21 @@ struct peer_conv {
   }
 };
 
+// XNNPACK's layer, null where it has none, made ready again for another number of threads.
+struct channels_last_peer {
+  conv_problem& p;
+  conv_shape s;
+  void* layer = nullptr;
+  int threads = 0;
+
+  void run(int wanted) {
+    peers::xnnpack& library = peers::xnnpack::found();
+    if (threads != wanted) library.prepare(layer, s, p.input(), p.output(), wanted);
+    threads = wanted;
+    library.run(layer, wanted);
+  }
+};
+
 void measure(bench::session& run, bench::problem p, direction d, const char* name,
              const int& threads) {
   const conv_shape s = shape_of(p);
@@ -200,6 +220,10 @@ void measure(bench::session& run, bench::problem p, direction d, const char* nam
       by_peer = true;
     });
   }
+  channels_last_peer xnnpack{ours, s};
+  if (d == direction::forward && run.wants("XNNPACK") && peers::xnnpack::found())
+    xnnpack.layer = peers::xnnpack::found().make(s, ours.w.data());
+  if (xnnpack.layer) all.emplace_back("XNNPACK", [&](index_t) { xnnpack.run(threads); });
   const auto spoil = [&] {
     by_peer = false;
     ours.spoil();

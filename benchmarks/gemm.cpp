@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Matrix products against the libraries found on this machine (peers/blas.hpp). Problem lines:
 //   gemm <name> m= n= k= [a=t] [b=t]      c[m,n] = a[m,k] b[k,n], row-major; t: stored transposed
-//   gemm_packed <name> m= n= k= [b=t]     the same with b packed before, against oneDNN's layers
+//   gemm_packed <name> m= n= k= [b=t]     the same with b packed before, against layers of oneDNN
+//   and XNNPACK
 // Of problems with the tag #cube our product on one thread is a candidate, too, for sweeps of
 // threads. The error is the largest in units of u |A||B|; sampled rows are compared with double
 // sums, and all rows by c x = a (b x) with random signs x.
@@ -19,6 +20,7 @@
 #include "allocation_count.hpp"
 #include "peers/blas.hpp"
 #include "peers/dnnl_product.hpp"
+#include "peers/xnnpack.hpp"
 
 namespace {
 
@@ -184,6 +186,16 @@ void measure_packed(bench::session& run, const bench::problem& p, index_t sets) 
     all.emplace_back(inner ? "oneDNN inner product" : "oneDNN matmul",
                      [&, inner](index_t i) { (*at(layers[inner], i))(x.a(i).data, x.c(i).data); });
   }
+  // XNNPACK's layers belong to their operands too.
+  peers::xnnpack& xnnpack = peers::xnnpack::found();
+  std::vector<void*> dense;
+  for (index_t i = 0; i < sets && xnnpack; ++i) {
+    const peers::xnnpack::dense_layer l{p.size("m"), p.size("n"), p.size("k"), p.word("b") == "t",
+                                        x.b(i).data};
+    dense.push_back(xnnpack.make(l));
+    xnnpack.prepare(dense.back(), l, x.a(i).data, x.c(i).data, 1);
+  }
+  if (!dense.empty()) all.emplace_back("XNNPACK", [&](index_t i) { xnnpack.run(at(dense, i), 1); });
   measure(run, p, x, sets, std::move(all));
 }
 
