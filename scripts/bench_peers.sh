@@ -41,6 +41,9 @@ fetch libopenblas.so.0 libopenblas0-pthread
 fetch libblis.so.4 libblis4-pthread
 fetch libOpenCL.so.1 ocl-icd-libopencl1  # libdnnl does not load without it
 fetch libdnnl.so.2 libdnnl2
+fetch libcpuinfo.so.0 libcpuinfo0
+fetch libpthreadpool.so.0 libpthreadpool0
+fetch libXNNPACK.so.0 libxnnpack0  # after those that it loads
 
 # libtorch with everything that apt would install for it. OpenBLAS is its BLAS.
 if [ ! -e "$peers/lib/libtorch.so.1.13" ] && command -v apt-get >/dev/null; then
