@@ -188,9 +188,10 @@ struct channels_last_peer {
 
   void run(int wanted) {
     peers::xnnpack& library = peers::xnnpack::found();
-    if (threads != wanted) library.prepare(layer, s, p.input(), p.output(), wanted);
+    const bool ready =
+        threads == wanted || library.prepare(layer, s, p.input(), p.output(), wanted);
     threads = wanted;
-    library.run(layer, wanted);
+    if (!ready || !library.run(layer, wanted)) p.spoil();  // no result, no number
   }
 };
 

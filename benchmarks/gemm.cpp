@@ -189,13 +189,16 @@ void measure_packed(bench::session& run, const bench::problem& p, index_t sets) 
   // XNNPACK's layers belong to their operands too.
   peers::xnnpack& xnnpack = peers::xnnpack::found();
   std::vector<void*> dense;
-  for (index_t i = 0; i < sets && xnnpack; ++i) {
+  for (index_t i = 0; i < sets && xnnpack && run.wants("XNNPACK"); ++i) {
     const peers::xnnpack::dense_layer l{p.size("m"), p.size("n"), p.size("k"), p.word("b") == "t",
                                         x.b(i).data};
-    dense.push_back(xnnpack.make(l));
-    xnnpack.prepare(dense.back(), l, x.a(i).data, x.c(i).data, 1);
+    void* const layer = xnnpack.make(l);
+    if (layer && xnnpack.prepare(layer, l, x.a(i).data, x.c(i).data, 1)) dense.push_back(layer);
   }
-  if (!dense.empty()) all.emplace_back("XNNPACK", [&](index_t i) { xnnpack.run(at(dense, i), 1); });
+  if (sets > 0 && std::ssize(dense) == sets)
+    all.emplace_back("XNNPACK", [&](index_t i) {
+      if (!xnnpack.run(at(dense, i), 1)) x.spoil();  // no result, no number
+    });
   measure(run, p, x, sets, std::move(all));
 }
 

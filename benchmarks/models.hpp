@@ -64,15 +64,15 @@ template <class Norm> struct conv_then {
   void visit(auto&& f) { f("conv", conv), f("norm", norm); }
 };
 using conv_norm = conv_then<nn::batch_norm2d>;
-using conv_relu = conv_then<nn::batch_norm_act2d>;
+using conv_norm_relu = conv_then<nn::batch_norm_act2d>;
 struct norm_relu6 : nn::batch_norm_act2d {
   explicit norm_relu6(const nn::batch_norm_layer_options& o)
       : batch_norm_act2d(o, norm_activation::relu6) {}
 };
-using conv_relu6 = conv_then<norm_relu6>;
+using conv_norm_relu6 = conv_then<norm_relu6>;
 
 struct residual {
-  conv_relu a, b;
+  conv_norm_relu a, b;
   std::optional<conv_norm> shortcut{};
   residual(index_t in, index_t out, index_t stride) : a(in, out, 3, stride), b(out, out, 3) {
     if (in != out) shortcut.emplace(in, out, 1, stride);
@@ -85,7 +85,7 @@ struct residual {
 
 // Of 32 x 32 images (He et al. 2016, section 4.2), with 1 x 1 shortcuts.
 struct resnet_20 {
-  conv_relu first{3, 16, 3};
+  conv_norm_relu first{3, 16, 3};
   std::vector<residual> blocks{};
   nn::linear head{{.in = 64, .out = 10}};
   resnet_20() {
@@ -105,8 +105,8 @@ struct resnet_20 {
 
 // Depthwise separable blocks with ReLU6, as in MobileNet, of 32 x 32 images.
 struct mobile_net {
-  conv_relu6 first{3, 32, 3}, deep1{32, 32, 3, 1, 32}, wide1{32, 64, 1}, deep2{64, 64, 3, 2, 64},
-      wide2{64, 128, 1}, deep3{128, 128, 3, 2, 128}, wide3{128, 256, 1};
+  conv_norm_relu6 first{3, 32, 3}, deep1{32, 32, 3, 1, 32}, wide1{32, 64, 1},
+      deep2{64, 64, 3, 2, 64}, wide2{64, 128, 1}, deep3{128, 128, 3, 2, 128}, wide3{128, 256, 1};
   nn::linear head{{.in = 256, .out = 10}};
   tensor operator()(const tensor& x) const {
     const tensor y = wide3(deep3(wide2(deep2(wide1(deep1(first(x)))))));

@@ -55,16 +55,16 @@ class xnnpack {
                : nullptr;
   }
 
-  // For these operands and so many threads; then run() as often as wanted.
-  void prepare(void* layer, const dense_layer& l, const float* x, float* y, int threads) {
-    dense_setup_(layer, static_cast<std::size_t>(l.m), x, y, pool(threads));
+  // For these operands and so many threads; then run() as often as wanted. False: it cannot.
+  bool prepare(void* layer, const dense_layer& l, const float* x, float* y, int threads) {
+    return dense_setup_(layer, static_cast<std::size_t>(l.m), x, y, pool(threads)) == 0;
   }
-  void prepare(void* layer, const adze::kernels::conv_shape& s, const float* x, float* y,
+  bool prepare(void* layer, const adze::kernels::conv_shape& s, const float* x, float* y,
                int threads) {
-    conv_setup_(layer, static_cast<std::size_t>(s.n), static_cast<std::size_t>(s.h),
-                static_cast<std::size_t>(s.w), x, y, pool(threads));
+    return conv_setup_(layer, static_cast<std::size_t>(s.n), static_cast<std::size_t>(s.h),
+                       static_cast<std::size_t>(s.w), x, y, pool(threads)) == 0;
   }
-  void run(void* layer, int threads) { run_(layer, pool(threads)); }
+  bool run(void* layer, int threads) { return run_(layer, pool(threads)) == 0; }
 
  private:
   using status = int;

@@ -2,6 +2,7 @@
 // Batch norm against the definition: both modes, both layouts, running statistics, derivatives.
 #include <doctest/doctest.h>
 
+#include <adze/autograd/checkpoint.hpp>
 #include <adze/graph/trace.hpp>
 #include <adze/nn/norm.hpp>
 #include <adze/ops/batch_norm_act.hpp>
@@ -222,7 +223,7 @@ namespace {
 
 // The result and the gradients of x, weight, bias and residual, by one op or by its parts.
 list act_results(bool fused, const tensor& x, const tensor& residual, norm_activation act) {
-  std::vector leaves{clone(x), full({x.size(1)}, 1.5), full({x.size(1)}, 0.25)};
+  std::vector leaves{clone(x), full({x.size(1)}, 4.0), full({x.size(1)}, 0.25)};
   if (residual.defined()) leaves.push_back(clone(residual));
   for (tensor& t : leaves) t.set_requires_grad();
   const tensor more = residual.defined() ? leaves[3] : tensor();
@@ -267,6 +268,69 @@ TEST_CASE("batch_norm_act is batch norm, residual and activation, to the bit in 
         }
 }
 
+TEST_CASE("batch_norm_act in 16 bits is that in f32, rounded once, in training and in evaluation") {
+  for (const dtype type : {bf16, f16})
+    for (const shape& sizes : {shape{6, 4, 5, 3}, shape{3, 4099}}) {
+      const tensor x = cast(random(sizes) * 3.0, type), more = cast(random(sizes), type);
+      const tensor mean = random({sizes[1]}, f32), var = full({sizes[1]}, 0.7);
+      for (const bool training : {true, false})
+        for (const bool adds : {false, true}) {
+          const tensor y = batch_norm_act(x, {}, {}, mean, var, adds ? more : tensor(),
+                                          {.act = norm_activation::relu6, .training = training});
+          const tensor wide = batch_norm_act(cast(x, f32), {}, {}, clone(mean), clone(var),
+                                             adds ? cast(more, f32) : tensor(),
+                                             {.act = norm_activation::relu6, .training = training});
+          CHECK(y.dtype() == type);
+          CHECK(distance(y, cast(wide, type)) <= (training ? 0.0 : 0.07));  // parts round between
+        }
+    }
+}
+
+TEST_CASE("batch_norm_act: checkpoints, residuals of another dtype, some gradients alone") {
+  const tensor x = cast(random({7, 5, 3, 2}), bf16), more = cast(random({7, 5, 3, 2}), bf16);
+  const auto gradients = [&](bool again) {
+    tensor in = clone(x), residual = clone(more);
+    in.set_requires_grad(), residual.set_requires_grad();
+    const auto f = [](const list& t) { return batch_norm_act(t[0], {}, {}, {}, {}, t[1]); };
+    const tensor y = again ? checkpoint(f, list{in, residual}) : f({in, residual});
+    const tensor g = smooth(x.shape(), bf16);
+    list all = grad(tensor_list(&y, 1), std::vector{in, residual}, {.gradients = {g}});
+    all.push_back(y);
+    return all;
+  };
+  const list plain = gradients(false), again = gradients(true);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(distance(plain[i], again[i]) == 0.0);
+
+  const tensor wide = cast(more, f32);
+  for (const bool training : {true, false}) {
+    const tensor y =
+        batch_norm_act(x, {}, {}, zeros({5}, bf16), ones({5}, bf16), wide, {.training = training});
+    CHECK(y.dtype() == bf16);
+  }
+
+  const tensor in = random({7, 5});
+  tensor w = full({5}, 2.0, f64), r = random_leaf({7, 5});
+  w.set_requires_grad();
+  const tensor y = batch_norm_act(in, w, {}, {}, {}, r);
+  backward(sum(y * y));
+  const tensor own = r.grad(), slope = y * 2.0;
+  CHECK(distance(own, slope) < 1e-14);  // 0 where y is 0
+  CHECK(distance(w.grad(), sum(slope * batch_norm(in, {}, {}, {}, {}), {0})) < 1e-12);
+  tensor self = random_leaf({7, 5});
+  check_gradients([](const list& t) { return batch_norm_act(t[0], {}, {}, {}, {}, t[0]); }, {self});
+}
+
+TEST_CASE("images without pixels: gradients are zero, in every form") {
+  for (const bool act : {false, true}) {
+    tensor x = random_leaf({2, 9, 0}), w = random_leaf({9}), b = random_leaf({9});
+    const tensor y = act ? batch_norm_act(x, w, b, {}, {}) : batch_norm(x, w, b, {}, {});
+    backward(sum(y));
+    CHECK(numbers(w.grad()) == std::vector<double>(9));
+    CHECK(numbers(b.grad()) == std::vector<double>(9));
+    CHECK(x.grad().shape() == x.shape());
+  }
+}
+
 TEST_CASE("batch_norm_act: statistics, evaluation, NaN, traces and what it refuses") {
   const tensor x = random({5, 3, 4, 4}, f32), more = random({5, 3, 4, 4}, f32);
   nn::batch_norm_act2d own({.channels = 3});
@@ -287,10 +351,12 @@ TEST_CASE("batch_norm_act: statistics, evaluation, NaN, traces and what it refus
   CHECK(std::isnan(y[7]));
   CHECK(std::count_if(y.begin(), y.end(), [](double v) { return std::isnan(v); }) == 1);
 
-  CHECK(message_of([&] {
-          static_cast<void>(batch_norm_act(x, {}, {}, {}, {}, random({5, 3, 4, 1}, f32)));
-        }) == "batch_norm_act: x f32[5,3,4,4] and residual f32[5,3,4,1] must have the same "
-              "shape");
+  for (const bool training : {true, false})
+    CHECK(message_of([&] {
+            static_cast<void>(batch_norm_act(x, {}, {}, own.running_mean, own.running_var,
+                                             random({5, 3, 4, 1}, f32), {.training = training}));
+          }) == "batch_norm_act: x f32[5,3,4,4] and residual f32[5,3,4,1] must have the same "
+                "shape");
   CHECK(message_of([&] {
           static_cast<void>(own(random({5, 3}, f32)));
         }) == "nn::batch_norm_act2d: takes [n, c, h, w]; got f32[5,3]");

@@ -166,7 +166,11 @@ void normalisations() {
                 const auto channel = [=](index_t i) { return i / pixels % s[1]; };
                 const drawn running{.sizes = {s[1]}, .low = 0.3, .type = f32, .constant = true};
                 return sample{op_of(batch_norm_act_op<>{act, adds}),
-                              {sized(s), maybe(true, {s[1]}), maybe(adds, {s[1]}), running, running,
+                              {sized(s),
+                               {.sizes = {s[1]}, .low = 2, .high = 6},
+                               maybe(adds, {s[1]}),
+                               running,
+                               running,
                                adds ? sized(s) : no_input()},
                               [=](const arrays& x) {
                                 const grouping g{s[1], channel, channel};

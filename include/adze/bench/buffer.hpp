@@ -17,8 +17,8 @@ namespace adze::bench {
 enum class pages { usual, huge };
 
 // Memory on a cache line's boundary (huge: on 2 MiB, with large pages where the system gives
-// them), every page of it touched, and one more line, since some libraries read a little past their
-// operands. bad_alloc: there is not so much.
+// them), every page of it touched; usual pages have a line more, since some libraries read a little
+// past their operands. bad_alloc: there is not so much.
 template <class T> class aligned_buffer {
  public:
   explicit aligned_buffer(index_t count, pages wanted = pages::usual)
@@ -37,7 +37,8 @@ template <class T> class aligned_buffer {
   };
   static T* allocate(std::size_t bytes, pages wanted) {
     const std::size_t unit = wanted == pages::huge ? std::size_t(2) << 20 : 64;
-    const std::size_t rounded = (bytes + 64 + unit - 1) / unit * unit;
+    const std::size_t rounded = (std::max<std::size_t>(bytes, 1) + unit - 1) / unit * unit +
+                                (wanted == pages::huge ? 0 : 64);
     void* made = std::aligned_alloc(unit, rounded);
     if (made == nullptr) throw std::bad_alloc();
     if (wanted == pages::huge) ::madvise(made, rounded, MADV_HUGEPAGE);

@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Batch norm over dense data [outer, channels, inner], with an activation and a residual behind it:
-// result and gradient for each channel, from the sums of batch_norm_sums.hpp. Data in 16 bits is
+// Batch norm, with a residual and an activation behind it: result and gradient for each channel,
+// from the sums of batch_norm_sums.hpp. Data in 16 bits is
 // widened to f32 as it is read, and rounded as it is written.
 #include <adze/kernels/batch_norm_sums.hpp>
 
@@ -46,18 +46,6 @@ void over_batch(const batch_norm_sizes& s, bool narrow, Rows rows, Segment segme
       over_parts(s.inner, narrow,
                  [&](index_t i, index_t n) { segment(k * s.inner + i, n, k % c); });
   });
-}
-
-// Four rows of `channels` numbers of type T from doubles: mean (high, low) and two more.
-template <class T>
-void spread(index_t channels, const double* mean, const double* a, const double* b, T* out) {
-  for (index_t c = 0; c < channels; ++c) {
-    const split_mean<T> m(mean[c]);
-    out[c] = m.high;
-    out[channels + c] = m.low;
-    out[2 * channels + c] = static_cast<T>(a[c]);
-    out[3 * channels + c] = static_cast<T>(b[c]);
-  }
 }
 
 // What follows the norm: y = min(max(norm + residual, 0), top), or the norm alone.
@@ -112,8 +100,8 @@ void batch_norm_apply(const_elements x, elements y, const batch_norm_sizes& s, c
       });
 }
 
-// What the gradient of x is made from: x has a value only where batches make the statistics, as
-// `four`, the numbers of the norm by channel.
+// What the gradient of x is made from; x is read only where batches make the statistics (`along`).
+// `four` are the numbers of the norm by channel.
 template <class T> struct batch_norm_gradient_data {
   const_elements g{}, x{};
   elements dx{};

@@ -1,60 +1,12 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// What batch norm sums by channel over dense data [outer, channels, inner]: moments of x, and what
-// its gradient needs. inner = 1 are columns, which is how channels-last images are seen; else
-// segments. Sums are those of moments.hpp: blocks of fixed size, added in double, in a fixed order.
-// Data in 16 bits is widened to f32 as it is read.
-#include <limits>
-
-#include <adze/kernels/moments.hpp>
+// What batch norm sums by channel: moments of x, and what its gradient needs. Sums are those of
+// moments.hpp: blocks of fixed size, added in double, in a fixed order. Data in 16 bits is widened
+// to f32 as it is read.
+#include <adze/kernels/batch_norm_numbers.hpp>
 #include <adze/kernels/wide_tile.hpp>
 
-namespace adze::kernels {
-
-struct batch_norm_sizes {
-  index_t outer = 0, channels = 0, inner = 1;
-  index_t count() const { return outer * inner; }  // elements of a channel
-};
-
-// An activation behind the norm, between 0 and `top`: gradients pass where the norm lies inside.
-struct norm_gate {
-  bool on = false;
-  double top = std::numeric_limits<double>::infinity();
-};
-
-inline namespace ADZE_ISA {
-
-// norm(x) = (x - mean) scale + shift, the mean as a high and a low part.
-template <class T> struct norm_numbers {
-  using pack = simd::pack<T>;
-  pack high, low, scale, shift;
-  pack deviation(pack x) const { return x - high - low; }
-  pack norm(pack deviation) const { return fma(deviation, scale, shift); }
-};
-// Those of adjacent channels, from four rows of c numbers.
-template <class T> struct numbers_by_column {
-  const T* four;
-  index_t c;
-  template <class Lanes> norm_numbers<T> at(index_t j, Lanes lanes) const {
-    return {lanes.load(four + j), lanes.load(four + c + j), lanes.load(four + 2 * c + j),
-            lanes.load(four + 3 * c + j)};
-  }
-};
-// Those of one channel.
-template <class T> struct numbers_of_channel {
-  const T* four;
-  index_t c;
-  template <class Lanes> norm_numbers<T> at(index_t, Lanes) const {
-    using pack = simd::pack<T>;
-    return {pack(four[0]), pack(four[c]), pack(four[2 * c]), pack(four[3 * c])};
-  }
-};
-
-// g where the norm y lies inside.
-template <class P> P passed(P g, P y, P top) {
-  const P zero(0);
-  return where(y > zero, where(y < top, g, zero), zero);
-}
+namespace adze::kernels::inline ADZE_ISA {
 
 inline constexpr index_t column_block = 128;  // rows summed in T before they go to double
 inline constexpr index_t column_strip = 32;   // columns of such a block that are read at a time
@@ -233,7 +185,7 @@ void batch_norm_sums(const_elements g, const_elements x, const batch_norm_sizes&
                      const norm_gate& gate, double* sum, double* product, double* workspace) {
   using pack = simd::pack<T>;
   const index_t c = s.channels;
-  if (s.inner > 1) return segment_sums(g, x, s, four, gate, sum, product);
+  if (s.inner != 1) return segment_sums(g, x, s, four, gate, sum, product);
   std::fill_n(workspace, batch_norm_workspace(s), 0.0);
   std::fill_n(sum, c, 0.0);
   std::fill_n(product, c, 0.0);
@@ -269,5 +221,4 @@ void batch_norm_sums(const_elements g, const_elements x, const batch_norm_sizes&
       });
 }
 
-}  // namespace ADZE_ISA
-}  // namespace adze::kernels
+}  // namespace adze::kernels::inline ADZE_ISA

@@ -24,7 +24,7 @@ template <class T> bool has_stem_places(const correlation<T>& p, image<T> out, i
 }
 
 // Two vectors of pixels, each from windows[v] on, times a panel of weights, then bias and
-// activation, to pixels x outs at to[v].
+// activation of an epilogue that has no more, to pixels x outs at to[v].
 template <class T, class A>
 [[gnu::noinline]] void stem_tile(const T* const* windows, const index_t* taps, index_t count,
                                  const T* weights, index_t outs, T* const* to,
@@ -99,7 +99,8 @@ void stem_rows(const correlation<T>& p, const T* window, const index_t* starts,
                index_t outs, T* out, const epilogue<T>& finish) {
   constexpr index_t lanes = simd::pack<T, A>::size;
   const index_t across = (p.w.out + lanes - 1) / lanes, last = pixels / p.w.out * across - 1;
-  const epilogue<T> in_tile = finish.residual ? epilogue<T>{} : finish;
+  const bool after = finish.residual || finish.row_bias;
+  const epilogue<T> in_tile = after ? epilogue<T>{} : finish;
   for (index_t u = 0; u <= last; u += 2) {
     registers<const T*, 2> from;
     registers<T*, 2> to;
@@ -110,7 +111,7 @@ void stem_rows(const correlation<T>& p, const T* window, const index_t* starts,
     }
     stem_tile<T, A>(from, taps, p.h.taps * p.w.taps, weights, outs, to, in_tile);
   }
-  if (!finish.residual) return;
+  if (!after) return;
   for (index_t row = 0; row < pixels; row += p.w.out)
     finish_rows<T, A>(finish, {out + places[row], p.w.out, outs, outs, 1}, 0, outs);
 }

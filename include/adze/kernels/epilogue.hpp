@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 // What a product does to its finished rows while they are hot in cache: bias, residual, activation.
 // A pass of its own, not a part of the register tiles: tiles are then the same for every epilogue.
+// Only stems (conv_stem.hpp), whose rows are a few floats, finish in registers.
 #include <adze/fwd.hpp>
 #include <adze/simd/arch.hpp>
 #include <adze/simd/pack.hpp>

@@ -96,18 +96,18 @@ template <class T, class A>
   const index_t h_step = table.y_step * x.h_stride, w_step = table.x_step * x.w_stride;
   for (index_t j = 0; j < s.w.out; ++j) {
     const pool_span p = table.at(n, i, j);
-    const T* const from = x.at(n, p.y0, p.x0);
+    const T* const from = x.at(n, 0, 0);
     T* const to = y.at(n, i, j);
     pixel_index* const place = at.data ? at.at(n, i, j) : nullptr;
     for (index_t c = 0; c < s.c; c += P::size) {
       const index_t count = std::min(P::size, s.c - c);
       P best = lowest, best_at(p.empty() ? T(-1) : static_cast<T>(p.y0 * s.w.in + p.x0));
-      const T* row = from + c;
+      index_t row = c + p.y0 * x.h_stride + p.x0 * x.w_stride;
       for (index_t k = p.y0; k < p.y1; k += p.y_step, row += h_step) {
         P here(static_cast<T>(k * s.w.in + p.x0));
-        const T* pixel = row;
+        index_t pixel = row;
         for (index_t q = p.x0; q < p.x1; q += p.x_step, pixel += w_step, here = here + next) {
-          const P v = load_some<P>(pixel, count);
+          const P v = load_some<P>(from + pixel, count);
           best_at = where(v == v, where(v > best, here, best_at), here);
           best = where(v == v, greater_of(v, best), v);
         }

@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Batch norm, residual and ReLU or ReLU6 as one op for training: x is read twice and written once
-// where four ops go through memory ten times, and their results are not kept.
+// Batch norm, residual and ReLU or ReLU6 as one op for training: x is read twice and the result
+// written once, where the parts go through memory five to eight times.
 #include <adze/ops/activation.hpp>
 #include <adze/ops/batch_norm.hpp>
 
@@ -15,8 +15,8 @@ template <class = void> struct batch_norm_act_op {
   detail::batch_norm_saved saved{};
   static constexpr std::string_view name = "batch_norm_act";
   static constexpr numeric precision = numeric::wide;
-  // The result is read where there is a residual; else where the norm lies is computed again. All
-  // inputs, because `composed` starts from them.
+  // The result says where gradients pass if there is a residual; else where the norm lies is
+  // computed again. All inputs, because `composed` starts from them.
   auto reads() const {
     value_set all = values::input(0) | values::input(1) | values::input(2);
     if (adds) all = all | values::input(5) | values::output(0);
@@ -36,9 +36,6 @@ template <class = void> struct batch_norm_act_op {
   tensor forward(const tensor& x, const tensor& w, const tensor& b, const tensor& running_mean,
                  const tensor& running_var, const tensor& residual) {
     detail::check_batch_norm(x, {&w, &b, &running_mean, &running_var});
-    if (residual.defined() && residual.shape() != x.shape())
-      raise<shape_error>("batch_norm_act: x ", x, " and residual ", residual,
-                         " must have the same shape");
     const tensor in = detail::batch_norm_input(x);
     saved = detail::batch_statistics(in, eps, {running_mean, running_var, momentum});
     saved.numbers = detail::batch_norm_numbers(in, saved, w, b);
@@ -77,21 +74,28 @@ template <class = void> struct batch_norm_act_op {
   }
 };
 
-// relu(batch_norm(x, ...) + residual), or relu6: one op in training, which takes less time and
-// memory than three; the same in evaluation, in a trace and under a checkpoint. The residual may be
-// undefined, else has the shape of x. The gradient is 0 where the result is 0 or 6. Throws
+// relu(batch_norm(x, ...) + residual), or relu6: one op in training, which takes less time than its
+// parts; those in evaluation and in a trace, whose passes know them. The residual may be undefined,
+// else has the shape of x and is taken in its dtype. The gradient is 0 where the norm, before it is
+// rounded to 16 bits, or the result with a residual is not inside the activation. Throws
 // shape_error.
 template <class>
 tensor batch_norm_act(const tensor& x, const tensor& weight, const tensor& bias,
                       const tensor& running_mean, const tensor& running_var, const tensor& residual,
                       const batch_norm_act_options& o) {
-  const batch_norm_act_op<> op{o.act, residual.defined(), o.momentum, o.eps};
-  if (o.training && detail::state.watch == nullptr)
-    return record(op, x, weight, bias, running_mean, running_var, residual);
-  // Passes over graphs know the parts.
+  tensor more = residual;
+  if (residual.defined()) {
+    if (residual.shape() != x.shape())
+      raise<shape_error>("batch_norm_act: x ", x, " and residual ", residual,
+                         " must have the same shape");
+    if (residual.dtype() != x.dtype()) more = cast(residual, x.dtype());
+  }
+  const batch_norm_act_op<> op{o.act, more.defined(), o.momentum, o.eps};
+  const bool traced = detail::state.watch != nullptr && detail::state.watch->after != nullptr;
+  if (o.training && !traced) return record(op, x, weight, bias, running_mean, running_var, more);
   const tensor y = batch_norm(x, weight, bias, running_mean, running_var,
                               {.training = o.training, .momentum = o.momentum, .eps = o.eps});
-  return op.activated(residual.defined() ? y + residual : y);
+  return op.activated(more.defined() ? y + more : y);
 }
 
 }  // namespace adze::inline ADZE_ISA
