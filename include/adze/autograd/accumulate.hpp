@@ -19,24 +19,24 @@ void add_rows(const void*, const void* const* in, void* out, index_t n, kernels:
 }
 inline constexpr kernels::map_loops add_loops{add_rows<float>, add_rows<double>, nullptr};
 
-inline kernels::operand operand_of(const tensor& x) {
+[[gnu::noinline]] inline kernels::operand operand_of(const tensor& x) {
   return {x.impl().data, x.impl().type, x.impl().strides};
 }
 
 // y += x for tensors of one shape and dtype, on plain data.
-inline void add_into(tensor& y, const tensor& x) {
+[[gnu::noinline]] inline void add_into(tensor& y, const tensor& x) {
   const kernels::operand all[] = {operand_of(y), operand_of(y), operand_of(x)};
   kernels::map(add_loops, nullptr, y.dtype() == f64 ? f64 : f32, y.shape(), all, 3);
 }
 
 // A dense copy with the same dtype.
-inline tensor dense_copy(const tensor& x) {
+[[gnu::noinline]] inline tensor dense_copy(const tensor& x) {
   tensor y = empty(x.shape(), x.dtype());
   kernels::copy(x.shape(), operand_of(y), operand_of(x));
   return y;
 }
 
-inline tensor filled(const shape& sizes, dtype type, double value) {
+[[gnu::noinline]] inline tensor filled(const shape& sizes, dtype type, double value) {
   tensor y = empty(sizes, type);
   const float narrow = static_cast<float>(value);
   const bool exact = type != f64 && static_cast<double>(narrow) == value;  // f32 is faster
@@ -44,7 +44,9 @@ inline tensor filled(const shape& sizes, dtype type, double value) {
                 exact ? kernels::operand{&narrow, f32, {}} : kernels::operand{&value, f64, {}});
   return y;
 }
-inline tensor zeros_of(const shape& sizes, dtype type) { return filled(sizes, type, 0.0); }
+[[gnu::noinline]] inline tensor zeros_of(const shape& sizes, dtype type) {
+  return filled(sizes, type, 0.0);
+}
 
 // Nobody else sees the elements of x, and each has its own place.
 inline bool owned_alone(const tensor& x) {
@@ -54,7 +56,7 @@ inline bool owned_alone(const tensor& x) {
 }
 
 // sum += g, where an undefined sum is zero.
-inline void accumulate(tensor& sum, tensor g, bool create) {
+[[gnu::noinline]] inline void accumulate(tensor& sum, tensor g, bool create) {
   if (!sum.defined()) {
     sum = std::move(g);
   } else if (!create && owned_alone(sum)) {

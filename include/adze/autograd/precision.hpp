@@ -25,7 +25,7 @@ struct precision_rule {
 };
 
 // PyTorch's promotion: tensors with axes outrank 0-d ones of the same kind.
-inline dtype result_type(const tensor& a, const tensor& b) {
+[[gnu::noinline]] inline dtype result_type(const tensor& a, const tensor& b) {
   const dtype x = a.dtype(), y = b.dtype();
   if (x == y) return x;
   if (kind_of(x) == kind_of(y) && (a.rank() == 0) != (b.rank() == 0)) return a.rank() == 0 ? y : x;

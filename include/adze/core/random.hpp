@@ -39,8 +39,8 @@ struct random_state {
   std::uint64_t offset = 0;
 
   // The words of the block `index` places further on, for the `attempt`-th try at it.
-  constexpr std::array<std::uint32_t, 4> block(std::uint64_t index,
-                                               std::uint32_t attempt = 0) const {
+  [[gnu::noinline]] constexpr std::array<std::uint32_t, 4> block(std::uint64_t index,
+                                                                 std::uint32_t attempt = 0) const {
     const std::uint64_t at = offset + index;
     return philox4x32(
         {static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(at >> 32), attempt, 0},

@@ -36,7 +36,7 @@ class index_list {
   index_t& operator[](index_t i) { return values_[static_cast<std::size_t>(i)]; }
   const index_t* begin() const { return values_.data(); }
   const index_t* end() const { return values_.data() + size_; }
-  void push_back(index_t value) {
+  [[gnu::noinline]] void push_back(index_t value) {
     if (size_ == max_rank) raise<shape_error>("index_list: at most 8 values");
     values_[static_cast<std::size_t>(size_++)] = value;
   }
@@ -68,7 +68,7 @@ class shape {
   const index_t* end() const { return sizes_.data() + rank_; }
   index_t back() const { return sizes_[static_cast<std::size_t>(rank_ - 1)]; }
 
-  index_t numel() const {
+  [[gnu::noinline]] index_t numel() const {
     index_t n = 1;
     for (const index_t s : *this) n *= s;
     return n;
@@ -100,7 +100,7 @@ class shape {
     return s;
   }
 
-  bool operator==(const shape& o) const {
+  [[gnu::noinline]] bool operator==(const shape& o) const {
     if (rank_ != o.rank_) return false;
     for (index_t i = 0; i < rank_; ++i) {
       if ((*this)[i] != o[i]) return false;
@@ -137,9 +137,8 @@ class shape {
 }
 inline std::string shape::text_of() const { return to_text(*this); }
 
-inline index_list::index_list(const shape& sizes) {
-  for (const index_t n : sizes) push_back(n);
-}
+inline index_list::index_list(const shape& sizes)
+    : index_list(std::span(sizes.begin(), sizes.end())) {}
 [[gnu::cold]] inline std::string to_text(const index_list& values) {
   std::string r = "[";
   for (const index_t v : values) {
@@ -150,7 +149,7 @@ inline index_list::index_list(const shape& sizes) {
 }
 
 // Resolves a negative axis (-1 is the last) and checks it.
-inline index_t resolve_axis(index_t axis, index_t rank, std::string_view op) {
+[[gnu::noinline]] inline index_t resolve_axis(index_t axis, index_t rank, std::string_view op) {
   const index_t a = axis < 0 ? axis + rank : axis;
   if (a < 0 || a >= rank) {
     raise<shape_error>(op, ": axis ", axis, " is out of range; the tensor has ", rank, " axes");
@@ -159,7 +158,7 @@ inline index_t resolve_axis(index_t axis, index_t rank, std::string_view op) {
 }
 
 // Row-major strides in elements.
-inline dims dense_strides(const shape& s) {
+[[gnu::noinline]] inline dims dense_strides(const shape& s) {
   dims d{};
   index_t step = 1;
   for (index_t i = s.rank() - 1; i >= 0; --i) {
@@ -171,7 +170,7 @@ inline dims dense_strides(const shape& s) {
 
 // The axes whose size is not 1, in the order of memory: largest stride first, ties as they come.
 // Returns how many there are.
-inline index_t memory_order(const shape& s, const dims& strides, dims& order) {
+[[gnu::noinline]] inline index_t memory_order(const shape& s, const dims& strides, dims& order) {
   index_t n = 0;
   for (index_t axis = 0; axis < s.rank(); ++axis) {
     if (s[axis] == 1) continue;
@@ -188,7 +187,7 @@ inline index_t memory_order(const shape& s, const dims& strides, dims& order) {
 }
 
 // NumPy's rule: sizes are aligned at the right; equal sizes stay, 1 stretches.
-inline shape broadcast(const shape& a, const shape& b, std::string_view op) {
+[[gnu::noinline]] inline shape broadcast(const shape& a, const shape& b, std::string_view op) {
   const shape& longer = a.rank() >= b.rank() ? a : b;
   const shape& other = a.rank() >= b.rank() ? b : a;
   if (a == b) return a;

@@ -35,7 +35,7 @@ class digit_draws {
  public:
   digit_draws(std::uint64_t seed, std::uint64_t image) : at_{seed, image * 256} {}
 
-  std::uint32_t word() {
+  [[gnu::noinline]] std::uint32_t word() {
     if (used_ == 4) {
       // The last argument keeps these apart from other arrays drawn with the same seed.
       words_ = at_.block(block_++, 0x64696769);
@@ -43,9 +43,11 @@ class digit_draws {
     }
     return words_[used_++];
   }
-  double uniform(double low, double high) { return low + (high - low) * word() * 0x1p-32; }
+  [[gnu::noinline]] double uniform(double low, double high) {
+    return low + (high - low) * word() * 0x1p-32;
+  }
   // Bell-shaped on [-1, 1], deviation 1/3: outliers would leave the picture.
-  double bell() {
+  [[gnu::noinline]] double bell() {
     double sum = 0;
     for (int i = 0; i < 3; ++i) sum += uniform(-1, 1);
     return sum / 3;
@@ -96,7 +98,7 @@ class distance_field {
   double distance(std::size_t pixel) const { return std::sqrt(squared_[pixel]); }
 
  private:
-  static std::array<index_t, 2> pixels_between(double low, double high) {
+  [[gnu::noinline]] static std::array<index_t, 2> pixels_between(double low, double high) {
     const auto clamped = [](double v) {
       return static_cast<index_t>(std::clamp(v, 0.0, static_cast<double>(digit_side - 1)));
     };

@@ -17,9 +17,15 @@ struct conv_shape {
   index_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dil_h = 1, dil_w = 1, groups = 1;
   bool exact = false;  // no Winograd filtering
 
-  index_t out_h() const { return (h + 2 * pad_h - dil_h * (kh - 1) - 1) / stride_h + 1; }
-  index_t out_w() const { return (w + 2 * pad_w - dil_w * (kw - 1) - 1) / stride_w + 1; }
-  index_t work() const { return n * o * out_h() * out_w() * (c / groups) * kh * kw; }
+  [[gnu::noinline]] index_t out_h() const {
+    return (h + 2 * pad_h - dil_h * (kh - 1) - 1) / stride_h + 1;
+  }
+  [[gnu::noinline]] index_t out_w() const {
+    return (w + 2 * pad_w - dil_w * (kw - 1) - 1) / stride_w + 1;
+  }
+  [[gnu::noinline]] index_t work() const {
+    return n * o * out_h() * out_w() * (c / groups) * kh * kw;
+  }
 };
 
 // Images in memory: element (i, channel, y, x) by four strides, plain or channels-last.

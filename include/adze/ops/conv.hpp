@@ -9,7 +9,8 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // What all three share, from the sizes of the larger image, the weight and the batch.
-inline kernels::conv_shape conv_shape_of(const shape& x, const shape& w, const conv_options& o) {
+[[gnu::noinline]] inline kernels::conv_shape conv_shape_of(const shape& x, const shape& w,
+                                                           const conv_options& o) {
   return {.n = x[0],
           .c = x[1],
           .h = x[2],

@@ -22,13 +22,15 @@ template <class = void> tensor computed_as(const tensor& x, dtype type) {
 }
 
 // The layout in which results for x are made: row-major where x is, else channels-last.
-inline bool prefers_rows(const tensor& x) { return x.is_contiguous() && !is_channels_last(x); }
+[[gnu::noinline]] inline bool prefers_rows(const tensor& x) {
+  return x.is_contiguous() && !is_channels_last(x);
+}
 inline tensor empty_images(const shape& sizes, dtype type, const tensor& x) {
   return prefers_rows(x) ? empty(sizes, type) : empty_channels_last(sizes, type);
 }
 
 // Images first .. first + n, as a view.
-inline tensor images_at(const tensor& x, index_t first, index_t n) {
+[[gnu::noinline]] inline tensor images_at(const tensor& x, index_t first, index_t n) {
   return alias(x, x.shape().with(0, n), x.strides(), first * x.strides()[0]);
 }
 

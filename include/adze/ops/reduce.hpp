@@ -11,7 +11,8 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // The axes named, as bits; none named means all.
-inline std::uint32_t folded_axes(const shape& x, const index_list& over, std::string_view op) {
+[[gnu::noinline]] inline std::uint32_t folded_axes(const shape& x, const index_list& over,
+                                                   std::string_view op) {
   if (over.empty()) return (std::uint32_t{1} << x.rank()) - 1;
   std::uint32_t bits = 0;
   for (const index_t a : over) {
@@ -22,7 +23,7 @@ inline std::uint32_t folded_axes(const shape& x, const index_list& over, std::st
   return bits;
 }
 
-inline shape folded_shape(const shape& x, std::uint32_t folded, bool keep) {
+[[gnu::noinline]] inline shape folded_shape(const shape& x, std::uint32_t folded, bool keep) {
   index_list to;
   for (index_t i = 0; i < x.rank(); ++i) {
     const bool gone = (folded >> i & 1) != 0;

@@ -74,7 +74,7 @@ struct central_pool {
   std::atomic<index_t> live{0}, peak{0}, system{0};
 };
 inline constinit std::atomic<bool> caching_on{true};
-inline central_pool& central() {
+[[gnu::noinline]] inline central_pool& central() {
   static central_pool* const pool = new central_pool;
   return *pool;
 }
@@ -87,13 +87,13 @@ struct thread_cache {
 };
 inline constinit thread_local thread_cache local_cache{};
 
-inline void raise_peak(central_pool& pool, index_t live) {
+[[gnu::noinline]] inline void raise_peak(central_pool& pool, index_t live) {
   index_t seen = pool.peak.load(std::memory_order_relaxed);
   while (live > seen && !pool.peak.compare_exchange_weak(seen, live)) {
   }
 }
 
-inline void flush_live() {
+[[gnu::noinline]] inline void flush_live() {
   central_pool& pool = central();
   const index_t change = local_cache.live;
   local_cache.live = 0;

@@ -19,7 +19,7 @@ inline void fill(tensor& y, double value) {
                                                        : kernels::operand{&whole, i64, {}};
   kernels::copy(y.shape(), {y.data(), y.dtype(), y.strides()}, from);
 }
-inline tensor filled(tensor y, double value) {
+[[gnu::noinline]] inline tensor filled(tensor y, double value) {
   fill(y, value);
   return y;
 }

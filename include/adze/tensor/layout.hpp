@@ -7,7 +7,7 @@
 namespace adze {
 
 // The elements fill one block without gaps or overlap, in any order of the axes.
-inline bool is_dense(const shape& sizes, const dims& strides) {
+[[gnu::noinline]] inline bool is_dense(const shape& sizes, const dims& strides) {
   dims order{};
   index_t step = 1;
   for (index_t i = memory_order(sizes, strides, order); i-- > 0;) {
@@ -18,7 +18,7 @@ inline bool is_dense(const shape& sizes, const dims& strides) {
   }
   return true;
 }
-inline bool is_dense(const tensor& x) {
+[[gnu::noinline]] inline bool is_dense(const tensor& x) {
   return x.is_contiguous() || is_dense(x.shape(), x.strides());
 }
 
@@ -31,7 +31,7 @@ inline bool overlaps_itself(const tensor& x) {
 }
 
 // Strides of N,C,H,W (or N,C,L) data with channels next to each other in memory.
-inline dims channels_last_strides(const shape& s) {
+[[gnu::noinline]] inline dims channels_last_strides(const shape& s) {
   dims d{};
   index_t step = s[1];
   d[1] = 1;
@@ -42,11 +42,11 @@ inline dims channels_last_strides(const shape& s) {
   d[0] = step;
   return d;
 }
-inline tensor empty_channels_last(const shape& s, dtype type) {
+[[gnu::noinline]] inline tensor empty_channels_last(const shape& s, dtype type) {
   return empty_strided(s, channels_last_strides(s), type);
 }
 // Dense with channels innermost; axes of size 1 may have any stride.
-inline bool is_channels_last(const tensor& x) {
+[[gnu::noinline]] inline bool is_channels_last(const tensor& x) {
   if (x.rank() < 2) return false;
   const dims d = channels_last_strides(x.shape());
   for (index_t i = 0; i < x.rank(); ++i) {
@@ -57,13 +57,13 @@ inline bool is_channels_last(const tensor& x) {
 }
 
 // Uninitialised, with the shape of x and its layout where that is dense, else row-major.
-inline tensor empty_like(const tensor& x, dtype type) {
+[[gnu::noinline]] inline tensor empty_like(const tensor& x, dtype type) {
   return is_dense(x) ? empty_strided(x.shape(), x.strides(), type) : empty(x.shape(), type);
 }
 inline tensor empty_like(const tensor& x) { return empty_like(x, x.dtype()); }
 
 // Strides of x as an operand of the larger shape `sizes`: aligned at the right, 0 where stretched.
-inline dims broadcast_strides(const tensor& x, const shape& sizes) {
+[[gnu::noinline]] inline dims broadcast_strides(const tensor& x, const shape& sizes) {
   if (x.shape() == sizes) return x.strides();
   dims d{};
   const index_t shift = sizes.rank() - x.rank();

@@ -98,7 +98,7 @@ class tensor {
   template <class T> T* data_as() { return reinterpret_cast<T*>(impl().data); }
 
   // Row-major without gaps; axes of size 1 may have any stride.
-  bool is_contiguous() const {
+  [[gnu::noinline]] bool is_contiguous() const {
     const detail::tensor_impl& x = impl();
     index_t step = 1;
     for (index_t i = x.sizes.rank() - 1; i >= 0; --i) {
@@ -177,7 +177,7 @@ inline std::size_t checked_bytes(const shape& sizes, dtype type) {
   return detail::make_record(s, s->data, type, sizes, strides);
 }
 // Uninitialised memory, row-major.
-inline tensor empty(const shape& sizes, dtype type = f32) {
+[[gnu::noinline]] inline tensor empty(const shape& sizes, dtype type = f32) {
   return empty_strided(sizes, dense_strides(sizes), type);
 }
 
