@@ -76,11 +76,11 @@ inline void free_saved(node* n) {
 // derivative would be lost without a word.
 inline void own_gradients(node* n, backward_context& c, std::span<tensor> g, results& out) {
   if (!c.create()) return n->info->backward(n->op(), c, g, out);
-  std::vector<tensor> probes;
-  for (tensor& x : g) {
-    if (!x.defined() || x.impl().owner != nullptr) continue;
-    x = alias(x);
-    probes.push_back(x.set_requires_grad());
+  std::vector<tensor> probes(g.size());
+  for (std::size_t k = 0; k < g.size(); ++k) {
+    if (!g[k].defined() || g[k].impl().owner != nullptr) continue;
+    g[k] = alias(g[k]);
+    probes[k] = g[k].set_requires_grad();
   }
   n->info->backward(n->op(), c, g, out);
   for (std::size_t j = 0; j < out.count; ++j) {
@@ -89,7 +89,8 @@ inline void own_gradients(node* n, backward_context& c, std::span<tensor> g, res
                          "without a recorded form, so create_graph would lose terms");
     }
   }
-  for (tensor& x : probes) x.set_requires_grad(false);
+  for (tensor& x : probes)
+    if (x.defined()) x.set_requires_grad(false);
 }
 
 // x again, as the result of a node of its own: gradients can be asked for at one place where a
@@ -106,7 +107,6 @@ struct pass_op {
 [[gnu::cold]] inline void composed_gradients(node* n, const backward_context& c, results& out) {
   std::vector<tensor> inputs(n->inputs);
   std::vector<const tensor*> at(n->inputs);
-  std::vector<capture> wanted;
   for (std::uint32_t j = 0; j < n->inputs; ++j) {
     if ((n->saved_bits >> j & 1) != 0) inputs[j] = c.in(j);
     if (c.wants(j)) inputs[j] = record(pass_op{}, inputs[j]);
@@ -114,19 +114,21 @@ struct pass_op {
   }
   results forward;
   n->info->composed(n->op(), at.data(), at.size(), forward);
-  std::vector<const tensor*> roots;
-  std::vector<tensor> seeds;
+  std::vector<const tensor*> roots(n->outputs);
+  std::vector<tensor> seeds(n->outputs);
+  std::vector<capture> wanted(n->inputs);
+  std::size_t given = 0, captures = 0;
   for (std::uint32_t k = 0; k < n->outputs; ++k) {
     if (!n->slots()[k].gradient.defined()) continue;
-    roots.push_back(&forward[k]);
-    seeds.push_back(tensor(n->slots()[k].gradient));
+    roots[given] = &forward[k];
+    seeds[given++] = n->slots()[k].gradient;
   }
   for (std::uint32_t j = 0; j < n->inputs; ++j) {
-    if (c.wants(j)) wanted.push_back({owner_of(inputs[j]), inputs[j].impl().output, {}});
+    if (c.wants(j)) wanted[captures++] = {owner_of(inputs[j]), inputs[j].impl().output, {}};
   }
-  run_request r{.roots = roots,
-                .seeds = seeds,
-                .captures = wanted,
+  run_request r{.roots = {roots.data(), given},
+                .seeds = {seeds.data(), given},
+                .captures = {wanted.data(), captures},
                 .retain = true,
                 .create = true,
                 .capturing = true,
@@ -147,8 +149,8 @@ inline void node_gradients(node* n, backward_context& c, results& out) {
     for (std::uint32_t k = 0; k < n->outputs; ++k) g[k] = std::move(n->slots()[k].gradient);
     return own_gradients(n, c, std::span(g.data(), n->outputs), out);
   }
-  std::vector<tensor> g;
-  for (std::uint32_t k = 0; k < n->outputs; ++k) g.push_back(std::move(n->slots()[k].gradient));
+  std::vector<tensor> g(n->outputs);
+  for (std::uint32_t k = 0; k < n->outputs; ++k) g[k] = std::move(n->slots()[k].gradient);
   own_gradients(n, c, g, out);
 }
 

@@ -103,8 +103,8 @@ inline void destroy_node(node_head* head) noexcept {
   tearing_down = false;
 }
 
-inline node* make_node(std::uint32_t inputs, std::uint32_t outputs, std::uint32_t saved,
-                       std::size_t op_bytes) {
+[[gnu::noinline]] inline node* make_node(std::uint32_t inputs, std::uint32_t outputs,
+                                         std::uint32_t saved, std::size_t op_bytes) {
   const std::size_t bytes = sizeof(node) + outputs * sizeof(slot) + inputs * sizeof(edge) +
                             saved * sizeof(saved_tensor) + 15 + op_bytes;
   auto* n = ::new (pool_get(bytes)) node;

@@ -90,7 +90,7 @@ class backward_context {
     return y;
   }
   // Whether the gradient of input j is wanted at all; if not, return an undefined tensor for it.
-  bool wants(std::size_t j) const {
+  [[gnu::noinline]] bool wants(std::size_t j) const {
     const detail::node* to = node_->edges()[j].to;
     return to != nullptr && !to->frozen && (want_ == 0 || to->want_mark == want_);
   }
@@ -356,7 +356,7 @@ template <class Op> inline constexpr op_info info_of = make_info<Op>();
 
 }  // namespace detail
 
-inline const tensor& backward_context::in(std::size_t i) const {
+[[gnu::noinline]] inline const tensor& backward_context::in(std::size_t i) const {
   const bool list = node_->info->inputs == detail::is_list;
   return fetch(list ? values::inputs : values::input(static_cast<int>(i)), i);
 }

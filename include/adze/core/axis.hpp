@@ -150,7 +150,7 @@ class axis {
     while (mantissa.find('.') != mantissa.npos && mantissa.back() == '0') mantissa.pop_back();
     if (mantissa.back() == '.') mantissa.pop_back();
     digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size() - 1));
-    return mantissa + (negative ? "e-" : "e") + digits;
+    return text(mantissa, negative ? "e-" : "e", digits);
   }
 
   options options_;

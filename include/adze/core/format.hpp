@@ -23,13 +23,13 @@ inline double steady_seconds() {
 }
 
 // Columns that a UTF-8 text takes on a terminal, counted in code points.
-inline index_t display_width(std::string_view text) {
+[[gnu::cold]] inline index_t display_width(std::string_view text) {
   return std::count_if(text.begin(), text.end(),
                        [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
 }
 
 // 0:07, 12:34, 1:02:03; "?" for what is no time.
-inline std::string format_duration(double seconds) {
+[[gnu::cold]] inline std::string format_duration(double seconds) {
   if (!(seconds >= 0) || seconds > 1e9) return "?";
   const auto total = std::llround(seconds);
   std::array<char, 40> buffer{};
@@ -43,7 +43,7 @@ inline std::string format_duration(double seconds) {
 }
 
 // `decimals` digits after the point, and always a point.
-inline std::string format_fixed(double value, int decimals) {
+[[gnu::cold]] inline std::string format_fixed(double value, int decimals) {
   std::array<char, 512> buffer{};
   const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
                                  std::chars_format::fixed, std::clamp(decimals, 0, 60));
@@ -51,7 +51,7 @@ inline std::string format_fixed(double value, int decimals) {
 }
 
 // Three significant digits with k, M or G: 9.50, 950, 12.3k, 4.56M; "?" for infinity and NaN.
-inline std::string format_rate(double value) {
+[[gnu::cold]] inline std::string format_rate(double value) {
   if (!std::isfinite(value)) return "?";
   const char* suffix = "";
   for (const char* next : {"k", "M", "G"}) {
@@ -60,7 +60,7 @@ inline std::string format_rate(double value) {
     suffix = next;
   }
   const int decimals = std::fabs(value) < 9.995 ? 2 : std::fabs(value) < 99.95 ? 1 : 0;
-  return format_fixed(value, decimals) + suffix;
+  return format_fixed(value, decimals).append(suffix);
 }
 
 }  // namespace adze::report

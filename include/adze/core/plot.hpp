@@ -98,9 +98,10 @@ class line_chart {
     std::size_t colour = 0;
 
     std::string css() const {
-      const std::string own = "curve c" + std::to_string(colour);
-      if (style == line_style::dashed) return own + " dashed";
-      return style == line_style::faint ? own + " faint" : own;
+      return text("curve c", colour,
+                  style == line_style::dashed  ? " dashed"
+                  : style == line_style::faint ? " faint"
+                                               : "");
     }
   };
 
@@ -180,8 +181,7 @@ class line_chart {
     if (!mark) return;
     for (const point& p : curve.points) {
       if (!x.shows(p.x) || !y.shows(p.y)) continue;
-      page.circle(inside.at(x.position(p.x), y.position(p.y)), 3,
-                  "dot f" + std::to_string(curve.colour));
+      page.circle(inside.at(x.position(p.x), y.position(p.y)), 3, text("dot f", curve.colour));
     }
   }
 
@@ -216,7 +216,7 @@ class line_chart {
     for (const auto& curve : curves_) {
       if (curve.style == line_style::faint) continue;
       if (curve.style == line_style::dots) {
-        page.circle({at + 11, row}, 3, "dot f" + std::to_string(curve.colour));
+        page.circle({at + 11, row}, 3, text("dot f", curve.colour));
       } else {
         const std::array<point, 2> stroke{point{at + 1, row}, point{at + 21, row}};
         page.polyline(stroke, curve.css());
@@ -236,13 +236,12 @@ class line_chart {
                       ".curve{fill:none;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}"
                       ".dashed{stroke-dasharray:6 5}.faint{stroke-width:1;stroke-opacity:0.3}\n";
     for (std::size_t i = 0; i < colours; ++i) {
-      const std::string hue(hues[i]);
-      const std::string digit = std::to_string(i);
-      out += ".c" + digit + "{stroke:" + hue + "}.f" + digit + "{fill:" + hue + "}";
+      out += text(".c", i, "{stroke:", hues[i], "}.f", i, "{fill:", hues[i], "}");
     }
-    return out + "\n@media (prefers-color-scheme: dark){.page{fill:#14171c}.grid{stroke:#2b3038}"
-                 ".base{stroke:#7a828d}.title{fill:#f0f2f5}.name{fill:#c3c8cf}"
-                 ".label{fill:#a4abb5}}\n";
+    out += "\n@media (prefers-color-scheme: dark){.page{fill:#14171c}.grid{stroke:#2b3038}"
+           ".base{stroke:#7a828d}.title{fill:#f0f2f5}.name{fill:#c3c8cf}"
+           ".label{fill:#a4abb5}}\n";
+    return out;
   }
 
   chart_options options_;

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include <adze/core/error.hpp>
 #include <adze/core/format.hpp>
 #include <adze/fwd.hpp>
 
@@ -74,10 +75,11 @@ inline std::size_t utf8_length(std::string_view text) {
 class svg {
  public:
   [[gnu::cold]] svg(double width, double height, std::string_view sheet) {
-    body_ = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + number(width) + "\" height=\"" +
-            number(height) + "\" viewBox=\"0 0 " + number(width) + " " + number(height) +
-            "\" font-family=\"Helvetica, Arial, sans-serif\">\n<style>\n";
-    body_.append(sheet).append("</style>\n");
+    const std::string w = number(width), h = number(height);
+    body_ = adze::text("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", w, "\" height=\"", h,
+                       "\" viewBox=\"0 0 ", w, " ", h,
+                       "\" font-family=\"Helvetica, Arial, sans-serif\">\n<style>\n", sheet,
+                       "</style>\n");
   }
 
   void rectangle(point corner, double width, double height, std::string_view style) {
@@ -113,10 +115,10 @@ class svg {
     attribute("x", at.x);
     attribute("y", at.y);
     if (degrees != 0) {
-      body_ += " transform=\"rotate(" + number(degrees) + " " + number(at.x) + " " + number(at.y) +
-               ")\"";
+      body_ += adze::text(" transform=\"rotate(", number(degrees), " ", number(at.x), " ",
+                          number(at.y), ")\"");
     }
-    body_ += ">" + escape_xml(words) + "</text>\n";
+    body_ += adze::text(">", escape_xml(words), "</text>\n");
   }
 
   // An open line through the points; one point alone becomes a dot (with round line ends).
@@ -124,13 +126,13 @@ class svg {
     if (points.empty()) return;
     element("path", style);
     body_ += " d=\"M";
-    for (const point& p : points) body_ += number(p.x) + " " + number(p.y) + " ";
+    for (const point& p : points) body_ += adze::text(number(p.x), " ", number(p.y), " ");
     if (points.size() == 1) body_ += "h0";
     if (body_.back() == ' ') body_.pop_back();
     body_ += "\"/>\n";
   }
 
-  std::string str() const { return body_ + "</svg>\n"; }
+  std::string str() const { return adze::text(body_, "</svg>\n"); }
 
   // Two decimals at most, and always a point as the decimal mark.
   [[gnu::cold]] static std::string number(double value) {
@@ -142,12 +144,12 @@ class svg {
 
  private:
   [[gnu::cold]] void element(std::string_view name, std::string_view style) {
-    body_.append("<").append(name).append(" class=\"").append(escape_xml(style)).append("\"");
+    body_ += adze::text("<", name, " class=\"", escape_xml(style), "\"");
   }
   [[gnu::cold]] void attribute(std::string_view name, double value) {
-    body_.append(" ").append(name).append("=\"").append(number(value)).append("\"");
+    body_ += adze::text(" ", name, "=\"", number(value), "\"");
   }
-  void close() { body_ += "/>\n"; }
+  [[gnu::cold]] void close() { body_ += "/>\n"; }
 
   std::string body_;
 };

@@ -33,7 +33,7 @@ struct cell {
 };
 
 // A number with exactly `decimals` digits after the point: fixed(98.127, 2) is 98.13.
-inline cell fixed(double value, int decimals) {
+[[gnu::cold]] inline cell fixed(double value, int decimals) {
   cell made(format_fixed(value, decimals));
   made.number = true;
   return made;
@@ -121,29 +121,28 @@ class table {
     for (std::size_t c = 0; c < columns_.size(); ++c) ready[c] = lay_out(c, look.markdown);
     std::string out;
     for (std::size_t line = 0; line < ready[0].lines.size(); ++line) {
-      write_line(out, ready, look, [&](const column& col) {
-        const std::string& text = col.lines[line];
-        const auto pad = static_cast<std::size_t>(col.width - display_width(text));
-        return col.numbers ? std::string(pad, ' ') + text : text + std::string(pad, ' ');
-      });
-      if (line == 0) {
-        write_line(out, ready, look, [&](const column& col) {
-          std::string rule(static_cast<std::size_t>(col.width), '-');
-          if (look.markdown && col.numbers) rule.back() = ':';
-          return rule;
-        });
-      }
+      write_line(out, ready, look, line, false);
+      if (line == 0) write_line(out, ready, look, line, true);
     }
     return out;
   }
 
-  template <class F>
+  // A line of cells, or a rule in its place.
   [[gnu::cold]] static void write_line(std::string& out, const std::vector<column>& ready,
-                                       const style& look, F&& text_of) {
+                                       const style& look, std::size_t line, bool rule) {
     out += look.edge_left;
     for (std::size_t c = 0; c < ready.size(); ++c) {
+      const column& col = ready[c];
+      const std::string& words = col.lines[line];
+      const auto width = static_cast<std::size_t>(col.width);
+      const std::size_t pad = width - static_cast<std::size_t>(display_width(words));
       if (c != 0) out += look.gap;
-      out += text_of(ready[c]);
+      if (rule) {
+        out.append(width, '-');
+        if (look.markdown && col.numbers) out.back() = ':';
+      } else {
+        out.append(col.numbers ? pad : 0, ' ').append(words).append(col.numbers ? 0 : pad, ' ');
+      }
     }
     out += look.edge_right;
     while (!out.empty() && out.back() == ' ') out.pop_back();

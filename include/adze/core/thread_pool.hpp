@@ -32,17 +32,17 @@ class thread_pool {
   [[gnu::cold]] explicit thread_pool(int helpers) {
     helpers_.reserve(static_cast<std::size_t>(helpers));
     try {
-      for (int i = 0; i < helpers; ++i)
-        helpers_.emplace_back([this](std::stop_token stop) { help(stop); });
+      for (int i = 0; i < helpers; ++i) helpers_.push_back(std::thread([this] { help(); }));
     } catch (const std::system_error&) {  // no more threads to be had: work with these
     }
   }
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
   [[gnu::cold]] ~thread_pool() {
-    for (std::jthread& helper : helpers_) helper.request_stop();
+    stopping_.store(true, std::memory_order_relaxed);
     epoch_.fetch_add(1);
     epoch_.notify_all();
+    for (std::thread& helper : helpers_) helper.join();
   }
 
   int helpers() const { return static_cast<int>(helpers_.size()); }
@@ -97,7 +97,7 @@ class thread_pool {
     if (gate_.fetch_sub(entry, std::memory_order_acq_rel) == entry) gate_.notify_one();
   }
 
-  void help(const std::stop_token& stop) {
+  void help() {
     in_parallel = true;
     std::uint32_t seen = 0;
     while (true) {
@@ -110,7 +110,7 @@ class thread_pool {
         now = epoch_.load(std::memory_order_acquire);
       }
       seen = now;
-      if (stop.stop_requested()) return;
+      if (stopping_.load(std::memory_order_relaxed)) return;
       if (enter()) {
         work();
         leave();
@@ -155,7 +155,8 @@ class thread_pool {
   alignas(64) std::atomic<index_t> next_{0};
   alignas(64) std::atomic<std::uint32_t> gate_{0};
   alignas(64) std::atomic<std::uint32_t> epoch_{0};
-  std::vector<std::jthread> helpers_;  // last: joined before the rest goes away
+  std::atomic<bool> stopping_{false};  // read when epoch_ has moved
+  std::vector<std::thread> helpers_;
 };
 
 }  // namespace detail

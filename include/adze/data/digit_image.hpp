@@ -7,7 +7,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 #include <adze/core/random.hpp>
 #include <adze/data/digit_strokes.hpp>
@@ -144,15 +143,22 @@ inline position curve_point(position a, position b, position c, position d, doub
   return {mix(a.x, b.x, c.x, d.x), mix(a.y, b.y, c.y, d.y)};
 }
 
-// The curve through one smooth run of knots, as short segments.
-inline void add_run(distance_field& field, const std::vector<position>& run, double reach) {
+// One smooth run of knots.
+struct smooth_run {
+  std::array<position, digits::longest_glyph> knots;
+  std::size_t size = 0;
+};
+
+// The curve through a run, as short segments.
+inline void add_run(distance_field& field, const smooth_run& run, double reach) {
   constexpr int pieces = 4;
-  for (std::size_t i = 0; i + 1 < run.size(); ++i) {
-    const position before = run[i == 0 ? 0 : i - 1];
-    const position after = run[std::min(i + 2, run.size() - 1)];
-    position from = run[i];
+  for (std::size_t i = 0; i + 1 < run.size; ++i) {
+    const position* at = run.knots.data() + i;
+    const position before = i == 0 ? at[0] : at[-1];
+    const position after = i + 2 < run.size ? at[2] : at[1];
+    position from = at[0];
     for (int piece = 1; piece <= pieces; ++piece) {
-      const position to = curve_point(before, run[i], run[i + 1], after, piece / double{pieces});
+      const position to = curve_point(before, at[0], at[1], after, piece / double{pieces});
       field.add_segment(from, to, reach);
       from = to;
     }
@@ -163,18 +169,19 @@ inline distance_field draw_strokes(digits::glyph strokes, digit_draws& random, d
   distance_field field;
   const double wobble = random.uniform(0.04, 0.16);
   const placement place = placement::draw(random);
-  std::vector<position> run;
+  smooth_run run;
   for (const digits::knot& k : strokes) {
     const position bent{k.x + wobble * random.bell(), k.y + wobble * random.bell()};
     const position at = place(bent);
     if (k.how == digits::pen::down) {
       add_run(field, run, reach);
-      run.clear();
+      run.size = 0;
     }
-    run.push_back(at);
+    run.knots[run.size++] = at;
     if (k.how == digits::pen::corner) {
       add_run(field, run, reach);
-      run.assign(1, at);
+      run.knots[0] = at;
+      run.size = 1;
     }
   }
   add_run(field, run, reach);

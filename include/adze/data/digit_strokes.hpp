@@ -193,5 +193,12 @@ inline constexpr std::array<std::array<glyph, 3>, 10> glyphs{{
     {eight_crossed, eight_crossed, eight_circles},
     {nine_straight, nine_straight, nine_curved},
 }};
+inline constexpr std::size_t longest_glyph = [] {
+  std::size_t most = 0;
+  for (const auto& variants : glyphs) {
+    for (const glyph& g : variants) most = g.size() > most ? g.size() : most;
+  }
+  return most;
+}();
 
 }  // namespace adze::data::digits

@@ -3,7 +3,6 @@
 // Batches made ahead of time: persistent threads, a bounded ring per epoch, delivery in order.
 // The consumer sees the same batches, and the same exception at the same place, for any number of
 // threads, none included. What a batch is made of is decided in data/loader.hpp.
-#include <algorithm>
 #include <condition_variable>
 #include <exception>
 #include <functional>
@@ -46,11 +45,12 @@ class prefetcher {
     index_t claimed_ = 0;  // batches given to threads
     index_t taken_ = 0;    // batches given to the consumer
     std::vector<slot> ring_;
+    std::shared_ptr<job> next_;  // begun after this one
   };
 
   [[gnu::cold]] explicit prefetcher(index_t workers) {
     try {
-      for (index_t i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+      for (index_t i = 0; i < workers; ++i) threads_.push_back(std::thread([this] { work(); }));
     } catch (...) {
       stop();
       throw;
@@ -65,7 +65,9 @@ class prefetcher {
     std::shared_ptr<job> made(new job(std::move(make), count, ahead));
     {
       const std::lock_guard lock(mutex_);
-      jobs_.push_back(made);
+      std::shared_ptr<job>* end = &jobs_;
+      while (*end != nullptr) end = &(*end)->next_;
+      *end = made;
     }
     work_.notify_all();
     return made;
@@ -89,21 +91,22 @@ class prefetcher {
   // No thread begins another batch of this epoch; those under way are dropped when done.
   void finish(const std::shared_ptr<job>& j) {
     const std::lock_guard lock(mutex_);
-    std::erase(jobs_, j);
+    std::shared_ptr<job>* at = &jobs_;
+    while (*at != j) at = &(*at)->next_;
+    *at = std::move(j->next_);
   }
 
  private:
   void work() {
     std::unique_lock lock(mutex_);
     for (;;) {
-      const auto found =
-          std::find_if(jobs_.begin(), jobs_.end(), [](const auto& j) { return j->claimable(); });
       if (stopping_) return;
-      if (found == jobs_.end()) {
+      std::shared_ptr<job> mine = jobs_;
+      while (mine != nullptr && !mine->claimable()) mine = mine->next_;
+      if (mine == nullptr) {
         work_.wait(lock);
         continue;
       }
-      std::shared_ptr<job> mine = *found;
       const index_t k = mine->claimed_++;
       lock.unlock();
       job::slot made;
@@ -131,7 +134,7 @@ class prefetcher {
   std::mutex mutex_;
   std::condition_variable work_;   // a batch may be begun, or it is time to stop
   std::condition_variable ready_;  // a batch is done
-  std::vector<std::shared_ptr<job>> jobs_;
+  std::shared_ptr<job> jobs_;      // a list, first begun first
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };

@@ -69,8 +69,9 @@ inline correlation_axis forward_axis(index_t in, index_t out, index_t kernel, in
 }
 
 // The gradient's inputs at places = phase mod stride: each reads every q-th tap, with stride 1.
-inline correlation_axis backward_axis(index_t size, index_t out, index_t kernel, index_t stride,
-                                      index_t pad, index_t dilation, index_t phase) {
+[[gnu::noinline]] inline correlation_axis backward_axis(index_t size, index_t out, index_t kernel,
+                                                        index_t stride, index_t pad,
+                                                        index_t dilation, index_t phase) {
   const index_t q = stride / std::gcd(stride, dilation);
   correlation_axis a{.in = out,
                      .out = (size - phase + stride - 1) / stride,

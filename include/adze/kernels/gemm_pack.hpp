@@ -59,7 +59,7 @@ template <class T> constexpr index_t spread(index_t size) {
 }
 
 // size split into equal blocks of at most `most`, each a multiple of `step`.
-constexpr index_t balanced_block(index_t size, index_t most, index_t step) {
+[[gnu::noinline]] constexpr index_t balanced_block(index_t size, index_t most, index_t step) {
   const index_t blocks = (size + most - 1) / most;
   const index_t block = blocks == 1 ? size : (size + blocks - 1) / blocks;
   return (block + step - 1) / step * step;

@@ -53,7 +53,7 @@ struct map_plan {
   std::array<dims, max_operands> strides{};  // [operand][axis], operand 0 is the result
 };
 
-inline map_plan plan_map(const shape& sizes, const operand* x, int count) {
+[[gnu::noinline]] inline map_plan plan_map(const shape& sizes, const operand* x, int count) {
   map_plan p;
   dims order{};
   const index_t rank = memory_order(sizes, x[0].strides, order);

@@ -65,15 +65,16 @@ class module_walker {
 
   template <class T> void operator()(std::string_view name, T&& part) const {
     const std::size_t before = path_.size();
-    if (named_) {
-      if (before > 0) path_ += '.';
-      path_ += name;
-    }
+    if (named_) enter(name);
     take(part);
     path_.resize(before);
   }
 
  private:
+  [[gnu::cold]] void enter(std::string_view name) const {
+    if (!path_.empty()) path_ += '.';
+    path_ += name;
+  }
   void take(tensor& x) const { keep(x, true); }
   void take(nn::buffer& b) const { keep(b.value, false); }
   void take(bool& training) const { out_.training.push_back(&training); }
@@ -94,7 +95,7 @@ class module_walker {
   template <class L> void take_list(L& list) const {
     for (std::size_t i = 0; i < list.size(); ++i) (*this)(named_ ? std::to_string(i) : "", list[i]);
   }
-  void keep(tensor& x, bool parameter) const {
+  [[gnu::cold, gnu::noinline]] void keep(tensor& x, bool parameter) const {
     if (x.defined()) out_.tensors.push_back({path_, &x, parameter});
   }
 

@@ -8,7 +8,8 @@
 namespace adze::detail::inline ADZE_ISA {
 
 // f64 for f64, f32 for the other floats; throws for anything else.
-template <class = void> dtype floating_compute_type(std::string_view op, const tensor& x) {
+template <class = void>
+[[gnu::noinline]] dtype floating_compute_type(std::string_view op, const tensor& x) {
   if (!is_floating(x.dtype())) {
     raise<dtype_error>(op, ": takes floating tensors; got ", x, "; cast(x, f32) first");
   }

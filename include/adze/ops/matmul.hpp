@@ -27,7 +27,7 @@ template <class T> matrix<const T> matrix_of(const tensor& x) {
 }
 
 // The same, whatever floating dtype it is kept in.
-inline kernels::stored_matrix stored_matrix_of(const tensor& x) {
+[[gnu::noinline]] inline kernels::stored_matrix stored_matrix_of(const tensor& x) {
   const auto r = static_cast<std::size_t>(x.rank());
   return {x.impl().data,           x.dtype(),          x.shape()[x.rank() - 2],
           x.shape()[x.rank() - 1], x.strides()[r - 2], x.strides()[r - 1]};

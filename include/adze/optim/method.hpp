@@ -59,11 +59,10 @@ template <class Method> class optimizer_of final : public optimizer {
   void step() override {
     items_.clear();
     stand_ins_.clear();
-    std::size_t i = 0;
-    for (std::size_t g = 0; g < ends_.size(); ++g) collect(options_[g], i, ends_[g]), i = ends_[g];
+    for (std::size_t g = 0; g < ends_.size(); ++g) collect(options_[g], begin_of(g), end_of(g));
     run();
-    for (stand_in& s : stand_ins_) {
-      if (!is_dense(s.parameter)) detail::copy_values(s.parameter, s.work);
+    for (std::size_t i = 0; i < stand_ins_.size(); i += 3) {
+      if (!is_dense(stand_ins_[i])) detail::copy_values(stand_ins_[i], stand_ins_[i + 1]);
     }
     stand_ins_.clear();
   }
@@ -71,9 +70,6 @@ template <class Method> class optimizer_of final : public optimizer {
  private:
   using rule = typename Method::rule;
   using item = kernels::update_item<rule>;
-  struct stand_in {
-    tensor parameter, work, gradient;
-  };
 
   // Items of the parameters begin..end that have gradients. All memory is had before a count moves.
   void collect(const options_type& o, std::size_t begin, std::size_t end) {
@@ -128,9 +124,11 @@ template <class Method> class optimizer_of final : public optimizer {
       gradient = empty_like(parameter, g->dtype());
       detail::copy_values(gradient, *g);
     }
-    stand_ins_.push_back({*p, std::move(parameter), std::move(gradient)});
-    p = &stand_ins_.back().work;
-    g = &stand_ins_.back().gradient;
+    const std::size_t at = stand_ins_.size();
+    stand_ins_.resize(at + 3);
+    stand_ins_[at] = *p;
+    p = &(stand_ins_[at + 1] = std::move(parameter));
+    g = &(stand_ins_[at + 2] = std::move(gradient));
   }
 
   void run() {
@@ -166,7 +164,7 @@ template <class Method> class optimizer_of final : public optimizer {
   std::vector<options_type> options_;
   // Of the present step; members, so that their memory is used again.
   std::vector<item> items_;
-  std::vector<stand_in> stand_ins_;
+  std::vector<tensor> stand_ins_;  // by threes: a parameter, and what works in place of it and of g
 };
 
 }  // namespace adze::optim::inline ADZE_ISA

@@ -31,8 +31,8 @@ class optimizer {
   // All parameters, group after group.
   const std::vector<tensor>& parameters() const { return parameters_; }
   tensor_list parameters(index_t group) const {
-    const std::size_t g = checked(group), begin = g == 0 ? 0 : ends_[g - 1];
-    return tensor_list(parameters_).subspan(begin, ends_[g] - begin);
+    const std::size_t g = checked(group);
+    return tensor_list(parameters_).subspan(begin_of(g), end_of(g) - begin_of(g));
   }
   index_t group_count() const { return static_cast<index_t>(ends_.size()); }
 
@@ -79,6 +79,9 @@ class optimizer {
     return static_cast<std::size_t>(group);
   }
 
+  std::size_t begin_of(std::size_t g) const { return g == 0 ? 0 : end_of(g - 1); }
+  std::size_t end_of(std::size_t g) const { return static_cast<std::size_t>(ends_[g]); }
+
   template <class = void>
   [[gnu::cold]] void append(std::vector<tensor> parameters, std::string_view name) {
     if (parameters.empty()) {
@@ -88,13 +91,13 @@ class optimizer {
     const std::size_t all = parameters_.size() + parameters.size();
     parameters_.reserve(all), records_.reserve(all), ends_.reserve(ends_.size() + 1);
     for (tensor& p : parameters) parameters_.push_back(std::move(p));
-    ends_.push_back(all);
+    ends_.push_back(static_cast<index_t>(all));
     records_.resize(all);
   }
 
   std::vector<tensor> parameters_;
-  std::vector<std::size_t> ends_;  // of the groups
-  std::vector<record> records_;    // one per parameter
+  std::vector<index_t> ends_;    // of the groups
+  std::vector<record> records_;  // one per parameter
 
  private:
   static std::string state_name(std::size_t i, std::string_view what) {
@@ -103,7 +106,7 @@ class optimizer {
   static std::string group_name(std::size_t g, std::string_view what) {
     return text("param_groups.", g, ".", what);
   }
-  std::size_t size_of_group(std::size_t g) const { return ends_[g] - (g == 0 ? 0 : ends_[g - 1]); }
+  std::size_t size_of_group(std::size_t g) const { return end_of(g) - begin_of(g); }
 
   template <class = void>
   [[gnu::cold]] void check(const std::vector<tensor>& all, std::size_t i,
@@ -165,7 +168,7 @@ template <class> void optimizer::load_state_dict(const saved_state& from) {
       options[g].push_back(in.number(group_name(g, what)));
     }
     const std::uint32_t wanted = use_options(g, options[g], false);
-    for (; i < ends_[g]; ++i) {
+    for (; i < end_of(g); ++i) {
       if (!in.has(state_name(i, "step"))) continue;
       const tensor& p = parameters_[i];
       records[i].step = in.count(state_name(i, "step"));

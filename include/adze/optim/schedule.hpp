@@ -170,14 +170,7 @@ class scheduler {
     if constexpr (requires { rule.momentum(0.0); }) {
       if (rule.cycle_momentum) momentum_ = [rule](double t) { return rule.momentum(t); };
     }
-    for (index_t g = 0; g < o.group_count(); ++g) {
-      if (momentum_ != nullptr && o.momentum(g) == nullptr) {
-        raise<value_error>("scheduler: the rule cycles momentum, and the optimizer has none; set ",
-                           ".cycle_momentum = false");
-      }
-      base_.push_back(double(o.lr(g)));
-    }
-    step_to(0.0);
+    start();
   }
 
   void step() { step_to(t_ + 1.0); }
@@ -216,6 +209,17 @@ class scheduler {
   }
 
  private:
+  template <class = void> [[gnu::cold]] void start() {
+    for (index_t g = 0; g < optimizer_->group_count(); ++g) {
+      if (momentum_ != nullptr && optimizer_->momentum(g) == nullptr) {
+        raise<value_error>("scheduler: the rule cycles momentum, and the optimizer has none; set ",
+                           ".cycle_momentum = false");
+      }
+      base_.push_back(double(optimizer_->lr(g)));
+    }
+    step_to(0.0);
+  }
+
   optimizer* optimizer_;
   lr_rule lr_;
   std::function<double(double)> momentum_;

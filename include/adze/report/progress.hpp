@@ -71,7 +71,7 @@ class progress {
     if (options_.style == progress_style::bar) {
       if (now - last_print_ >= 0.1 || !bar_drawn_) draw_bar(now);
     } else if (line_is_due(now)) {
-      write(status(now) + "\n");
+      write(status(now));
       last_print_ = now;
       last_percent_ = percent();
     }
@@ -81,12 +81,12 @@ class progress {
   [[gnu::cold]] void end_epoch(std::string_view note = "") {
     const double now = options_.clock();
     const double spent = now - epoch_start_;
-    std::string line = epoch_text() + "  " +
-                       (spent < 60 ? format_fixed(spent, 1) + " s" : format_duration(spent)) +
-                       loss_text() + "  " + rate_text(now);
-    if (!note.empty()) line.append("  ").append(note);
-    if (options_.style == progress_style::bar) line = clear_line + line;
-    if (options_.style != progress_style::silent) write(line + "\n");
+    const bool long_one = spent >= 60;
+    if (options_.style != progress_style::silent) {
+      write(text(options_.style == progress_style::bar ? clear_line : "", epoch_text(), "  ",
+                 long_one ? format_duration(spent) : format_fixed(spent, 1), long_one ? "" : " s",
+                 loss_text(), "  ", rate_text(now), note.empty() ? "" : "  ", note, "\n"));
+    }
     bar_drawn_ = false;
     ++epoch_;
     step_ = items_ = 0;
@@ -117,51 +117,52 @@ class progress {
     const std::string total = std::to_string(options_.epochs);
     std::string now = std::to_string(epoch_ + 1);
     if (now.size() < total.size()) now.insert(0, total.size() - now.size(), ' ');
-    return "epoch " + now + "/" + total;
+    return text("epoch ", now, "/", total);
   }
 
   // The mean, but a loss that is not finite shows at once.
   [[gnu::cold]] std::string loss_text() const {
     const double shown = std::isfinite(last_loss_) ? smoothed_loss() : last_loss_;
     if (step_ == 0 && std::isnan(shown)) return "";
-    return "  loss " + (std::isfinite(shown) ? format_fixed(shown, 4) : to_text(shown));
+    return text("  loss ", std::isfinite(shown) ? format_fixed(shown, 4) : to_text(shown));
   }
 
   [[gnu::cold]] std::string rate_text(double now) const {
     const double spent = now - epoch_start_;
     const double rate = spent > 0 ? static_cast<double>(items_) / spent : 0;
-    return format_rate(rate) + " " + std::string(options_.unit) + "/s";
+    return text(format_rate(rate), " ", options_.unit, "/s");
   }
 
   // Time left of the whole run, at the mean pace so far.
   [[gnu::cold]] std::string eta_text(double now) const {
     const double done = static_cast<double>(epoch_) + fraction();
     const double left = static_cast<double>(options_.epochs) - done;
-    return "  eta " + format_duration(done > 0 ? (now - start_) / done * left : -1);
+    return text("  eta ", format_duration(done > 0 ? (now - start_) / done * left : -1));
   }
 
   [[gnu::cold]] std::string status(double now) const {
     std::array<char, 32> part{};
     std::snprintf(part.data(), part.size(), "  %3.0f %%", percent());
-    return epoch_text() + part.data() + loss_text() + "  " + rate_text(now) + eta_text(now);
+    return text(epoch_text(), part.data(), loss_text(), "  ", rate_text(now), eta_text(now), "\n");
   }
 
   [[gnu::cold]] void draw_bar(double now) {
     std::array<char, 32> part{};
     std::snprintf(part.data(), part.size(), " %3.0f %%", percent());
-    const std::string before = epoch_text() + " ";
-    std::string after = part.data() + loss_text() + "  " + rate_text(now) + eta_text(now);
+    const std::string before = text(epoch_text(), " ");
+    std::string after = text(part.data(), loss_text(), "  ", rate_text(now), eta_text(now));
     // The last column stays free: some terminals wrap when it is written.
-    const index_t room = terminal_columns(options_.output) - 1 - display_width(before + after);
+    const index_t room =
+        terminal_columns(options_.output) - 1 - display_width(before) - display_width(after);
     const std::string bar = room >= 8 ? bar_text(std::min<index_t>(40, room)) : "";
     if (room < 0)
       after.resize(after.size() - std::min(after.size(), static_cast<std::size_t>(-room)));
-    write(clear_line + before + bar + after);
+    write(text(clear_line, before, bar, after));
     last_print_ = now;
     bar_drawn_ = true;
   }
 
-  std::string bar_text(index_t width) const {
+  [[gnu::cold]] std::string bar_text(index_t width) const {
     const auto filled = static_cast<index_t>(fraction() * static_cast<double>(width));
     std::string bar;
     if (!unicode_) bar += '[';
@@ -173,12 +174,12 @@ class progress {
     return bar;
   }
 
-  void write(std::string_view text) const {
-    std::fwrite(text.data(), 1, text.size(), options_.output);
+  [[gnu::cold]] void write(std::string_view words) const {
+    std::fwrite(words.data(), 1, words.size(), options_.output);
     std::fflush(options_.output);
   }
 
-  static bool is_terminal(std::FILE* file) {
+  [[gnu::cold]] static bool is_terminal(std::FILE* file) {
     const char* kind = std::getenv("TERM");
     return ::isatty(::fileno(file)) == 1 && kind != nullptr && std::string_view(kind) != "dumb";
   }
@@ -190,7 +191,7 @@ class progress {
   }
 
   // From the variables that name the locale, because the program may not have called setlocale.
-  static bool locale_is_utf8() {
+  [[gnu::cold]] static bool locale_is_utf8() {
     for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
       const char* value = std::getenv(name);
       if (value == nullptr || *value == '\0') continue;

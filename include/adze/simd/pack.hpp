@@ -94,10 +94,10 @@ template <class T, class A = row_tag<T>> class pack {
       return pack(lane_type(load_first(p, n)));
     } else if constexpr (on_avx512) {
       return pack(lane_type(load_first_wide(p, n)));
+    } else if constexpr (size == 1) {
+      return n > 0 ? load(p) : pack(0);
     } else {
-      T all[width] = {};
-      for (index_t i = 0; i < n; ++i) all[i] = p[i];
-      return load(all);
+      return load_some(p, n);
     }
   }
   static pack load_partial(const T* p, index_t n, pack rest) {
@@ -239,6 +239,13 @@ template <class T, class A = row_tag<T>> class pack {
   }
 
  private:
+  // Out of line: every rest of a row has it, and no rest of one is long.
+  [[gnu::noinline]] static pack load_some(const T* p, index_t n) {
+    T all[width] = {};
+    for (index_t i = 0; i < n; ++i) all[i] = p[i];
+    return load(all);
+  }
+
   static constexpr bool on_avx2 = size > 1 && std::is_same_v<A, avx2>;
   static constexpr bool on_avx512 = size > 1 && std::is_same_v<A, avx512>;
   static constexpr index_t read_ahead = 2048 / sizeof(T);
