@@ -42,7 +42,8 @@ struct chart_options {
 // chart.add("train", epochs, losses); write_file("loss.svg", chart.svg_text());
 class line_chart {
  public:
-  [[gnu::cold]] explicit line_chart(chart_options options) : options_(std::move(options)) {
+  [[gnu::cold, gnu::noinline]] explicit line_chart(chart_options options)
+      : options_(std::move(options)) {
     if (options_.width < 200 || options_.height < 150 || options_.width > 10000 ||
         options_.height > 10000) {
       raise<value_error>("line_chart: size out of range; ", options_.width, " x ", options_.height,

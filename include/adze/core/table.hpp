@@ -4,7 +4,6 @@
 // Columns of numbers are right-aligned on one count of decimals; columns with words are
 // left-aligned.
 #include <algorithm>
-#include <array>
 #include <concepts>
 #include <initializer_list>
 #include <span>
@@ -51,8 +50,10 @@ class table {
   }
 
   // Appends a row. value_error: not one cell per column.
-  template <class... Cells> table& add(Cells&&... cells) {
-    std::array<cell, sizeof...(Cells)> row{cell(std::forward<Cells>(cells))...};
+  template <class... Cells> [[gnu::cold, gnu::noinline]] table& add(Cells&&... cells) {
+    std::vector<cell> row;
+    row.reserve(sizeof...(cells));
+    (row.push_back(cell(std::forward<Cells>(cells))), ...);
     return put(row);
   }
 
@@ -98,7 +99,7 @@ class table {
     if (columns_.empty()) raise<value_error>("table: no columns; received an empty list; name one");
   }
 
-  template <class = void> [[gnu::cold]] table& put(std::span<cell> row) {
+  template <class = void> [[gnu::cold]] table& put(std::vector<cell>& row) {
     if (row.size() != columns_.size()) {
       raise<value_error>("table: wrong number of cells in a row; ", row.size(), " cells for ",
                          columns_.size(), " columns; give one per column");

@@ -52,8 +52,10 @@ void depthwise3_forward(const conv_shape& s, image<const T> x, const T* weight, 
   const index_t out_h = s.out_h(), out_w = s.out_w();
   using tiles = depthwise3_tiles<T, T, const T>;
   const auto of = [&]<int stride, int outs>() -> tiles {
-    return {stride, outs, depthwise3_tile<T, A, stride, outs, depthwise_steps<T, T>>,
-            depthwise3_tile<T, A, stride, outs, depthwise_places<T, T>>};
+    tiles made{stride, outs, nullptr, depthwise3_tile<T, A, stride, outs, depthwise_places<T, T>>};
+    if constexpr (tiles_by_steps<A>)
+      made.steps = depthwise3_tile<T, A, stride, outs, depthwise_steps<T, T>>;
+    return made;
   };
   const bool seven = out_w % 7 == 0;
   const tiles tile =
@@ -98,11 +100,13 @@ void depthwise3_spread_row(const conv_shape& s, image<const T> gy, const T* weig
   for (index_t i = begin; i < end; i += 4) {
     const index_t pair = std::max(begin, std::min(i, end - 4)), column = 2 * pair + 1 - s.pad_w;
     T* const out = gx.at(n, y, column);
-    if (column >= 0 && column + 8 <= s.w && pair >= -1 && pair + 4 <= out_w) {
-      depthwise_steps<T, T> p{{}, out, gy.w_stride, gx.w_stride, pair >= 0, pair + 5 <= out_w};
-      for (int r = 0; r < rows; ++r) p.rows[r] = from[r] + pair * gy.w_stride;
-      depthwise3_spread<T, A>(p, s.c, rows, taps);
-      continue;
+    if constexpr (tiles_by_steps<A>) {
+      if (column >= 0 && column + 8 <= s.w && pair >= -1 && pair + 4 <= out_w) {
+        depthwise_steps<T, T> p{{}, out, gy.w_stride, gx.w_stride, pair >= 0, pair + 5 <= out_w};
+        for (int r = 0; r < rows; ++r) p.rows[r] = from[r] + pair * gy.w_stride;
+        depthwise3_spread<T, A>(p, s.c, rows, taps);
+        continue;
+      }
     }
     depthwise_places<T, T> p;
     for (int k = 0; k < 8; ++k)

@@ -178,7 +178,7 @@ template <module M> named_tensors named_buffers(const M& model) {
 }
 
 // Number of trainable elements; tied tensors count once.
-template <module M> [[gnu::cold]] index_t count_parameters(const M& model) {
+template <module M> [[gnu::cold, gnu::noinline]] index_t count_parameters(const M& model) {
   index_t n = 0;
   for (const tensor& p : parameters(model)) n += p.numel();
   return n;

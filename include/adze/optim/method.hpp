@@ -38,12 +38,13 @@ template <class Method> class optimizer_of final : public optimizer {
 
   // Errors: value_error for an empty list, a tensor given twice or an option out of its range;
   // state_error for a tensor that is not a leaf; dtype_error for one that is not floating.
-  explicit optimizer_of(std::vector<tensor> parameters, const options_type& o = {}) {
+  [[gnu::cold, gnu::noinline]] explicit optimizer_of(std::vector<tensor> parameters,
+                                                     const options_type& o = {}) {
     add_group(std::move(parameters), o);
   }
 
   // More parameters, with options of their own.
-  void add_group(std::vector<tensor> parameters, const options_type& o = {}) {
+  [[gnu::cold]] void add_group(std::vector<tensor> parameters, const options_type& o = {}) {
     Method::check(o);
     append(std::move(parameters), Method::name);
     options_.push_back(o);

@@ -42,7 +42,8 @@ struct progress_options {
 // for (epochs) { for (batches) { ...; bar.step(loss, batch); } bar.end_epoch("test 98.1 %"); }
 class progress {
  public:
-  [[gnu::cold]] explicit progress(const progress_options& options) : options_(options) {
+  [[gnu::cold, gnu::noinline]] explicit progress(const progress_options& options)
+      : options_(options) {
     if (options.epochs < 1 || options.steps < 0) {
       raise<value_error>("progress: counts out of range; epochs ", options.epochs, ", steps ",
                          options.steps, "; epochs >= 1 and steps >= 0");

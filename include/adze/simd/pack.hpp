@@ -106,10 +106,10 @@ template <class T, class A = row_tag<T>> class pack {
   void store_partial(T* p, index_t n) const {
     if constexpr (on_avx2 || on_avx512) {
       store_first(v, p, n);
+    } else if constexpr (size == 1) {
+      if (n > 0) store(p);
     } else {
-      T all[width];
-      store(all);
-      for (index_t i = 0; i < n; ++i) p[i] = all[i];
+      store_some(p, n);
     }
   }
 
@@ -244,6 +244,11 @@ template <class T, class A = row_tag<T>> class pack {
     T all[width] = {};
     for (index_t i = 0; i < n; ++i) all[i] = p[i];
     return load(all);
+  }
+  [[gnu::noinline]] void store_some(T* p, index_t n) const {
+    T all[width];
+    store(all);
+    for (index_t i = 0; i < n; ++i) p[i] = all[i];
   }
 
   static constexpr bool on_avx2 = size > 1 && std::is_same_v<A, avx2>;
