@@ -108,16 +108,16 @@ inline void set_threads(int n) {
 }
 
 namespace detail {
-// parallel_for without its type: one function for all loops of a program.
-[[gnu::noinline]] inline void parallel_calls(index_t count, index_t chunk, chunk_call call,
-                                             void* function) {
-  if (chunk < 1) raise<value_error>("parallel_for: a chunk must hold an element; got ", chunk);
-  if (count <= 0) return;
-  if (count <= chunk) return call(function, 0, count);
-  const int wanted = threads();
-  if (wanted == 1 || in_parallel) return run_inline(count, chunk, call, function);
-  run_chunks(count, chunk, wanted, call, function);
-}
+// Any f(begin, end), by its address: all loops of a program are one function. It must outlive this.
+struct chunk_function {
+  void* function;
+  chunk_call call;
+
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, chunk_function>) chunk_function(F&& f)
+      : function(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
+        call(&call_chunk<std::remove_reference_t<F>>) {}
+};
 }  // namespace detail
 
 // f(begin, end) for [0, chunk), [chunk, 2 chunk), ... [.., count), in any order on any thread. The
@@ -125,18 +125,21 @@ namespace detail {
 // while another thread's job is running stay on the caller, chunk after chunk. Returns when all is
 // done; the exception of the lowest chunk that threw reaches the caller, and chunks not yet begun
 // are left out. Do not return from fork() inside a chunk.
-template <class F> void parallel_for(index_t count, index_t chunk, F&& f) {
-  using function = std::remove_reference_t<F>;
-  void* const data = const_cast<void*>(static_cast<const void*>(std::addressof(f)));
-  detail::parallel_calls(count, chunk, &detail::call_chunk<function>, data);
+[[gnu::noinline]] inline void parallel_for(index_t count, index_t chunk, detail::chunk_function f) {
+  if (chunk < 1) raise<value_error>("parallel_for: a chunk must hold an element; got ", chunk);
+  if (count <= 0) return;
+  if (count <= chunk) return f.call(f.function, 0, count);
+  const int wanted = threads();
+  if (wanted == 1 || detail::in_parallel) {
+    return detail::run_inline(count, chunk, f.call, f.function);
+  }
+  detail::run_chunks(count, chunk, wanted, f.call, f.function);
 }
 
 // The same chunks in order on the caller, for loops that are parallel_for's when there is more
 // work: both share one compiled body.
-template <class F> void serial_for(index_t count, index_t chunk, F&& f) {
-  using function = std::remove_reference_t<F>;
-  void* const data = const_cast<void*>(static_cast<const void*>(std::addressof(f)));
-  detail::run_inline(count, chunk, &detail::call_chunk<function>, data);
+inline void serial_for(index_t count, index_t chunk, detail::chunk_function f) {
+  detail::run_inline(count, chunk, f.call, f.function);
 }
 
 }  // namespace adze

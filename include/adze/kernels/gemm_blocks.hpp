@@ -22,12 +22,14 @@ inline constexpr index_t parallel_work = index_t(1) << 20;
   return std::max<index_t>(1, (count + chunks - 1) / chunks);
 }
 // f(begin, end) over [0, count), on several threads when there is enough work in all.
-template <class F> void split_work(index_t count, index_t work, F f) {
+[[gnu::noinline]] inline void split_work(index_t count, index_t work,
+                                         adze::detail::chunk_function f) {
   parallel_for(count, work_chunk(count, work), f);
 }
 
 // The same over chunks of a given size, which bounds the memory that f works on.
-template <class F> void split_chunks(index_t count, index_t chunk, index_t work, F f) {
+[[gnu::noinline]] inline void split_chunks(index_t count, index_t chunk, index_t work,
+                                           adze::detail::chunk_function f) {
   work >= 2 * parallel_work ? parallel_for(count, chunk, f) : serial_for(count, chunk, f);
 }
 
