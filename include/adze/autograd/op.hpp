@@ -104,7 +104,7 @@ class backward_context {
   bool create() const { return create_; }
 
  private:
-  const detail::slot& source(std::size_t j) const {
+  [[gnu::noinline]] const detail::slot& source(std::size_t j) const {
     const detail::edge& e = node_->edges()[j];
     return e.to->slots()[e.output];
   }
@@ -228,7 +228,7 @@ concept has_backward = requires {
 };
 
 // One sentence per way to get the protocol wrong.
-template <class Op, std::size_t Inputs> constexpr void check_protocol() {
+template <class Op, std::size_t Inputs> consteval void check_protocol() {
   static_assert(has_name<Op>, "adze op: needs `static constexpr std::string_view name`");
   static_assert(has_precision<Op>,
                 "adze op: needs `static constexpr numeric precision`: low, wide, promote or any");

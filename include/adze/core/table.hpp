@@ -51,16 +51,19 @@ class table {
 
   // Appends a row. value_error: not one cell per column.
   template <class... Cells> [[gnu::cold, gnu::noinline]] table& add(Cells&&... cells) {
-    std::vector<cell> row;
-    row.reserve(sizeof...(cells));
-    (row.push_back(cell(std::forward<Cells>(cells))), ...);
+    new_row row;
+    (row.add(cell(std::forward<Cells>(cells))), ...);
     return put(row);
   }
 
-  template <class = void> table& add_row(std::vector<cell> row) { return put(row); }
+  template <class = void> table& add_row(std::vector<cell> cells) {
+    new_row row;
+    for (cell& c : cells) row.add(std::move(c));
+    return put(row);
+  }
 
   index_t rows() const {
-    return columns_.empty() ? 0 : static_cast<index_t>(cells_.size() / columns_.size());
+    return columns_.empty() ? 0 : static_cast<index_t>(texts_.size() / columns_.size());
   }
 
   // Aligned columns, two spaces apart, under a rule; every line ends with a newline.
@@ -99,15 +102,29 @@ class table {
     if (columns_.empty()) raise<value_error>("table: no columns; received an empty list; name one");
   }
 
-  template <class = void> [[gnu::cold]] table& put(std::vector<cell>& row) {
-    if (row.size() != columns_.size()) {
-      raise<value_error>("table: wrong number of cells in a row; ", row.size(), " cells for ",
+  // A row by what its cells are made of, so that no vector of cells need be compiled.
+  struct new_row {
+    std::vector<std::string> texts;
+    std::string kinds;  // of each cell
+
+    [[gnu::cold, gnu::noinline]] void add(cell c) {
+      texts.push_back(std::move(c.text));
+      kinds += c.number ? number_kind : word_kind;
+    }
+  };
+  static constexpr char number_kind = '0', word_kind = 'a';
+  bool is_number(std::size_t at) const { return kinds_[at] == number_kind; }
+
+  template <class = void> [[gnu::cold]] table& put(new_row& row) {
+    if (row.texts.size() != columns_.size()) {
+      raise<value_error>("table: wrong number of cells in a row; ", row.texts.size(), " cells for ",
                          columns_.size(), " columns; give one per column");
     }
     // Nothing is kept of a row that finds no memory.
-    const std::size_t all = cells_.size() + row.size();
-    if (all > cells_.capacity()) cells_.reserve(cells_.size() + all);
-    for (cell& c : row) cells_.push_back(std::move(c));
+    const std::size_t all = texts_.size() + row.texts.size();
+    if (all > texts_.capacity()) texts_.reserve(texts_.size() + all);
+    kinds_ += row.kinds;
+    for (std::string& t : row.texts) texts_.push_back(std::move(t));
     return *this;
   }
 
@@ -154,18 +171,18 @@ class table {
     column made;
     std::size_t decimals = 0;
     bool any_number = false;
-    for (std::size_t at = c; at < cells_.size(); at += columns_.size()) {
-      const cell& entry = cells_[at];
+    for (std::size_t at = c; at < texts_.size(); at += columns_.size()) {
+      const std::string& entry = texts_[at];
       // An empty cell or a dash stands for a missing number.
-      if (!entry.number && !entry.text.empty() && entry.text != "-") made.numbers = false;
-      any_number |= entry.number;
-      if (entry.number) decimals = std::max(decimals, decimals_of(entry.text));
+      if (!is_number(at) && !entry.empty() && entry != "-") made.numbers = false;
+      any_number |= is_number(at);
+      if (is_number(at)) decimals = std::max(decimals, decimals_of(entry));
     }
     made.numbers &= any_number;
     made.lines.push_back(std::string(columns_[c]));
-    for (std::size_t at = c; at < cells_.size(); at += columns_.size()) {
-      const bool pad = made.numbers && cells_[at].number;
-      made.lines.push_back(with_decimals(cells_[at].text, pad ? decimals : 0));
+    for (std::size_t at = c; at < texts_.size(); at += columns_.size()) {
+      const bool pad = made.numbers && is_number(at);
+      made.lines.push_back(with_decimals(texts_[at], pad ? decimals : 0));
     }
     for (auto& line : made.lines) {
       line = one_line(line, markdown);
@@ -204,7 +221,8 @@ class table {
   }
 
   std::vector<std::string> columns_;
-  std::vector<cell> cells_;  // row after row
+  std::vector<std::string> texts_;  // of the cells, row after row
+  std::string kinds_;               // and what each is
 };
 
 }  // namespace adze::report

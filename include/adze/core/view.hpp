@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 // Typed windows on memory that kernels read and write: no ownership, no dtype, no bounds checks.
 // `matrix` is the canonical form of a 2-d problem; rank-n windows are `tensor_of` above the waist.
+#include <cstring>
 #include <type_traits>
 
 #include <adze/fwd.hpp>
@@ -26,6 +27,12 @@ template <class T> struct matrix {
 // A dense row-major matrix.
 template <class T> matrix<T> dense_matrix(T* data, index_t rows, index_t cols) {
   return {data, rows, cols, cols, 1};
+}
+
+// Zeros in place of n numbers.
+template <class T> void fill_zeros(T* out, index_t n) {
+  static_assert(std::is_arithmetic_v<T>);
+  if (n > 0) std::memset(out, 0, static_cast<std::size_t>(n) * sizeof(T));
 }
 
 }  // namespace adze

@@ -33,18 +33,18 @@ class prefetcher {
       std::exception_ptr failure;
     };
     job(batch_maker make, index_t count, index_t ahead)
-        : make_(std::move(make)), count_(count), ring_(static_cast<std::size_t>(ahead)) {}
+        : make_(std::move(make)), count_(count), ahead_(ahead),
+          ring_(std::make_unique<slot[]>(static_cast<std::size_t>(ahead))) {}
 
-    bool claimable() const {
-      return claimed_ < count_ && claimed_ - taken_ < static_cast<index_t>(ring_.size());
-    }
-    slot& at(index_t k) { return ring_[static_cast<std::size_t>(k) % ring_.size()]; }
+    bool claimable() const { return claimed_ < count_ && claimed_ - taken_ < ahead_; }
+    slot& at(index_t k) { return ring_[static_cast<std::size_t>(k % ahead_)]; }
 
     batch_maker make_;
     index_t count_;
     index_t claimed_ = 0;  // batches given to threads
     index_t taken_ = 0;    // batches given to the consumer
-    std::vector<slot> ring_;
+    index_t ahead_;
+    std::unique_ptr<slot[]> ring_;
     std::shared_ptr<job> next_;  // begun after this one
   };
 

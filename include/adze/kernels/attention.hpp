@@ -63,7 +63,7 @@ template <class T> T attention_softmax(T* row, index_t n) {
   using pack = simd::pack<T>;
   const T most = row_max(row, n);
   if (most == -std::numeric_limits<T>::infinity()) {
-    std::fill_n(row, n, T(0));
+    fill_zeros(row, n);
     return std::numeric_limits<T>::infinity();
   }
   const T sum = row_exp(row, row, n, most);
@@ -153,7 +153,7 @@ template <class T>
 [[gnu::noinline]] void attend_back(const attention_head<T>& h, const attention_gradients<T>& g,
                                    const T* lse, T* work) {
   for (const matrix<T>& m : {g.k, g.v}) {
-    for (index_t i = 0; m.data != nullptr && i < m.rows; ++i) std::fill_n(&m(i, 0), m.cols, T(0));
+    for (index_t i = 0; m.data != nullptr && i < m.rows; ++i) fill_zeros(&m(i, 0), m.cols);
   }
   for (index_t first = 0; first < h.q.rows; first += attention_block) {
     attend_back_block(h, g, lse, work, first);

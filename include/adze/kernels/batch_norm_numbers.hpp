@@ -5,6 +5,7 @@
 // columns, which is how channels-last images are seen; else segments.
 #include <limits>
 
+#include <adze/core/view.hpp>
 #include <adze/kernels/moments.hpp>
 
 namespace adze::kernels {

@@ -100,9 +100,9 @@ template <class T>
 void column_moments(const_elements x, const batch_norm_sizes& s, double* mean, double* squares,
                     double* workspace) {
   const index_t c = s.channels;
-  std::fill_n(workspace, batch_norm_workspace(s), 0.0);
-  std::fill_n(mean, c, 0.0);
-  std::fill_n(squares, c, 0.0);
+  fill_zeros(workspace, batch_norm_workspace(s));
+  fill_zeros(mean, c);
+  fill_zeros(squares, c);
   double counted = 0;
   over_column_pieces(
       s, workspace,
@@ -186,9 +186,9 @@ void batch_norm_sums(const_elements g, const_elements x, const batch_norm_sizes&
   using pack = simd::pack<T>;
   const index_t c = s.channels;
   if (s.inner != 1) return segment_sums(g, x, s, four, gate, sum, product);
-  std::fill_n(workspace, batch_norm_workspace(s), 0.0);
-  std::fill_n(sum, c, 0.0);
-  std::fill_n(product, c, 0.0);
+  fill_zeros(workspace, batch_norm_workspace(s));
+  fill_zeros(sum, c);
+  fill_zeros(product, c);
   const bool gated = gate.on;
   const pack top(gate.top);
   over_column_pieces(

@@ -29,7 +29,7 @@ void pack_weights(const conv_weights<T>& w, index_t group, index_t k, index_t de
       for (index_t i = k; i < k + depth; ++i, out += panel) {
         const T* const row = from + w.table[i];
         const index_t width = std::min(panel, outs - j);
-        if (width < panel) std::fill_n(out, panel, T(0));
+        if (width < panel) fill_zeros(out, panel);
         if (width == panel) {
 #pragma GCC unroll 8
           for (index_t q = 0; q < panel; ++q) out[q] = row[q * w.out_step];
@@ -62,7 +62,7 @@ void correlate_nothing(const correlation<T>& p, image<T> out, index_t outs,
   for (index_t row = 0; row < p.rows(); ++row) {
     fill_places(p, out, row, row + 1, places);
     for (index_t i = 0; i < p.w.out; ++i) {
-      std::fill_n(out.data + places[i], outs, T(0));
+      fill_zeros(out.data + places[i], outs);
       if (!finish.empty()) apply<T, A>(finish, out.data + places[i], 0, 0, outs);
     }
   }

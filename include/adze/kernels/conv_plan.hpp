@@ -116,7 +116,7 @@ template <class T> struct correlation {
   }
 
   // Offsets of `count` channels times taps from the first tap of a pixel's window.
-  void fill_taps(index_t count, index_t* out) const {
+  [[gnu::noinline]] void fill_taps(index_t count, index_t* out) const {
     for (index_t c = 0; c < count; ++c)
       for (index_t i = 0; i < h.taps; ++i)
         for (index_t j = 0; j < w.taps; ++j)
@@ -141,11 +141,11 @@ void copy_window(const correlation<T>& p, index_t n, index_t first, index_t rows
   const index_t end = std::clamp<index_t>(p.w.in - left, begin, cols);
   for (index_t y = first; y < first + rows; ++y, out += p.h_stride) {
     if (y < 0 || y >= p.h.in) {
-      std::fill_n(out, p.h_stride, T(0));
+      fill_zeros(out, p.h_stride);
       continue;
     }
-    std::fill_n(out, begin * p.w_stride, T(0));
-    std::fill_n(out + end * p.w_stride, (cols - end) * p.w_stride, T(0));
+    fill_zeros(out, begin * p.w_stride);
+    fill_zeros(out + end * p.w_stride, (cols - end) * p.w_stride);
     const T* from = p.in.at(n, y, left + begin);
     T* to = out + begin * p.w_stride;
     if (p.in.c_stride == 1 && p.in.w_stride == p.channels && p.w_stride == p.channels) {

@@ -67,7 +67,7 @@ void scatter_gradient(const conv_shape& s, image<const T> gy, const T* weight, i
   split_chunks(s.n, 1, s.work(), [&](index_t n, index_t) {
     T* products = scratch<T, scratch_use::window>(band * s.out_w() * width);
     for (index_t y = 0; y < s.h; ++y)
-      for (index_t x = 0; x < s.w; ++x) std::fill_n(gx.at(n, y, x), s.c, T(0));
+      for (index_t x = 0; x < s.w; ++x) fill_zeros(gx.at(n, y, x), s.c);
     for (index_t y = 0; y < s.out_h(); y += band) {
       const index_t last = std::min(y + band, s.out_h());
       strips<T> t;

@@ -199,7 +199,7 @@ void stem_weights(const correlation<T>& p, const T* window, const index_t* start
   const index_t band = std::clamp<index_t>((index_t(16) << 10) / (width * stem_outs * 4), 1, rows);
   T* const planes = scratch<T, scratch_use::panels>(stem_outs * (band * width + count * lanes));
   T* const in_lanes = planes + stem_outs * band * width;
-  std::fill_n(in_lanes, count * tap_step, T(0));
+  fill_zeros(in_lanes, count * tap_step);
   for (index_t r = 0; r < rows; r += band) {
     const index_t n = std::min(band, rows - r);
     stem_planes<T, A>(gradient + r * p.w.out * step, step, n, p.w.out, width, outs, planes);

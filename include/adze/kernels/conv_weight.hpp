@@ -130,7 +130,7 @@ void weight_gradient(correlation<T> p, image<const T> gy, index_t groups, index_
   const index_t depth = depthwise ? area : p.channels / groups * area, size = depth * outs;
   if (size == 0) return;
   if (p.rows() == 0 || p.w.out == 0) {
-    std::fill_n(gw, size, T(0));
+    fill_zeros(gw, size);
     return;
   }
   p.choose_window(outs, work, depthwise ? 0 : 4, tile_shape<T, A>::depth_block);
@@ -149,7 +149,7 @@ void weight_gradient(correlation<T> p, image<const T> gy, index_t groups, index_
   p.fill_taps(depth / area, taps);
   split_chunks(p.rows(), part_rows, work, [&](index_t begin, index_t end) {
     T* sum = sums + begin / part_rows * size;
-    if constexpr (depthwise) std::fill_n(sum, size, T(0));
+    if constexpr (depthwise) fill_zeros(sum, size);
     for (index_t first = begin; first < end; first += p.unit_rows) {
       const index_t last = std::min(first + p.unit_rows, end), pixels = (last - first) * p.w.out;
       index_t* starts = scratch<index_t, scratch_use::pixels>(2 * pixels);

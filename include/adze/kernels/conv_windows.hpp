@@ -92,7 +92,7 @@ void window_backward_data(const conv_shape& s, image<const T> gy, const T* weigh
   swap_taps(weight, s.o, p.channels, p.area, by_tap);
   split_chunks(s.n, 1, s.work(), [&](index_t n, index_t) {
     T* windows = scratch<T, scratch_use::window>(p.pixels * p.depth);
-    for (index_t i = 0; i < s.h * s.w; ++i) std::fill_n(gx.at(n, i / s.w, i % s.w), s.c, T(0));
+    for (index_t i = 0; i < s.h * s.w; ++i) fill_zeros(gx.at(n, i / s.w, i % s.w), s.c);
     index_t step = 0;
     const T* gradient = gradient_rows(rows, gy, s.o, n * s.out_h(), (n + 1) * s.out_h(), step);
     for (index_t g = 0; g < s.groups; ++g) {
@@ -115,7 +115,7 @@ void window_backward_weight(const conv_shape& s, image<const T> x, image<const T
   const index_t size = s.o * p.depth, wanted = std::clamp<index_t>(s.n, 1, 16);
   const index_t part = (s.n + wanted - 1) / wanted, parts = part == 0 ? 0 : (s.n + part - 1) / part;
   T* const sums = scratch<T, scratch_use::partial>((parts + 1) * size);
-  std::fill_n(sums, (parts + 1) * size, T(0));
+  fill_zeros(sums, (parts + 1) * size);
   split_chunks(s.n, std::max<index_t>(part, 1), s.work(), [&](index_t begin, index_t end) {
     T* sum = sums + begin / part * size;
     T* windows = scratch<T, scratch_use::window>(p.pixels * p.depth);

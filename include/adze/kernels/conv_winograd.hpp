@@ -26,7 +26,7 @@ void winograd_by_panels(const winograd_plan<T, A, m>& p, index_t images, image<c
   const index_t out_plane = spread<T>(tiles * plan::panel);
   T* const v = scratch<T, scratch_use::window>(plan::planes * v_plane + p.in);
   T* const zeros = v + plan::planes * v_plane;
-  std::fill_n(zeros, p.in, T(0));
+  fill_zeros(zeros, p.in);
   winograd_input(p, x, 0, tiles, zeros, v, v_plane);
   split_work(p.panels(), work, [&](index_t begin, index_t end) {
     T* const u = scratch<T, scratch_use::panels>(plan::planes * u_plane);
@@ -101,7 +101,7 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
   if (!ready) winograd_transform(p, w, memory);
   const T* const u = ready ? ready : memory;
   T* const zeros = memory + made;
-  std::fill_n(zeros, p.in, T(0));
+  fill_zeros(zeros, p.in);
   const index_t work = tiles * plan::planes * p.in * p.outs;
   [[maybe_unused]] const bool narrow = p.outs <= plan::lanes && p.in <= 32;
   split_chunks(tiles, block, work, [&](index_t first, index_t last) {

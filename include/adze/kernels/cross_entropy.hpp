@@ -3,6 +3,7 @@
 // Cross-entropy of rows of logits with one class index each: losses in one pass over the logits
 // from cache, gradients in one more. Kept between the two: the shift and the scale of each row's
 // softmax, so the logits are all that backward reads. Indices are the caller's promise.
+#include <adze/core/view.hpp>
 #include <adze/kernels/softmax.hpp>
 
 namespace adze::kernels {
@@ -109,7 +110,7 @@ template <class T>
       const index_t t = a.target[i];
       T* out = d + i * a.classes;
       if (t == a.ignore_index) {
-        std::fill_n(out, a.classes, T(0));
+        fill_zeros(out, a.classes);
         continue;
       }
       const T gi = g[i * g_step], own = gi * hit * a.weight_of(t);

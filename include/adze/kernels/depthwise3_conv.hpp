@@ -19,7 +19,7 @@ const T* depthwise3_taps(const T* weight, index_t channels, bool flipped, const 
     for (index_t t = 0; t < 4 && flipped; ++t)
       std::swap_ranges(to + t * lanes, to + (t + 1) * lanes, to + (8 - t) * lanes);
   }
-  std::fill_n(to, channels, T(0));
+  fill_zeros(to, channels);
   zeros = to;
   return by_tap;
 }
@@ -164,7 +164,7 @@ void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy,
   const index_t parts = std::max<index_t>((rows + part - 1) / part, 1);
   const index_t size = (s.c + lanes - 1) / lanes * 9 * lanes;
   T* const sums = scratch<T, scratch_use::partial>(parts * size + s.c);
-  std::fill_n(sums, parts * size + s.c, T(0));
+  fill_zeros(sums, parts * size + s.c);
   const T* const zeros = sums + parts * size;
   split_chunks(rows, part, s.work(), [&](index_t first, index_t last) {
     T* const sum = sums + first / part * size;

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include <adze/core/parallel.hpp>
+#include <adze/core/view.hpp>
 #include <adze/kernels/lanes.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
@@ -30,7 +31,7 @@ template <class T>
   // Every chunk reads all indices: few chunks, and one where there is little to add.
   const index_t least = std::max<index_t>(1, (index_t{1} << 15) / std::max<index_t>(1, width));
   parallel_for(rows, std::max(least, (rows + 15) / 16), [&](index_t begin, index_t end) {
-    std::fill_n(table + begin * width, (end - begin) * width, T(0));
+    fill_zeros(table + begin * width, (end - begin) * width);
     for (index_t i = 0; i < n; ++i) {
       const index_t r = index[i];
       if (r < begin || r >= end || r == skip) continue;

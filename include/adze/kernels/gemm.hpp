@@ -64,7 +64,7 @@ template <class T> [[gnu::noinline]] void scale_rows(matrix<T> c, T beta) {
   for (index_t i = 0; i < c.rows; ++i) {
     T* row = c.data + i * c.row_stride;
     if (beta == T(0)) {
-      std::fill_n(row, c.cols, T(0));
+      fill_zeros(row, c.cols);
     } else {
       for (index_t j = 0; j < c.cols; ++j) row[j] *= beta;
     }

@@ -59,7 +59,7 @@ struct column_terms {
                                             static_cast<std::uint32_t>(f.bias[first + j]));
     std::fill_n(scale, n, left.scale);
     for (index_t j = 0; f.column_scales && j < n; ++j) scale[j] *= f.column_scales[first + j];
-    std::fill_n(bias, n, 0.0f);
+    fill_zeros(bias, n);
     if (f.real_bias) std::copy_n(f.real_bias + first, n, bias);
     std::fill(offset + n, offset + places, 0);
     std::fill(scale + n, scale + places, 0.0f);

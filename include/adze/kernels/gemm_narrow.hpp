@@ -43,7 +43,7 @@ template <class A> void pack_narrow(const stored_matrix& b, float* out) {
       }
       continue;
     }
-    if (width < panel) std::fill_n(out, panel * b.rows, 0.0f);
+    if (width < panel) fill_zeros(out, panel * b.rows);
     widen_rows(b.type, part.data, {b.rows, width, b.row_stride}, out, panel);
   }
 }

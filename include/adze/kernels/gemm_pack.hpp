@@ -20,7 +20,8 @@ enum class scratch_use : std::uint8_t {
   partial,
   gradient,
   codes,
-  left
+  left,
+  count  // of the uses
 };
 
 struct scratch_memory {
@@ -41,12 +42,13 @@ struct scratch_memory {
 };
 // Memory of this thread that only grows, so that a loop in steady state asks the system for none.
 // Valid until the same thread asks again for the same use.
-template <scratch_use use> [[gnu::noinline]] void* scratch_bytes(std::size_t bytes) {
-  thread_local scratch_memory memory;
+[[gnu::noinline]] inline void* scratch_bytes(scratch_use use, std::size_t bytes) {
+  thread_local scratch_memory all[static_cast<std::size_t>(scratch_use::count)];
+  scratch_memory& memory = all[static_cast<std::size_t>(use)];
   return bytes > memory.capacity ? memory.grow(bytes) : memory.data;
 }
 template <class T, scratch_use use> T* scratch(index_t count) {
-  return static_cast<T*>(scratch_bytes<use>(static_cast<std::size_t>(count) * sizeof(T)));
+  return static_cast<T*>(scratch_bytes(use, static_cast<std::size_t>(count) * sizeof(T)));
 }
 
 inline namespace ADZE_ISA {

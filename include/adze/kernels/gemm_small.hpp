@@ -227,7 +227,7 @@ void sweep_product(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, b
     for (index_t k0 = 0; k0 < b.rows; k0 += most) {
       const index_t k1 = std::min(k0 + most, b.rows);
       for (index_t i = 0; i < a.rows; ++i) {
-        std::fill_n(sum, n, T(0));
+        fill_zeros(sum, n);
         index_t k = k0;
         for (; k + 8 <= k1; k += 8)
           sweep_rows<T, A, 8>(&a(i, k), a.col_stride, &b(k, j), b.row_stride, n, sum);

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 // Layer, group and root-mean-square norm: every row of dense data by its own statistics; result
 // and first gradient. Batch norm is in batch_norm.hpp.
+#include <adze/core/view.hpp>
 #include <adze/kernels/moments.hpp>
 
 namespace adze::kernels {
@@ -152,8 +153,8 @@ void row_norm_piece(const row_norm_gradient<T>& k, const row_norm_sizes& s, inde
   const index_t width = s.weights();
   T* const near = own == nullptr ? nullptr : reinterpret_cast<T*>(own + 2 * width);
   if (own != nullptr) {
-    std::fill_n(own, 2 * width, 0.0);
-    std::fill_n(near, 2 * width, T(0));
+    fill_zeros(own, 2 * width);
+    fill_zeros(near, 2 * width);
   }
   for (index_t r = begin; r < end; ++r) {
     const double scale = k.statistics[2 * r + 1], count = static_cast<double>(s.length());

@@ -67,9 +67,9 @@ void each_scatter(const pool_shape& s, image<T> gx, bool adjacent, F f) {
       for (index_t y = 0; y < s.h.in; ++y) {
         T* row = gx.at(n, y, 0) + c0 * gx.c_stride;
         if (gx.w_stride == c1 - c0)
-          std::fill_n(row, s.w.in * gx.w_stride, T(0));
+          fill_zeros(row, s.w.in * gx.w_stride);
         else
-          for (index_t x = 0; x < s.w.in; ++x, row += gx.w_stride) std::fill_n(row, c1 - c0, T(0));
+          for (index_t x = 0; x < s.w.in; ++x, row += gx.w_stride) fill_zeros(row, c1 - c0);
       }
       for (index_t i = 0; i < s.h.out; ++i)
         for (index_t j = 0; j < s.w.out; ++j) f(table.at(n, i, j), c0, c1);

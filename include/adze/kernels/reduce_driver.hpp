@@ -113,7 +113,7 @@ class reduce_run {
     index_t n = 0;
   };
 
-  unit unit_at(index_t u, index_t width, index_t blocks) const {
+  [[gnu::noinline]] unit unit_at(index_t u, index_t width, index_t blocks) const {
     const fold_axis& inner = kept_.inner();
     const index_t first = u % blocks * width;
     unit r{kept_.outer_at(u / blocks), std::min(width, inner.size - first)};

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include <adze/core/parallel.hpp>
+#include <adze/core/view.hpp>
 #include <adze/kernels/lanes.hpp>
 #include <adze/simd/math.hpp>
 
@@ -111,7 +112,7 @@ void softmax_block(const T* x, T* y, index_t n, index_t step, index_t width) {
   using pack = simd::pack<T>;
   alignas(64) T shift[softmax_columns], sum[softmax_columns];
   std::fill_n(shift, width, T(minus_infinity));
-  std::fill_n(sum, width, T(0));
+  fill_zeros(sum, width);
   for (index_t i = 0; i < n; ++i) {
     over_packs<T>(width, [&](index_t j, auto lanes) {
       lanes.store(maximum(lanes.load(shift + j), lanes.load(x + i * step + j)), shift + j);
@@ -145,7 +146,7 @@ template <class T, bool logarithm>
 void softmax_slope_block(const T* y, const T* g, T* d, index_t n, index_t step, index_t width) {
   using pack = simd::pack<T>;
   alignas(64) T sum[softmax_columns];
-  std::fill_n(sum, width, T(0));
+  fill_zeros(sum, width);
   for (index_t i = 0; i < n; ++i) {
     over_packs<T>(width, [&](index_t j, auto lanes) {
       const pack v = lanes.load(g + i * step + j);

@@ -17,7 +17,7 @@ struct stored_matrix {
   void* at(index_t i, index_t j) const {
     return static_cast<std::byte*>(data) + (i * row_stride + j * col_stride) * size_of(type);
   }
-  stored_matrix block(index_t i, index_t j, index_t m, index_t n) const {
+  [[gnu::noinline]] stored_matrix block(index_t i, index_t j, index_t m, index_t n) const {
     return {at(i, j), type, m, n, row_stride, col_stride};
   }
 };

@@ -107,13 +107,13 @@ void winograd_weight_gradient(const winograd_gradient_plan<T, A>& p, index_t ima
   const index_t work = tiles * plan::planes * p.in * p.outs;
   const bool kept = parts > 1 || part > deep;
   T* const sums = kept ? scratch<T, scratch_use::partial>(parts * blocks * block) : nullptr;
-  if (parts > 1) std::fill_n(sums, parts * blocks * block, T(0));  // also what no block fills
+  if (parts > 1) fill_zeros(sums, parts * blocks * block);  // also what no block fills
   split_chunks(tiles, part, work, [&](index_t begin, index_t end) {
     const index_t v_plane = spread<T>(deep * p.in_row()), z_plane = spread<T>(deep * p.out_row());
     const index_t most = std::max(p.in, p.outs);
     T* const v = scratch<T, scratch_use::window>(plan::planes * (v_plane + z_plane) + most);
     T *const z = v + plan::planes * v_plane, *const zeros = z + plan::planes * z_plane;
-    std::fill_n(zeros, most, T(0));
+    fill_zeros(zeros, most);
     const winograd_source<T> gradients{gy, p.out_h, p.out_w, 0, 0, p.outs, p.out_row()};
     for (index_t first = begin; first < end; first += deep) {
       const index_t count = std::min(deep, end - first);

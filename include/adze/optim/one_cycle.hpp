@@ -59,7 +59,7 @@ struct one_cycle_lr {
     return between(value[2], value[3], t - back, last - back);
   }
   // A phase without length, up to rounding, is at its end.
-  double between(double from, double to, double gone, double length) const {
+  [[gnu::noinline]] double between(double from, double to, double gone, double length) const {
     const double part = length > 1e-9 ? gone / length : 1.0;
     if (anneal_strategy == anneal::linear) return from + (to - from) * part;
     return to + (from - to) / 2.0 * (1.0 + std::cos(3.14159265358979323846 * part));

@@ -89,10 +89,9 @@ class optimizer {
     }
     for (std::size_t i = 0; i < parameters.size(); ++i) check(parameters, i, name);
     const std::size_t all = parameters_.size() + parameters.size();
-    parameters_.reserve(all), records_.reserve(all), ends_.reserve(ends_.size() + 1);
+    parameters_.reserve(all), ends_.reserve(ends_.size() + 1), records_.resize(all);
     for (tensor& p : parameters) parameters_.push_back(std::move(p));
     ends_.push_back(static_cast<index_t>(all));
-    records_.resize(all);
   }
 
   std::vector<tensor> parameters_;

@@ -43,8 +43,7 @@ template <class T, class A> [[gnu::always_inline]] inline pack<T, A> folded(pack
 }
 
 // out[i] = sum of the lanes of v[i], for i in [0, pack::size).
-template <class T, class A>
-[[gnu::always_inline]] inline void lane_sums(const pack<T, A>* v, T* out) {
+template <class T, class A> [[gnu::noinline]] void lane_sums(const pack<T, A>* v, T* out) {
   for (index_t i = 0; i < pack<T, A>::size; ++i) out[i] = reduce_add(v[i]);
 }
 

@@ -171,18 +171,34 @@ using tensor_bool8 = tensor_of<bool>;
 
 template <element T> tensor_of<T> tensor::as() const { return tensor_of<T>(*this); }
 
+namespace detail {
+
+// The first element of a tensor of floats and of one of integers or bools: all of them exactly.
+template <class = void> double first_real(const tensor& x) {
+  using reals = types<float, double, float16, bfloat16>;
+  return dispatch(reals{}, x.dtype(), "item", [&]<class E>() -> double {
+    const E value = *x.data_as<E>();
+    if constexpr (std::is_same_v<E, double>) {
+      return value;
+    } else {
+      return static_cast<float>(value);
+    }
+  });
+}
+template <class = void> std::int64_t first_whole(const tensor& x) {
+  using wholes = types<std::int64_t, std::int32_t, std::int8_t, std::uint8_t, bool>;
+  return dispatch(wholes{}, x.dtype(), "item",
+                  [&]<class E>() -> std::int64_t { return *x.data_as<E>(); });
+}
+
+}  // namespace detail
+
 template <class T> T tensor::item() const {
   if (numel() != 1) {
     raise<shape_error>("item: needs exactly one element; got ", *this, "; reduce it first");
   }
-  return dispatch(all_types{}, dtype(), "item", [&]<class E>() {
-    const E value = *data_as<E>();
-    if constexpr (std::is_same_v<E, float16> || std::is_same_v<E, bfloat16>) {
-      return static_cast<T>(static_cast<float>(value));
-    } else {
-      return static_cast<T>(value);
-    }
-  });
+  return is_floating(dtype()) ? static_cast<T>(detail::first_real(*this))
+                              : static_cast<T>(detail::first_whole(*this));
 }
 
 }  // namespace adze
