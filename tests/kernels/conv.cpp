@@ -166,7 +166,7 @@ template <class A> double worst_of_depthwise(int rounds) {
     const conv_shape s{.n = pick(1, 2),
                        .c = channels,
                        .h = pick(3, 12),
-                       .w = pick(3, 33),
+                       .w = pick(3, 70),
                        .o = channels,
                        .kh = 3,
                        .kw = 3,

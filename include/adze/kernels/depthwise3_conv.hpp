@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 // The three directions of depthwise convolutions of 3 x 3, over rows that threads share.
 #include <adze/kernels/depthwise3.hpp>
+#include <adze/kernels/depthwise3_lanes.hpp>
 #include <adze/kernels/taps.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
@@ -146,19 +147,46 @@ void depthwise3_data(const conv_shape& s, image<const T> gy, const T* weight, im
   depthwise3_forward<T, A>(turned, gy, weight, true, gx, finish);
 }
 
-// gw [c, 1, 3, 3]. Rows of outputs are summed in at most 16 parts, which are added in order.
+// Adds the products of output rows [first, last) to sums [vector][tap][lane].
 template <class T, class A>
-void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy, T* gw) {
-  constexpr index_t lanes = simd::pack<T, A>::size;
+void depthwise3_weight_rows(const conv_shape& s, image<const T> x, image<const T> gy, index_t first,
+                            index_t last, const T* zeros, T* sums) {
   using tiles = depthwise3_tiles<T, const T, T>;
   const auto of = [&]<int stride, int outs>() -> tiles {
     return {stride, outs, depthwise3_weight_tile<T, A, stride, outs, depthwise_steps<T, const T>>,
             depthwise3_weight_tile<T, A, stride, outs, depthwise_places<T, const T>>};
   };
   tiles tile = s.stride_h == 1 ? of.template operator()<1, 7>() : of.template operator()<2, 7>();
-  if constexpr (A::bytes == 64)  // sums are loaded and stored half as often
-    if (s.stride_h == 1 && s.out_w() % 14 == 0 && s.out_w() <= 56)
-      tile = of.template operator()<1, 14>();
+  if constexpr (A::bytes == 64) {
+    // Long rows: sums are loaded and stored so seldom that a vector's way through memory, a line
+    // of each pixel, is worth it.
+    if (s.out_w() >= (s.stride_h == 1 ? 56 : 14)) {
+      constexpr index_t lanes = simd::pack<T, A>::size;
+      const auto rows =
+          s.stride_h == 1 ? depthwise3_weight_lanes<T, A, 1> : depthwise3_weight_lanes<T, A, 2>;
+      for (index_t v = 0; v < s.c; v += lanes) {
+        const index_t c = std::min(v, s.c - lanes);
+        rows(s, channels_from(x, c), channels_from(gy, c), first, last, zeros, sums + 9 * v);
+      }
+      return;
+    }
+    if (s.stride_h == 1 && s.out_w() % 14 == 0) tile = of.template operator()<1, 14>();
+  }
+  const auto block = [&](index_t c, index_t channels) {
+    conv_shape some = s;
+    some.c = channels;
+    const auto from = channels_from(x, c), gradient = channels_from(gy, c);
+    for (index_t row = first; row < last; ++row)
+      for (index_t i = 0; i < s.out_w(); i += tile.outs)
+        depthwise3_at(tile, some, from, gradient, row, i, zeros, zeros, sums + 9 * c);
+  };
+  tile.outs < 14 ? depthwise3_blocks<T, A>(s, block) : block(0, s.c);
+}
+
+// gw [c, 1, 3, 3]. Rows of outputs are summed in at most 16 parts, which are added in order.
+template <class T, class A>
+void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy, T* gw) {
+  constexpr index_t lanes = simd::pack<T, A>::size;
   const index_t rows = s.n * s.out_h(), wanted = std::clamp<index_t>(s.work() >> 18, 1, 16);
   const index_t part = std::max<index_t>((rows + wanted - 1) / wanted, 1);
   const index_t parts = std::max<index_t>((rows + part - 1) / part, 1);
@@ -167,15 +195,7 @@ void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy,
   fill_zeros(sums, parts * size + s.c);
   const T* const zeros = sums + parts * size;
   split_chunks(rows, part, s.work(), [&](index_t first, index_t last) {
-    T* const sum = sums + first / part * size;
-    depthwise3_blocks<T, A>(s, [&](index_t c, index_t channels) {
-      conv_shape some = s;
-      some.c = channels;
-      const auto from = channels_from(x, c), gradient = channels_from(gy, c);
-      for (index_t row = first; row < last; ++row)
-        for (index_t i = 0; i < s.out_w(); i += tile.outs)
-          depthwise3_at(tile, some, from, gradient, row, i, zeros, zeros, sum + 9 * c);
-    });
+    depthwise3_weight_rows<T, A>(s, x, gy, first, last, zeros, sums + first / part * size);
   });
   for (index_t i = 1; i < parts; ++i)
     for (index_t k = 0; k < size; ++k) sums[k] += sums[i * size + k];
