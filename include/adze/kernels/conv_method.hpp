@@ -32,11 +32,13 @@ template <class T> bool allows_winograd(const conv_shape& s, image<const T> x) {
 
 // Whether Winograd's products are worth their transforms. Counted in multiplications for each
 // weight (benchmarks/conv): transforming one costs as much as 200, as 400 where a panel at a time
-// is transformed, and as 1300 where the transformed weights leave the L2 cache.
+// is transformed, and as 1300 where the transformed weights leave the L2 cache; as 100 where that
+// happens in registers, which hold four tiles.
 template <class T, class A>
 bool prefers_winograd(const conv_shape& s, const winograd_plan<T, A, 4>& p, image<const T> x) {
   if (!allows_winograd(s, x)) return false;
   const index_t tiles = p.tiles(s.n), bytes = 36 * s.c * s.o * index_t(sizeof(T));
+  if (p.by_rows(tiles)) return 9 * s.n * p.out_h * p.out_w > 42 * ((tiles + 3) / 4 * 4) + 100;
   const index_t transform = p.few(tiles) ? 400 : bytes > (index_t(1) << 20) ? 1300 : 200;
   return 9 * s.n * p.out_h * p.out_w > 40 * tiles + transform;
 }

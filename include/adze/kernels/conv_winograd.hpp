@@ -6,7 +6,7 @@
 // error is within 1e-5 (m = 2) and 5e-5 (m = 4) of the largest output. Lavin & Gray 2016.
 #include <atomic>
 
-#include <adze/kernels/winograd_input.hpp>
+#include <adze/kernels/winograd_rows.hpp>
 
 namespace adze::kernels {
 
@@ -95,7 +95,12 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
               const T* ready = nullptr) {
   using plan = winograd_plan<T, A, m>;
   const index_t tiles = p.tiles(images), block = p.block();
-  if (p.few(tiles)) return winograd_by_panels(p, images, x, w, y, finish);
+  if constexpr (A::bytes == 64 && m == 4) {
+    if (ready ? p.few(tiles) : p.by_rows(tiles))
+      return winograd_by_rows(p, images, x, w, y, finish);
+  } else {
+    if (p.few(tiles)) return winograd_by_panels(p, images, x, w, y, finish);
+  }
   const index_t made = ready ? 0 : p.weights();
   T* const memory = scratch<T, scratch_use::panels>(made + p.in);
   if (!ready) winograd_transform(p, w, memory);

@@ -120,7 +120,7 @@ void winograd_weight_gradient(const winograd_gradient_plan<T, A>& p, index_t ima
       split_work(count, count * plan::planes * (p.in + p.outs), [&](index_t t0, index_t t1) {
         winograd_input(p, x, first + t0, first + t1, zeros, v + t0 * p.in_row(), v_plane);
         winograd_spread<4>(p, gradients, first + t0, first + t1, zeros, z + t0 * p.out_row(),
-                           z_plane);
+                           {z_plane, plan::side * z_plane, plan::lanes});
       });
       split_work(blocks, count * plan::planes * p.in * p.outs, [&](index_t b0, index_t b1) {
         for (index_t i = b0; i < b1; ++i) {

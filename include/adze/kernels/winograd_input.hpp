@@ -13,6 +13,11 @@ template <class T> struct winograd_source {
   index_t h, w, pad_h, pad_w, channels, row;
 };
 
+// Between planes, rows of planes, and vectors of channels of what is made of them.
+struct winograd_steps {
+  index_t plane, row, vector;
+};
+
 // Where the pixels of a tile of `size` x `size` stand, `zeros` where it leaves the image.
 template <index_t size, class T>
 inline void winograd_pixels(const winograd_source<T>& s, index_t n, index_t top, index_t left,
@@ -29,13 +34,13 @@ inline void winograd_pixels(const winograd_source<T>& s, index_t n, index_t top,
     }
 }
 
-// Tiles [first, last) of the images, all planes, to v, planes `plane` apart: the m + 2 pixels
-// that m results read, or, with `size` m, the gradients of these results. The columns, then the
-// rows: both leave as soon as they are made, since 36 packs never fit the registers.
+// Tiles [first, last) of the images, all planes, to v: the m + 2 pixels that m results read, or,
+// with `size` m, the gradients of these results. The columns, then the rows: both leave as soon as
+// they are made, since 36 packs never fit the registers.
 template <int size, class T, class A, int m>
 [[gnu::noinline]] void winograd_spread(const winograd_plan<T, A, m>& p, const winograd_source<T>& s,
                                        index_t first, index_t last, const T* zeros, T* v,
-                                       index_t plane) {
+                                       const winograd_steps& steps) {
   using P = simd::pack<T, A>;
   using plan = winograd_plan<T, A, m>;
   constexpr int side = plan::side;
@@ -61,13 +66,14 @@ template <int size, class T, class A, int m>
 #pragma GCC unroll 6
       for (index_t i = 0; i < side; ++i) middle[i * size + j] = b[i];
     }
-    T* to = v + c;
+    T* row = v + c / plan::lanes * steps.vector;
 #pragma GCC unroll 1
-    for (index_t i = 0; i < side; ++i) {
+    for (index_t i = 0; i < side; ++i, row += steps.row) {
+      T* to = row;
       P b[plan::side];
       line(middle + i * size, b);
 #pragma GCC unroll 6
-      for (index_t j = 0; j < side; ++j, to += plane) store(b[j], to);
+      for (index_t j = 0; j < side; ++j, to += steps.plane) store(b[j], to);
     }
   };
   winograd_place place(p, first);
@@ -88,7 +94,8 @@ template <class T, class A, int m>
 void winograd_input(const winograd_plan<T, A, m>& p, image<const T> x, index_t first, index_t last,
                     const T* zeros, T* v, index_t plane) {
   const winograd_source<T> s{x, p.h, p.w, p.pad_h, p.pad_w, p.in, p.in_row()};
-  winograd_spread<m + 2>(p, s, first, last, zeros, v, plane);
+  using plan = winograd_plan<T, A, m>;
+  winograd_spread<m + 2>(p, s, first, last, zeros, v, {plane, plan::side * plane, plan::lanes});
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA

@@ -31,11 +31,21 @@ template <class T, class A, int m> struct winograd_plan {
   index_t tiles_down() const { return (out_h + m - 1) / m; }
   index_t tiles_across() const { return (out_w + m - 1) / m; }
   index_t tiles(index_t images) const { return images * tiles_down() * tiles_across(); }
-  // Whether the transformed weights leave the L2 cache, and the transformed images do not.
+  // Whether the transformed weights leave the L2 cache, and the transformed images do not; or,
+  // where weights are transformed in registers, whether the tiles are so few that reading
+  // transformed ones takes as long.
   bool few(index_t count) const {
-    constexpr index_t most = index_t(A::bytes == 64 ? 1024 : 768) << 10;
     const index_t bytes = planes * in * index_t(sizeof(T));
-    return outs * bytes > (index_t(1) << 20) && count * bytes < most;
+    if constexpr (A::bytes == 64 && m == 4)
+      return count <= 4 || (count <= 24 && outs * bytes > (index_t(1) << 20));
+    else
+      return outs * bytes > (index_t(1) << 20) && count * bytes < (index_t(768) << 10);
+  }
+  // The same for weights that nobody has transformed before, see winograd_rows.hpp.
+  bool by_rows(index_t count) const {
+    const index_t bytes = planes * in * index_t(sizeof(T));
+    return A::bytes == 64 && m == 4 &&
+           (few(count) || (outs * bytes > index_t(8) << 20 && count * bytes <= index_t(5) << 20));
   }
   // Rows of the transformed images and products: whole cache lines, and one more where many rows
   // would share a few sets of the cache.

@@ -58,6 +58,16 @@ template <class T, class A> [[gnu::always_inline]] inline void transpose(pack<T,
   for (index_t i = 0; i < size; ++i) v[i] = pack<T, A>::load(out[i]);
 }
 
+// Four neighbours in each of as many rows as a pack has lanes, rows `step` apart, as four columns.
+template <class T, class A>
+[[gnu::always_inline]] inline void load_columns(const T* from, index_t step, pack<T, A>* to) {
+  constexpr std::size_t width = pack<T, A>::width;
+  T columns[4][width];
+  for (index_t i = 0; i < pack<T, A>::size; ++i)
+    for (index_t j = 0; j < 4; ++j) columns[j][i] = from[i * step + j];
+  for (index_t j = 0; j < 4; ++j) to[j] = pack<T, A>::load(columns[j]);
+}
+
 #if defined(XSIMD_VERSION_MAJOR) && XSIMD_WITH_FMA3_AVX2
 
 // Pairs of packs fold into one by two shuffles and an addition: seven folds for eight packs.
@@ -122,6 +132,29 @@ template <class T, class A> [[gnu::always_inline]] inline void transpose(pack<T,
   sum.v = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
           __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
   return sum;
+}
+
+// Quarters of packs come right from memory, which leaves eight shuffles.
+[[gnu::always_inline]] inline void load_columns(const float* from, index_t step,
+                                                pack<float, avx512>* to) {
+  __m512 rows[4];
+#  pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i, from += step) {
+    const auto at = [&](int q) { return _mm_loadu_ps(from + 4 * q * step); };
+    __m512 v = _mm512_maskz_broadcast_f32x4(0xffff, at(0));
+    v = _mm512_mask_broadcast_f32x4(v, 0x00f0, at(1));
+    v = _mm512_mask_broadcast_f32x4(v, 0x0f00, at(2));
+    rows[i] = _mm512_mask_broadcast_f32x4(v, 0xf000, at(3));
+  }
+  const auto doubles = [](__m512 a) { return _mm512_castps_pd(a); };
+  const __m512d a = doubles(_mm512_maskz_unpacklo_ps(0xffff, rows[0], rows[1]));
+  const __m512d b = doubles(_mm512_maskz_unpackhi_ps(0xffff, rows[0], rows[1]));
+  const __m512d c = doubles(_mm512_maskz_unpacklo_ps(0xffff, rows[2], rows[3]));
+  const __m512d d = doubles(_mm512_maskz_unpackhi_ps(0xffff, rows[2], rows[3]));
+  to[0].v = _mm512_castpd_ps(_mm512_maskz_unpacklo_pd(0xff, a, c));
+  to[1].v = _mm512_castpd_ps(_mm512_maskz_unpackhi_pd(0xff, a, c));
+  to[2].v = _mm512_castpd_ps(_mm512_maskz_unpacklo_pd(0xff, b, d));
+  to[3].v = _mm512_castpd_ps(_mm512_maskz_unpackhi_pd(0xff, b, d));
 }
 #endif
 
