@@ -115,14 +115,33 @@ template <class T, class A, bool partial>
     if (!partial || i < n) square[i].store(out + i * panel);
 }
 
+// A vector of rows of at least four elements, transposed. Rows of the result are `panel` apart.
+template <class T, class A>
+[[gnu::noinline]] void pack_vector(const T* from, index_t step, index_t n, T* out, index_t panel) {
+  for (index_t k = 0; k < n; k += 4) {
+    const index_t at = std::min(k, n - 4);
+    registers<simd::pack<T, A>, 4> columns;
+    simd::load_columns(from + at, step, columns);
+#pragma GCC unroll 4
+    for (index_t i = 0; i < 4; ++i) columns[i].store(out + (at + i) * panel);
+  }
+}
+
 // Rows contiguous (the transpose of a row-major matrix): squares of packs, transposed.
 template <class T, class A> void pack_columns(matrix<const T> b, T* out) {
   using S = simd::pack_tag<A>;
   constexpr index_t panel = tile_shape<T, A>::panel, lanes = simd::pack<T, S>::size;
+  [[maybe_unused]] constexpr index_t whole = simd::pack<T, A>::size;
   for (index_t j = 0; j < b.cols; j += panel, out += panel * b.rows) {
     for (index_t v = 0; v < panel; v += lanes) {
       const T* from = b.data + (j + v) * b.col_stride;
       const index_t exist = b.cols - j - v;
+      if constexpr (A::bytes == 64 && sizeof(T) == 4)
+        if (exist >= whole && b.rows >= 4) {
+          pack_vector<T, A>(from, b.col_stride, b.rows, out + v, panel);
+          v += whole - lanes;
+          continue;
+        }
       index_t k = 0;
       if (exist >= lanes)
         for (; k + lanes <= b.rows; k += lanes)
