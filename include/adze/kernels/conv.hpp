@@ -49,11 +49,14 @@ void conv_forward(const conv_shape& s, std::type_identity_t<image<const T>> x, c
   }
 }
 
-// The input's gradient as one correlation for each phase of the stride.
+// The input's gradient as one correlation for each phase of the stride, which has some of the taps.
+// `turned`: the weight as [output][panel of inputs][tap][lane].
 template <class T, class A>
-void correlate_phases(const conv_shape& s, image<const T> gy, const T* weight, index_t in_group,
-                      image<T> gx, const epilogue<T>& finish) {
+void correlate_phases(const conv_shape& s, image<const T> gy, const T* weight, const T* turned,
+                      index_t in_group, image<T> gx, const epilogue<T>& finish) {
+  constexpr index_t panel = tile_shape<T, simd::tile_tag<A>>::panel;
   const index_t area = s.kh * s.kw, out_group = s.o / s.groups;
+  const index_t width = panel_count<T, simd::tile_tag<A>>(s.c) * panel;
   correlation<T> p{.in = gy, .images = s.n, .channels = s.o};
   for (index_t y = 0; y < std::min(s.stride_h, s.h); ++y) {
     p.h = backward_axis(s.h, s.out_h(), s.kh, s.stride_h, s.pad_h, s.dil_h, y);
@@ -64,14 +67,17 @@ void correlate_phases(const conv_shape& s, image<const T> gy, const T* weight, i
         continue;
       }
       conv_weights<T> w{weight, out_group * in_group * area, area, area, in_group * area};
-      if (p.h.taps * p.w.taps != area) {  // a phase of the stride has some of the taps
+      if (turned || p.h.taps * p.w.taps != area) {
         index_t* rows = scratch<index_t, scratch_use::gradient>(out_group * p.h.taps * p.w.taps);
         w.table = rows;
+        if (turned) w.data = turned, w.panel_step = area * panel;
+        const index_t out_step = turned ? width : in_group, tap_step = turned ? panel : 1;
         for (index_t o = 0; o < out_group; ++o)
           for (index_t i = 0; i < p.h.taps; ++i)
             for (index_t j = 0; j < p.w.taps; ++j)
-              *rows++ = (o * in_group * s.kh + p.h.tap + i * p.h.tap_step) * s.kw + p.w.tap +
-                        j * p.w.tap_step;
+              *rows++ =
+                  o * out_step * area +
+                  ((p.h.tap + i * p.h.tap_step) * s.kw + p.w.tap + j * p.w.tap_step) * tap_step;
       }
       correlate<T, simd::tile_tag<A>>(p, gx, s.groups, s.c, w, finish);
     }
@@ -79,15 +85,17 @@ void correlate_phases(const conv_shape& s, image<const T> gy, const T* weight, i
 }
 
 // The same for a block of channels after the other, whose weights all phases read from the L2
-// cache.
+// cache, turned around once for all of them.
 template <class T, class A>
 void correlate_backward(const conv_shape& s, image<const T> gy, const T* weight, image<T> gx,
                         const epilogue<T>& finish) {
+  using tiles = simd::tile_tag<A>;
   const index_t area = s.kh * s.kw, in_group = s.c / s.groups;
   const index_t row = std::max<index_t>(area * s.o * index_t(sizeof(T)), 1);
   const index_t fit = std::max<index_t>((index_t(3) << 18) / row, 64);
-  const bool phases = s.groups == 1 && s.stride_h * s.stride_w > 1;
-  const index_t block = phases ? balanced_block(std::max<index_t>(s.c, 1), fit, 32) : s.c;
+  if (s.groups > 1 || s.stride_h * s.stride_w == 1)
+    return correlate_phases<T, A>(s, gy, weight, nullptr, in_group, gx, finish);
+  const index_t block = balanced_block(std::max<index_t>(s.c, 1), fit, 32);
   for (index_t first = 0; first < s.c; first += block) {
     conv_shape part = s;
     part.c = std::min(block, s.c - first);
@@ -95,7 +103,18 @@ void correlate_backward(const conv_shape& s, image<const T> gy, const T* weight,
     out.data += first;
     epilogue<T> end = finish;
     if (end.bias) end.bias += first;
-    correlate_phases<T, A>(part, gy, weight + first * area, in_group, out, end);
+    const T* const from = weight + first * area;
+    const index_t size = panel_count<T, tiles>(part.c) * tile_shape<T, tiles>::panel * area;
+    T* const turned = area > 1 ? scratch<T, scratch_use::partial>(s.o * size) : nullptr;
+    split_work(turned ? s.o : 0, s.o * size * 4, [&](index_t begin, index_t last) {
+      for (index_t o = begin; o < last; ++o) {
+        const T* const rows = from + o * in_group * area;
+        for (index_t i = 0; i < part.c * area; i += 16)  // short runs far apart
+          __builtin_prefetch(rows + 2 * in_group * area + i);
+        pack_panels<T, tiles>({rows, area, part.c, 1, area}, turned + o * size);
+      }
+    });
+    correlate_phases<T, A>(part, gy, from, turned, in_group, out, end);
   }
 }
 

@@ -12,18 +12,28 @@ namespace adze::kernels::inline ADZE_ISA {
 
 // The weights of one correlation as depth x outputs: element (k, o) of group g stands at
 // data[g * group_step + row(k) + o * out_step]. row(k) is from the table, or, in runs of `run`
-// elements that are `step` apart, k / run * step + k % run; one run has all of them.
+// elements that are `step` apart, k / run * step + k % run; one run has all of them. Or, with a
+// table, the outputs are neighbours in panels that are `panel_step` apart.
 template <class T> struct conv_weights {
   const T* data = nullptr;
   index_t group_step = 0, out_step = 0, run = 1, step = 0;
   const index_t* table = nullptr;
+  index_t panel_step = 0;
 };
 
 template <class T, class A>
 void pack_weights(const conv_weights<T>& w, index_t group, index_t k, index_t depth, index_t o,
                   index_t outs, T* out) {
-  const T* from = w.data + group * w.group_step + o * w.out_step;
   constexpr index_t panel = tile_shape<T, A>::panel;
+  if (w.panel_step > 0) {
+    using P = simd::pack<T, A>;
+    const T* from = w.data + o / panel * w.panel_step;
+    for (index_t j = 0; j < outs; j += panel, from += w.panel_step)
+      for (index_t i = k; i < k + depth; ++i, out += panel)
+        for (index_t v = 0; v < panel; v += P::size) P::load(from + w.table[i] + v).store(out + v);
+    return;
+  }
+  const T* from = w.data + group * w.group_step + o * w.out_step;
   if (w.table) {
     for (index_t j = 0; j < outs; j += panel, from += panel * w.out_step)
       for (index_t i = k; i < k + depth; ++i, out += panel) {
