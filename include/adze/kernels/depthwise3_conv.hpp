@@ -160,7 +160,7 @@ void depthwise3_weight_rows(const conv_shape& s, image<const T> x, image<const T
   if constexpr (A::bytes == 64) {
     // Long rows: sums are loaded and stored so seldom that a vector's way through memory, a line
     // of each pixel, is worth it.
-    if (s.out_w() >= (s.stride_h == 1 ? 56 : 14)) {
+    if (s.out_w() >= (s.stride_h == 1 ? 28 : 14)) {
       constexpr index_t lanes = simd::pack<T, A>::size;
       const auto rows =
           s.stride_h == 1 ? depthwise3_weight_lanes<T, A, 1> : depthwise3_weight_lanes<T, A, 2>;
