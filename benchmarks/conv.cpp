@@ -3,8 +3,9 @@
 // are found. Problem lines:
 //   conv <name> n= c= h= w= o= k= [stride=] [pad=] [groups=] [direction=forward|data|weight]
 // Our images are channels-last and our weights plain; oneDNN has every operand in the layout it
-// prefers; `direct` is ours without Winograd. `by` says which of our kernels the shape went to, and
-// by what property of it. The error is relative to the largest output.
+// prefers; `direct` is ours without Winograd, `packed` ours with weights made ready before. `by`
+// says which of our kernels the shape went to, and by what property of it. The error is relative to
+// the largest output.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -73,9 +74,12 @@ class conv_problem {
       largest_ = std::max(largest_, std::fabs(truth_.data()[i]));
   }
 
-  void run() {
+  using filter = kernels::packed_filter<float>;
+  filter packed() const { return d_ == direction::forward ? filter(s_, w_.data()) : filter(); }
+
+  void run(const filter* ready = nullptr) {
     if (d_ == direction::forward) {
-      kernels::conv_forward<float>(s_, image(x_, false), w_.data(), image(y_, true));
+      kernels::conv_forward<float>(s_, image(x_, false), w_.data(), image(y_, true), {}, ready);
     } else if (d_ == direction::data) {
       kernels::conv_backward_data<float>(s_, image(y_, true), w_.data(), image(x_, false));
     } else {
@@ -212,6 +216,8 @@ void measure(bench::session& run, bench::problem p, direction d, const char* nam
       kernels::winograd_allowed = true;
     });
   }
+  const auto packed = ours.packed();
+  if (packed.bytes() > 0) all.emplace_back("packed", [&](index_t) { ours.run(&packed); });
   peer_conv peer{ours, s, d};
   bool by_peer = false;  // whose result is proved
   const bool found = run.wants("oneDNN") && bool(peer.get(threads));
