@@ -112,13 +112,25 @@ double error_of(const narrow_matrix& a, const narrow_matrix& b, const narrow_mat
   return worst;
 }
 
+// The sum of a row of a times a column of b as AVX512_BF16 makes it.
+float sum_of_pairs(const narrow_matrix& a, const narrow_matrix& b, index_t i, index_t j) {
+  const auto flushed = [](float x) { return std::abs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x; };
+  const auto product = [&](index_t k, float sum) {
+    if (k == a.view.cols) return sum;
+    return flushed(std::fma(flushed(value_at(a.view, i, k)), flushed(value_at(b.view, k, j)), sum));
+  };
+  float sum = 0;
+  for (index_t k = 0; k < a.view.cols; k += 2) sum = product(k, product(k + 1, sum));
+  return sum;
+}
+
 }  // namespace
 
 TEST_CASE("products of 16-bit matrices are those of the wide ones, rounded once") {
-  const sizes all[] = {
-      {1, 1, 1},      {3, 5, 0},       {7, 10, 33},     {48, 32, 256}, {49, 33, 257},
-      {130, 100, 70}, {300, 515, 520}, {1000, 40, 300}, {1, 130, 520}, {5, 515, 257},
-      {16, 67, 4500}, {48, 100, 777}};  // dots where b is transposed
+  const sizes all[] = {{1, 1, 1},     {3, 5, 0},      {7, 10, 33},     {48, 32, 256},
+                       {49, 33, 257}, {130, 100, 70}, {300, 515, 520}, {1000, 40, 300},
+                       {1, 130, 520}, {5, 515, 257},  {16, 67, 4500},  {48, 100, 777},
+                       {30, 23, 1001}};  // dots where b is transposed
   for (const dtype type : {bf16, f16}) {
     for (const sizes& s : all) {
       for (int form = 0; form < 8; ++form) {
@@ -177,7 +189,13 @@ TEST_CASE("operands of 16-bit products may have gaps along both axes") {
 
 TEST_CASE("16-bit products read nothing behind their operands") {
   for (const dtype type : {bf16, f16})
-    for (const sizes& s : {sizes{1, 1, 1}, {2, 5, 33}, {17, 3, 31}, {33, 47, 65}, {65, 33, 1100}})
+    for (const sizes& s : {sizes{1, 1, 1},
+                           {2, 5, 33},
+                           {17, 3, 31},
+                           {33, 47, 65},
+                           {65, 33, 1100},
+                           {5, 7, 131},
+                           {3, 6, 160}})
       for (int form = 0; form < 4; ++form) {
         const narrow_matrix a(type, s.m, s.k, (form & 1) != 0, 1, 3);
         const narrow_matrix b(type, s.k, s.n, (form & 2) != 0, 2, 5);
@@ -193,45 +211,86 @@ TEST_CASE("16-bit products read nothing behind their operands") {
 
 TEST_CASE("infinities and NaN reach the results of their row and column, and no other") {
   constexpr float infinite = std::numeric_limits<float>::infinity();
-  for (int form = 0; form < 4; ++form) {
-    const narrow_matrix a(bf16, 35, 37, (form & 1) != 0, 1), b(bf16, 37, 19, (form & 2) != 0, 2);
-    const narrow_matrix c(f32, 35, 19, false, 3);
-    for (index_t k = 0; k < 37; ++k) set_value(a.view, 34, k, k == 36 ? infinite : 0.5f);
-    for (index_t k = 0; k < 37; ++k) set_value(b.view, k, 18, k == 36 ? std::nanf("") : 0.5f);
-    for (index_t j = 0; j < 18; ++j) set_value(b.view, 36, j, j % 2 == 0 ? 1.0f : -1.0f);
-    kernels::gemm_narrow(a.view, b.view, c.view);
-    for (index_t i = 0; i < 35; ++i)
-      for (index_t j = 0; j < 19; ++j) {
-        const float got = value_at(c.view, i, j);
-        INFO(i, ", ", j, ", form ", form);
-        if (j == 18)
-          CHECK(std::isnan(got));
-        else if (i == 34)
-          CHECK(got == (j % 2 == 0 ? infinite : -infinite));
-        else
-          CHECK(std::isfinite(got));
-      }
-  }
+  for (const sizes& s : {sizes{35, 19, 37}, {5, 19, 133}})  // the second one by dots
+    for (int form = 0; form < 4; ++form) {
+      const narrow_matrix a(bf16, s.m, s.k, (form & 1) != 0, 1);
+      const narrow_matrix b(bf16, s.k, s.n, (form & 2) != 0, 2), c(f32, s.m, s.n, false, 3);
+      const index_t row = s.m - 1, column = s.n - 1, end = s.k - 1;
+      for (index_t k = 0; k < s.k; ++k) set_value(a.view, row, k, k == end ? infinite : 0.5f);
+      for (index_t k = 0; k < s.k; ++k)
+        set_value(b.view, k, column, k == end ? std::nanf("") : 0.5f);
+      for (index_t j = 0; j < column; ++j) set_value(b.view, end, j, j % 2 == 0 ? 1.0f : -1.0f);
+      kernels::gemm_narrow(a.view, b.view, c.view);
+      for (index_t i = 0; i < s.m; ++i)
+        for (index_t j = 0; j < s.n; ++j) {
+          const float got = value_at(c.view, i, j);
+          INFO(i, ", ", j, ", form ", form);
+          if (j == column)
+            CHECK(std::isnan(got));
+          else if (i == row)
+            CHECK(got == (j % 2 == 0 ? infinite : -infinite));
+          else
+            CHECK(std::isfinite(got));
+        }
+    }
 }
 
-TEST_CASE("products of bf16 by AMX, and no others, take subnormal numbers for zero") {
-  for (const index_t rows : {1, 40}) {
-    const narrow_matrix a(bf16, rows, 50, false, 1), b(bf16, 50, 24, true, 2);
+TEST_CASE("products by an instruction for bf16, and no others, take subnormal numbers for zero") {
+  for (const index_t rows : {1, 3, 40}) {  // three by dots
+    const narrow_matrix a(bf16, rows, 100, false, 1), b(bf16, 100, 24, true, 2);
     const narrow_matrix c(f32, rows, 24, false, 3), small(f32, rows, 24, false, 4);
-    for (index_t k = 0; k < 50; ++k) {
+    for (index_t k = 0; k < 100; ++k) {
       for (index_t i = 0; i < rows; ++i) set_value(a.view, i, k, 0x1p-130f);
       for (index_t j = 0; j < 24; ++j) set_value(b.view, k, j, 0x1p20f);
     }
     kernels::gemm_narrow(a.view, b.view, c.view);
-    for (index_t k = 0; k < 50; ++k) {
+    for (index_t k = 0; k < 100; ++k) {
       for (index_t i = 0; i < rows; ++i) set_value(a.view, i, k, 0x1p-70f);
       for (index_t j = 0; j < 24; ++j) set_value(b.view, k, j, 0x1p-70f);
     }
     kernels::gemm_narrow(a.view, b.view, small.view);
-    const bool flushed = rows > 2 && kernels::by_amx<simd::native>(a.view, b.view);
-    CHECK(value_at(c.view, rows - 1, 23) == (flushed ? 0.0f : 50 * 0x1p-110f));
-    CHECK(value_at(small.view, rows - 1, 23) == (flushed ? 0.0f : 50 * 0x1p-140f));
+    const bool flushed = rows > 2 && kernels::by_bf16<simd::native>(a.view, b.view);
+    CHECK(value_at(c.view, rows - 1, 23) == (flushed ? 0.0f : 100 * 0x1p-110f));
+    CHECK(value_at(small.view, rows - 1, 23) == (flushed ? 0.0f : 100 * 0x1p-140f));
   }
+}
+
+TEST_CASE("products of pairs of bf16 have the bits of their twin") {
+  if (!simd::bf16_pairs::exist) return;
+  const sizes all[] = {{3, 1, 1},    {4, 5, 2},       {5, 16, 31},    {8, 17, 32},  {9, 33, 33},
+                       {12, 31, 63}, {13, 32, 64},    {31, 33, 65},   {32, 65, 97}, {33, 47, 131},
+                       {61, 3, 257}, {130, 37, 1030}, {129, 66, 2111}};
+  // Ranges of exponents: sums become subnormal, stay as they are, and overflow.
+  struct exponents {
+    int lowest, range;
+  };
+  for (const exponents& e : {exponents{-76, 32}, {-10, 20}, {-80, 160}})
+    for (const sizes& s : all)
+      for (int form = 0; form < 4; ++form) {
+        const narrow_matrix a(bf16, s.m, s.k, (form & 1) != 0, 1, 3);
+        const narrow_matrix b(bf16, s.k, s.n, (form & 2) != 0, 2, 5);
+        const narrow_matrix c(f32, s.m, s.n, false, 3);
+        std::vector<float> random(static_cast<std::size_t>((s.m + s.n) * s.k));
+        uniform_fill(random.data(), 0, (s.m + s.n) * s.k, random_state{4}, -1.0f, 1.0f);
+        const float* x = random.data();
+        const auto fill = [&](const kernels::stored_matrix& to, index_t i, index_t j) {
+          const auto word = static_cast<int>(std::abs(*x) * 1e6f);
+          set_value(to, i, j, std::ldexp(*x++, e.lowest + word % e.range));
+        };
+        for (index_t k = 0; k < s.k; ++k) {
+          for (index_t i = 0; i < s.m; ++i) fill(a.view, i, k);
+          for (index_t j = 0; j < s.n; ++j) fill(b.view, k, j);
+        }
+        kernels::gemm_narrow(a.view, b.view, c.view);
+        INFO(s.m, " x ", s.n, " x ", s.k, ", form ", form, ", from 2^", e.lowest);
+        index_t wrong = 0;
+        for (index_t i = 0; i < s.m; ++i)
+          for (index_t j = 0; j < s.n; ++j) {
+            const float want = sum_of_pairs(a, b, i, j), got = value_at(c.view, i, j);
+            wrong += !(std::isnan(want) ? std::isnan(got) : got == want);
+          }
+        CHECK(wrong == 0);
+      }
 }
 
 TEST_CASE("products of 16-bit matrices are the same for any number of threads") {

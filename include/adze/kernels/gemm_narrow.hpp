@@ -3,9 +3,9 @@
 // Products of matrices kept in 16 bits: blocks of both operands are widened to f32 where they are
 // packed, and results rounded once, when their sums are complete. Large products never make a wide
 // copy of the weights. The register tiles are those of gemm; bf16 is multiplied as it is where the
-// machine has AMX, gemm_bf16_amx.hpp.
+// processor has an instruction for that, gemm_bf16.hpp.
 #include <adze/kernels/gemm.hpp>
-#include <adze/kernels/gemm_bf16_amx.hpp>
+#include <adze/kernels/gemm_bf16.hpp>
 #include <adze/kernels/rows.hpp>
 #include <adze/kernels/stored_matrix.hpp>
 
@@ -161,12 +161,12 @@ void small_narrow(const stored_matrix& a, const stored_matrix& b, const stored_m
   if (!wide) narrow_rows(c.type, c.data, {c.rows, c.cols, c.row_stride}, sums, c.cols);
 }
 
-// Few rows times weights stored [out, in]: the weights are widened in registers and read once,
-// front to back, so that they come from memory in half the time of f32.
-template <class A, class B>
-void narrow_dots(const stored_matrix& a, const stored_matrix& b, const stored_matrix& c,
+// Few rows times weights stored [out, in]: the weights are widened in registers, or multiplied as
+// bf16 where both are, and read once, front to back, so that they come from memory in half the time
+// of f32.
+template <class A, class B, class L>
+void narrow_dots(const matrix<const L>& a, const stored_matrix& b, const stored_matrix& c,
                  const epilogue<float>& finish) {
-  const matrix<const float> left = widened(a, scratch<float, scratch_use::pixels>(a.rows * a.cols));
   const matrix<const B> right{static_cast<const B*>(b.data), b.rows, b.cols, 1, b.col_stride};
   const bool wide = c.type == dtype::f32;
   float* const sums =
@@ -174,41 +174,55 @@ void narrow_dots(const stored_matrix& a, const stored_matrix& b, const stored_ma
   const matrix<float> out{sums, c.rows, c.cols, wide ? c.row_stride : c.cols, 1};
   split_work((c.cols + 63) / 64, c.rows * c.cols * a.cols, [&](index_t j0, index_t j1) {
     const index_t first = j0 * 64, last = std::min(j1 * 64, c.cols);
-    dot_product<float, A, B>(left, right, out, 1.0f, false, first, last);
+    dot_product<float, A, B, L>(a, right, out, 1.0f, false, first, last);
     finish_rows<float, A>(finish, out, first, last);
   });
   if (!wide) narrow_rows(c.type, c.data, {c.rows, c.cols, c.row_stride}, sums, c.cols);
 }
 
-// Whether products of such operands are those of AMX: all of bf16 where this process may use it,
-// but for one or two rows by dots.
-template <class A> bool by_amx(const stored_matrix& a, const stored_matrix& b) {
-  return simd::has_amx && std::is_same_v<A, simd::native> && a.type == dtype::bf16 &&
-         b.type == dtype::bf16 && simd::amx_allowed();
+// Whether products of such operands are made by the processor's instruction for bf16: all of bf16
+// where this process may use it, but for one or two rows by dots.
+template <class A> bool by_bf16(const stored_matrix& a, const stored_matrix& b) {
+  return simd::multiplies_bf16 && std::is_same_v<A, simd::native> && a.type == dtype::bf16 &&
+         b.type == dtype::bf16 && a.cols > 0 && simd::bf16_allowed();
+}
+
+// The rows up to which dots beat packed panels. Each pass over some rows widens the weights again:
+// cheap where there is an instruction for it. As bf16 they gain more, but shallow ones sum up lanes
+// for most of the time (measured at 3 to 128 rows by 10 to 4096 columns by 32 to 4096).
+template <class A> index_t most_dot_rows(bool pairs, index_t depth) {
+  constexpr index_t widening = 2;
+  if (!pairs) return dot_shape<float, A>::most_rows;
+  return simd::bf16_pairs::exist ? std::clamp<index_t>(depth / 20, widening, 128) : widening;
 }
 
 // c = activate(a b + bias[column]) with a m x k and b k x n of any strides and the rows of c
 // contiguous, each in f32, f16 or bf16; sums in f32, rounded once. c shares no memory with a and b.
-// Products by AMX take subnormal bf16 for zero; others do not, those of one or two rows by dots
-// among them.
+// Products by an instruction for bf16 take subnormal numbers for zero; others do not, those of one
+// or two rows by dots among them.
 template <class A = simd::native>
 void gemm_narrow(const stored_matrix& a, const stored_matrix& b, const stored_matrix& c,
                  const float* bias = nullptr, activation act = activation::none) {
   if (c.rows == 0 || c.cols == 0) return;
   const epilogue<float> finish{.bias = bias, .activate = act};
   const index_t all = (a.rows + b.cols) * a.cols + c.rows * c.cols;
-  const bool amx = a.cols > 0 && by_amx<A>(a, b);
-  // Each pass over some rows widens the weights again: cheap where there is an instruction for it.
+  const bool pairs = by_bf16<A>(a, b);
   const bool dots = simd::detail::code_lanes > 1 && b.row_stride == 1 && b.col_stride != 1 &&
                     a.col_stride == 1 && b.type != dtype::f32 &&
-                    c.rows <= (amx ? 2 : dot_shape<float, A>::most_rows);
-  if constexpr (simd::has_amx)
-    if (amx && !dots) return multiply_bf16<A>(a, b, c, finish);
+                    c.rows <= most_dot_rows<A>(pairs, a.cols);
+  if constexpr (simd::bf16_pairs::exist) {
+    const matrix<const bfloat16> left{static_cast<const bfloat16*>(a.data), a.rows, a.cols,
+                                      a.row_stride, 1};
+    if (pairs && dots && c.rows > 2) return narrow_dots<A, bfloat16>(left, b, c, finish);
+  }
+  if constexpr (simd::multiplies_bf16)
+    if (pairs && !dots) return multiply_bf16<A>(a, b, c, finish);
   if (a.cols == 0 || all <= index_t{1} << 15) return small_narrow<A>(a, b, c, finish);
   if constexpr (simd::detail::code_lanes > 1) {
     if (dots) {
-      return b.type == dtype::bf16 ? narrow_dots<A, bfloat16>(a, b, c, finish)
-                                   : narrow_dots<A, float16>(a, b, c, finish);
+      const auto left = widened(a, scratch<float, scratch_use::pixels>(a.rows * a.cols));
+      return b.type == dtype::bf16 ? narrow_dots<A, bfloat16>(left, b, c, finish)
+                                   : narrow_dots<A, float16>(left, b, c, finish);
     }
   }
   narrow_product<simd::tile_tag<A>>(a, b, c, finish).run();

@@ -10,6 +10,7 @@
 
 #include <adze/core/view.hpp>
 #include <adze/kernels/gemm_strips.hpp>
+#include <adze/simd/bf16_dot.hpp>
 #include <adze/simd/convert.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
@@ -53,12 +54,14 @@ template <class P, class T> P load_partial_as(const T* from, index_t n) {
 }
 
 // Dot products of `depth` contiguous elements: out[r * cols + j] = a[r] . b[j]; out has room for a
-// multiple of pack::size. b may be in 16 bits where T is float.
+// multiple of pack::size. b may be in 16 bits where T is float; both are multiplied as bf16 where
+// a is.
 // No loop around this one in the same function: g++ would keep the sums in memory.
-template <class T, class A, int rows, int cols, class B>
-[[gnu::noinline]] void dot_tile(const T* const* a, const B* const* b, index_t depth, T* out) {
+template <class T, class A, int rows, int cols, class B, class L>
+[[gnu::noinline]] void dot_tile(const L* const* a, const B* const* b, index_t depth, T* out) {
   using P = simd::pack<T, A>;
-  constexpr index_t lanes = P::size;
+  using factors = std::conditional_t<std::is_same_v<L, T>, P, simd::bf16_pairs>;
+  constexpr index_t lanes = factors::size;
   registers<registers<P, cols>, rows> sum;
 #pragma GCC unroll 8
   for (int r = 0; r < rows; ++r)
@@ -66,27 +69,27 @@ template <class T, class A, int rows, int cols, class B>
     for (int j = 0; j < cols; ++j) sum[r][j] = P(T(0));
   index_t k = 0;
   for (; k + lanes <= depth; k += lanes) {
-    registers<P, rows> left;
+    registers<factors, rows> left;
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
-      left[r] = P::load(a[r] + k);
+      left[r] = factors::load(a[r] + k);
       pin(left[r]);
     }
 #pragma GCC unroll 8
     for (int j = 0; j < cols; ++j) {
-      P right = load_as<P>(b[j] + k);
+      factors right = load_as<factors>(b[j] + k);
       pin(right);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) sum[r][j] = fma(left[r], right, sum[r][j]);
     }
   }
   if (const index_t n = depth - k; n > 0) {
-    registers<P, rows> left;
+    registers<factors, rows> left;
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; ++r) left[r] = P::load_partial(a[r] + k, n);
+    for (int r = 0; r < rows; ++r) left[r] = factors::load_partial(a[r] + k, n);
 #pragma GCC unroll 8
     for (int j = 0; j < cols; ++j) {
-      const P right = load_partial_as<P>(b[j] + k, n);
+      const factors right = load_partial_as<factors>(b[j] + k, n);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) sum[r][j] = fma(left[r], right, sum[r][j]);
     }
@@ -103,15 +106,15 @@ template <class T, class A, int rows, int cols, class B>
 
 // `width` <= cols columns of c = alpha a b (+ c), a tile of rows x cols. Missing columns repeat an
 // existing one, and are not stored.
-template <class T, class A, int rows, int cols, class B>
-void dot_columns(const matrix<const T>& a, const B* b, index_t b_step, T* c, index_t c_step,
+template <class T, class A, int rows, int cols, class B, class L>
+void dot_columns(const matrix<const L>& a, const B* b, index_t b_step, T* c, index_t c_step,
                  index_t width, T alpha, bool accumulate) {
   registers<const B*, cols> right;
   for (index_t j = 0; j < cols; ++j) right[j] = b + std::min(j, width - 1) * b_step;
-  registers<const T*, rows> left;
+  registers<const L*, rows> left;
   for (index_t r = 0; r < rows; ++r) left[r] = a.data + r * a.row_stride;
   registers<T, (rows * cols + 7) / 8 * 8> out;
-  dot_tile<T, A, rows, cols, B>(left, right, a.cols, out);
+  dot_tile<T, A, rows, cols, B, L>(left, right, a.cols, out);
   for (index_t r = 0; r < rows; ++r) {
     T* to = c + r * c_step;
     if (width == cols && !accumulate) {
@@ -124,22 +127,22 @@ void dot_columns(const matrix<const T>& a, const B* b, index_t b_step, T* c, ind
   }
 }
 
-template <class T, class A, int cols, class B, int... rows>
+template <class T, class A, int cols, class B, class L, int... rows>
 constexpr auto dot_table(std::integer_sequence<int, rows...>) {
   using function =
-      void (*)(const matrix<const T>&, const B*, index_t, T*, index_t, index_t, T, bool);
-  return std::array<function, sizeof...(rows)>{dot_columns<T, A, rows + 2, cols, B>...};
+      void (*)(const matrix<const L>&, const B*, index_t, T*, index_t, index_t, T, bool);
+  return std::array<function, sizeof...(rows)>{dot_columns<T, A, rows + 2, cols, B, L>...};
 }
 
 // Columns [first, last) of c = alpha a b (+ c); a rows contiguous, b columns contiguous. Sums of
 // at most 256 terms per lane bound the error. Tiles differ by one row at most.
-template <class T, class A, class B = T>
-void dot_product(matrix<const T> a, matrix<const B> b, matrix<T> c, T alpha, bool accumulate,
+template <class T, class A, class B = T, class L = T>
+void dot_product(matrix<const L> a, matrix<const B> b, matrix<T> c, T alpha, bool accumulate,
                  index_t first, index_t last) {
   using shape = dot_shape<T, A>;
   using tag = typename shape::tag;
   static constexpr auto table =
-      dot_table<T, tag, shape::cols, B>(std::make_integer_sequence<int, shape::rows - 1>{});
+      dot_table<T, tag, shape::cols, B, L>(std::make_integer_sequence<int, shape::rows - 1>{});
   constexpr index_t most = 256 * simd::pack<T, tag>::size;
   const bool one = a.rows == 1;
   const index_t step = one ? 8 : shape::cols;
@@ -149,12 +152,12 @@ void dot_product(matrix<const T> a, matrix<const B> b, matrix<T> c, T alpha, boo
     const bool add = accumulate || k > 0;
     for (index_t j = first; j < last; j += step) {
       const B* right = b.data + k + j * b.col_stride;
-      matrix<const T> left{a.data + k, a.rows, std::min(most, b.rows - k), a.row_stride, 1};
+      matrix<const L> left{a.data + k, a.rows, std::min(most, b.rows - k), a.row_stride, 1};
       T* to = c.data + j;
       const index_t width = std::min(step, last - j);
       if (one) {
-        dot_columns<T, tag, 1, 8, B>(left, right, b.col_stride, to, c.row_stride, width, alpha,
-                                     add);
+        dot_columns<T, tag, 1, 8, B, L>(left, right, b.col_stride, to, c.row_stride, width, alpha,
+                                        add);
         continue;
       }
       for (index_t i = 0; i < tiles; ++i) {

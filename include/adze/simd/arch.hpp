@@ -20,6 +20,9 @@
       (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__linux__)
 #    define ADZE_ISA isa_amx  // as avx512_vnni, and products of whole blocks of a matrix
 #    define ADZE_AMX 1
+#  elif defined(__AVX512BF16__)
+#    define ADZE_ISA isa_avx512_bf16  // as avx512_vnni, and products of pairs of bf16
+#    define ADZE_AVX512_BF16 1
 #  else
 #    define ADZE_ISA isa_avx512_vnni  // as avx512, other integer products
 #  endif

@@ -1,15 +1,15 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Blocks of bf16 as AMX multiplies them: 16 lines of an operand (rows of the left one, columns of
-// the right one) times 16 pairs of the depth, a pair in 32 bits. Left blocks hold a line in 64
+// Blocks of bf16 as processors multiply them: 16 lines of an operand (rows of the left one, columns
+// of the right one) times 16 pairs of the depth, a pair in 32 bits. Left blocks hold a line in 64
 // bytes, right ones the same pair of all lines. Missing lines and depth are zeros, never read.
 #include <bit>
 #include <cstdint>
 
 #include <adze/fwd.hpp>
-#include <adze/simd/amx.hpp>
+#include <adze/simd/arch.hpp>
 
-#if defined(ADZE_AMX)
+#if defined(ADZE_AMX) || defined(ADZE_AVX512_BF16)
 #  include <immintrin.h>
 #endif
 
@@ -25,7 +25,7 @@ void pack_lines(const std::uint16_t* from, index_t step, index_t lines, index_t 
 template <bool right>
 void pack_depth(const std::uint16_t* from, index_t step, index_t lines, index_t depth, void* to);
 
-#if defined(ADZE_AMX)
+#if defined(ADZE_AMX) || defined(ADZE_AVX512_BF16)
 
 namespace detail {
 

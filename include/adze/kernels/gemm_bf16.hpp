@@ -1,11 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Products of bf16 by AMX, where the machine has it: strips of 32 rows times panels of 32 columns.
-// The right operand is packed; the left one is read where it lies if its rows are contiguous. Each
-// sum is one chain over blocks of 32 of the depth, whatever the split: in a block, products of even
-// and of odd places are two chains of fma, added to each other and then to the sum, all rounded to
-// nearest even. Unlike f32 tiles, the instruction takes subnormal inputs, products' sums and
-// results for zero, whatever the caller's control word says; NaN and infinities are as usual.
+// Products of bf16 where the processor has an instruction for them, bf16_square.hpp: strips of 32
+// rows times panels of 32 columns. The right operand is packed; the left one is read where it lies
+// if its rows are contiguous. Each sum is one chain over the depth, whatever the split.
 #include <algorithm>
 #include <cstring>
 
@@ -14,13 +11,11 @@
 #include <adze/kernels/gemm_blocks.hpp>
 #include <adze/kernels/rows.hpp>
 #include <adze/kernels/stored_matrix.hpp>
-#include <adze/simd/bf16_pairs.hpp>
+#include <adze/simd/bf16_square.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
-// Lines of a strip (rows of the left operand) and of a panel (columns of the right one), and the
-// bytes of their blocks for each 32 of the depth: those of lines 0 to 15, then of 16 to 31.
-inline constexpr index_t bf16_lines = 32, bf16_step = 2 * simd::block_bytes;
+using simd::bf16_lines, simd::bf16_step;
 
 constexpr index_t bf16_blocks(index_t depth) {
   return (depth + simd::block_depth - 1) / simd::block_depth;
@@ -60,56 +55,33 @@ template <bool right> void pack_bf16(const stored_matrix& x, std::byte* to) {
   });
 }
 
-// The left operand of a strip: two blocks of rows, and how far it is to those of the next depth.
-struct bf16_left {
-  const std::byte *first = nullptr, *second = nullptr;
-  index_t row_bytes = 64, step_bytes = bf16_step;
-  index_t blocks = 0;               // of the depth
-  const std::byte* rest = nullptr;  // one more, packed
-};
-
-// Sums of 32 x 32 += blocks [first, last) of the depth, and the rest.
-template <bool two, bool wide>
-[[gnu::noinline]] void add_bf16(const bf16_left& a, const std::byte* b, index_t first, index_t last,
-                                bool rest, float* sums, bool accumulate) {
-  using square = simd::amx_square<two, wide>;
-  if (accumulate)
-    square::load(sums, bf16_lines, simd::block_lines);
-  else
-    square::zero();
-  const auto add = [&](const std::byte* upper, const std::byte* lower, index_t row_bytes)
-      __attribute__((always_inline)) {
-    square::template add<simd::amx_numbers::bf16>(upper, lower, row_bytes, b, 64,
-                                                  simd::block_bytes);
-    b += bf16_step;
-  };
-  b += first * bf16_step;
-  const index_t row_bytes = a.row_bytes, step = a.step_bytes;
-  for (index_t k = first; k < last; ++k) add(a.first + k * step, a.second + k * step, row_bytes);
-  if (rest) add(a.rest, a.rest + simd::block_bytes, 64);
-  square::store(sums, bf16_lines, simd::block_lines);
-}
-
 // c = activate(a b + bias) of bf16 matrices, for depths above zero.
 template <class A> class bf16_product {
  public:
   static constexpr index_t most_depth = 2048;
 
  private:
-  // bf16 of the right operand that stay in the L2 cache, and of those that are packed by the thread
-  // that needs them; rows that are so few that threads share the columns; their depth, less where
-  // the left operand is packed, too; blocks of it whose strip stays in the L1 cache.
-  static constexpr index_t near_right = index_t{1} << 19, own_right = index_t{1} << 17;
-  static constexpr index_t few_rows = 128, packed_depth = 1024, near_blocks = 8;
+  // bf16 of the right operand that stay in the L2 cache; rows that are so few that threads share
+  // the columns, and what each of them packs then: to the end of the depth, or rows of a right
+  // operand that has them contiguous, as pages visited for 128 bytes each cost half of the time.
+  // The depth, less where the left operand is packed, too.
+  static constexpr index_t near_right = index_t{1} << 19, few_rows = 128;
+  static constexpr index_t own_right = index_t{1} << 17, own_rows = 256, packed_depth = 1024;
   static constexpr index_t panel = bf16_lines, sums_size = bf16_lines * panel;
 
  public:
   bf16_product(const stored_matrix& a, const stored_matrix& b, const stored_matrix& c,
                const epilogue<float>& finish)
-      : a_(a), b_(b), c_(c), finish_(finish), packs_(a.col_stride != 1), few_(c.rows <= few_rows),
-        depth_(balanced_block(b.rows, packs_ ? packed_depth : most_depth, simd::block_depth)),
-        width_(balanced_block(c.cols, (few_ ? own_right : near_right) / depth_ / panel * panel,
-                              panel)) {}
+      : a_(a), b_(b), c_(c), finish_(finish), packs_(a.col_stride != 1), few_(c.rows <= few_rows) {
+    const bool by_rows = few_ && b.col_stride == 1;
+    depth_ = balanced_block(b.rows,
+                            by_rows  ? own_rows
+                            : packs_ ? packed_depth
+                                     : most_depth,
+                            simd::block_depth);
+    const index_t most = by_rows ? own_rows * own_rows : few_ ? own_right : near_right;
+    width_ = balanced_block(c.cols, most / depth_ / panel * panel, panel);
+  }
 
   void run() const {
     const index_t strips = bf16_strips(c_.rows);
@@ -148,23 +120,22 @@ template <class A> class bf16_product {
         const part p{j, n, k, depth, left, panels, sums, k == 0, k + depth == b_.rows};
         pack_bf16<true>(b_.block(k, j, depth, n).transposed(), panels);
         split_work(strips, c_.rows * n * depth, [&](index_t s0, index_t s1) {
-          simd::amx_blocks blocks;
-          for (index_t s = s0; s < s1; ++s) run_strip(p, s, blocks);
+          simd::bf16_state state;
+          for (index_t s = s0; s < s1; ++s) run_strip(p, s, state);
         });
       }
   }
 
   // Rows of a as blocks: packed, or in place but for the last one of a depth that is not whole.
-  bf16_left left_of(const part& p, index_t i, index_t m, std::byte* rest) const {
+  simd::bf16_left left_of(const part& p, index_t i, index_t m, std::byte* rest) const {
     const index_t count = bf16_blocks(p.depth), whole = p.depth / simd::block_depth;
     if (p.left) {
       const std::byte* const from =
           p.left + (i / bf16_lines * bf16_blocks(b_.rows) + p.k / simd::block_depth) * bf16_step;
-      return {.first = from, .second = from + simd::block_bytes, .blocks = count};
+      return {.data = from, .rows = m, .blocks = count};
     }
     const stored_matrix a = a_.block(i, p.k, m, p.depth);
-    bf16_left left{static_cast<const std::byte*>(a.data), nullptr, a.row_stride * 2, 64, whole};
-    left.second = left.first + simd::block_lines * left.row_bytes;
+    simd::bf16_left left{static_cast<const std::byte*>(a.data), a.row_stride * 2, 64, m, whole};
     if (whole < count) {
       const index_t at = whole * simd::block_depth;
       pack_bf16<false>(a.block(0, at, m, p.depth - at), rest);
@@ -173,14 +144,13 @@ template <class A> class bf16_product {
     return left;
   }
 
-  void run_strip(const part& p, index_t s, simd::amx_blocks& blocks) const {
+  void run_strip(const part& p, index_t s, simd::bf16_state& state) const {
     const index_t i = s * bf16_lines, m = std::min(bf16_lines, c_.rows - i);
     alignas(64) std::byte rest[bf16_step];
-    const bf16_left a = left_of(p, i, m, rest);
-    blocks.resize(std::min(m, simd::block_lines), std::max<index_t>(m - simd::block_lines, 0),
-                  simd::block_lines);
+    const simd::bf16_left a = left_of(p, i, m, rest);
+    simd::begin_strip(state, m);
     // Sums of each panel where one pass does not complete them.
-    const index_t near = balanced_block(std::max<index_t>(a.blocks, 1), near_blocks, 1);
+    const index_t near = balanced_block(std::max<index_t>(a.blocks, 1), simd::bf16_near_blocks, 1);
     const index_t sums_step = p.sums || near < a.blocks ? sums_size : 0;
     float* const sums = p.sums ? p.sums + s * (width_ / panel) * sums_size
                                : scratch<float, scratch_use::gradient>(p.count() * sums_size);
@@ -190,17 +160,11 @@ template <class A> class bf16_product {
       for (index_t q = 0; q < p.count(); ++q) {
         const index_t j = q * panel, n = std::min(panel, p.cols - j);
         float* const to = sums + q * sums_step;
-        run_panel(m, n)(a, p.panels + q * bf16_blocks(p.depth) * bf16_step, k, end,
-                        complete && a.rest, to, !p.first || k > 0);
+        simd::add_bf16(a, p.panels + q * bf16_blocks(p.depth) * bf16_step, n, k, end,
+                       complete && a.rest, to, !p.first || k > 0);
         if (complete && p.last) finish(to, c_.block(i, p.column + j, m, n), p.column + j);
       }
     }
-  }
-
-  static auto run_panel(index_t m, index_t n) {
-    if (m > simd::block_lines)
-      return n > simd::block_lines ? add_bf16<true, true> : add_bf16<true, false>;
-    return n > simd::block_lines ? add_bf16<false, true> : add_bf16<false, false>;
   }
 
   void finish(float* sums, const stored_matrix& to, index_t column) const {
