@@ -3,11 +3,13 @@
 // Blocks of the right operand copied into the panels that tiles read front to back, and the
 // memory for them. A panel holds tile_shape::panel columns, the missing ones as zeros.
 #include <new>
+#include <type_traits>
 #include <utility>
 
 #include <adze/core/parallel.hpp>
 #include <adze/core/view.hpp>
 #include <adze/kernels/gemm_strips.hpp>
+#include <adze/simd/convert.hpp>
 
 namespace adze::kernels {
 
@@ -97,17 +99,17 @@ template <class T, class A> void pack_rows(matrix<const T> b, T* out) {
 }
 
 // n rows and `exist` columns of a square of packs, transposed; missing elements become zeros. Rows
-// of the result are `panel` apart.
-template <class T, class A, bool partial>
-[[gnu::always_inline]] inline void pack_square(const T* from, index_t step, index_t n,
+// of the result are `panel` apart. E: T, or codes in 16 bits.
+template <class T, class A, bool partial, class E = T>
+[[gnu::always_inline]] inline void pack_square(const E* from, index_t step, index_t n,
                                                index_t exist, T* out, index_t panel) {
   using P = simd::pack<T, A>;
   constexpr index_t lanes = P::size;
   P square[P::width];
 #pragma GCC unroll 16
   for (index_t i = 0; i < lanes; ++i)
-    square[i] = !partial    ? P::load(from + i * step)
-                : i < exist ? P::load_partial(from + i * step, n)
+    square[i] = !partial    ? simd::load_as<P>(from + i * step)
+                : i < exist ? simd::load_partial_as<P>(from + i * step, n)
                             : P(T(0));
   transpose(square);
 #pragma GCC unroll 16
@@ -128,15 +130,15 @@ template <class T, class A>
 }
 
 // Rows contiguous (the transpose of a row-major matrix): squares of packs, transposed.
-template <class T, class A> void pack_columns(matrix<const T> b, T* out) {
+template <class T, class A, class E = T> void pack_columns(matrix<const E> b, T* out) {
   using S = simd::pack_tag<A>;
   constexpr index_t panel = tile_shape<T, A>::panel, lanes = simd::pack<T, S>::size;
   [[maybe_unused]] constexpr index_t whole = simd::pack<T, A>::size;
   for (index_t j = 0; j < b.cols; j += panel, out += panel * b.rows) {
     for (index_t v = 0; v < panel; v += lanes) {
-      const T* from = b.data + (j + v) * b.col_stride;
+      const E* from = b.data + (j + v) * b.col_stride;
       const index_t exist = b.cols - j - v;
-      if constexpr (A::bytes == 64 && sizeof(T) == 4)
+      if constexpr (A::bytes == 64 && std::is_same_v<E, float>)
         if (exist >= whole && b.rows >= 4) {
           pack_vector<T, A>(from, b.col_stride, b.rows, out + v, panel);
           v += whole - lanes;
@@ -145,16 +147,16 @@ template <class T, class A> void pack_columns(matrix<const T> b, T* out) {
       index_t k = 0;
       if (exist >= lanes)
         for (; k + lanes <= b.rows; k += lanes)
-          pack_square<T, S, false>(from + k, b.col_stride, lanes, lanes, out + k * panel + v,
-                                   panel);
+          pack_square<T, S, false, E>(from + k, b.col_stride, lanes, lanes, out + k * panel + v,
+                                      panel);
       if (b.rows - k == 1) {  // the ninth tap of a 3 x 3 kernel
         for (index_t i = 0; i < lanes; ++i)
-          out[k * panel + v + i] = i < exist ? from[k + i * b.col_stride] : T(0);
+          out[k * panel + v + i] = i < exist ? static_cast<T>(from[k + i * b.col_stride]) : T(0);
         continue;
       }
       for (; k < b.rows; k += lanes)
-        pack_square<T, S, true>(from + k, b.col_stride, std::min(lanes, b.rows - k), exist,
-                                out + k * panel + v, panel);
+        pack_square<T, S, true, E>(from + k, b.col_stride, std::min(lanes, b.rows - k), exist,
+                                   out + k * panel + v, panel);
     }
   }
 }

@@ -33,26 +33,6 @@ requires(simd::tile_tag<A>::bytes == 64) struct dot_shape<float, A> {
   using tag = simd::tile_tag<A>;
 };
 
-// A pack of floats from as many codes in 16 bits; compilers keep the array in registers.
-template <class P, class T> P load_as(const T* from) {
-  if constexpr (std::is_same_v<T, typename P::value_type>) {
-    return P::load(from);
-  } else {
-    float each[static_cast<std::size_t>(P::size)];
-    simd::convert<T, float>(from, each, P::size);
-    return P::load(each);
-  }
-}
-template <class P, class T> P load_partial_as(const T* from, index_t n) {
-  if constexpr (std::is_same_v<T, typename P::value_type>) {
-    return P::load_partial(from, n);
-  } else {
-    float each[static_cast<std::size_t>(P::size)] = {};
-    for (index_t i = 0; i < n; ++i) each[i] = static_cast<float>(from[i]);
-    return P::load(each);
-  }
-}
-
 // Dot products of `depth` contiguous elements: out[r * cols + j] = a[r] . b[j]; out has room for a
 // multiple of pack::size. b may be in 16 bits where T is float; both are multiplied as bf16 where
 // a is.
@@ -77,7 +57,7 @@ template <class T, class A, int rows, int cols, class B, class L>
     }
 #pragma GCC unroll 8
     for (int j = 0; j < cols; ++j) {
-      factors right = load_as<factors>(b[j] + k);
+      factors right = simd::load_as<factors>(b[j] + k);
       pin(right);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) sum[r][j] = fma(left[r], right, sum[r][j]);
@@ -89,7 +69,7 @@ template <class T, class A, int rows, int cols, class B, class L>
     for (int r = 0; r < rows; ++r) left[r] = factors::load_partial(a[r] + k, n);
 #pragma GCC unroll 8
     for (int j = 0; j < cols; ++j) {
-      const factors right = load_partial_as<factors>(b[j] + k, n);
+      const factors right = simd::load_partial_as<factors>(b[j] + k, n);
 #pragma GCC unroll 8
       for (int r = 0; r < rows; ++r) sum[r][j] = fma(left[r], right, sum[r][j]);
     }

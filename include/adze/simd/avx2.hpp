@@ -96,22 +96,23 @@ template <int half> __m256d exchanged(__m256d v) {
 inline float first_lane(__m256 v) { return _mm256_cvtss_f32(v); }
 inline double first_lane(__m256d v) { return _mm256_cvtsd_f64(v); }
 
-#  if !defined(ADZE_AVX512)
 namespace detail {
 
 // Eight 16-bit codes to floats and back, to nearest even; the same bits as core/small_float.hpp.
-inline void widen(const float16* from, float* to) {
+inline void widen_eight(const float16* from, float* to) {
   const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   _mm256_storeu_ps(to, _mm256_cvtph_ps(codes));
 }
-inline void narrow(const float* from, float16* to) {
-  const __m128i codes = _mm256_cvtps_ph(_mm256_loadu_ps(from), _MM_FROUND_TO_NEAREST_INT);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), codes);
-}
-inline void widen(const bfloat16* from, float* to) {
+inline void widen_eight(const bfloat16* from, float* to) {
   const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
   const __m256i words = _mm256_slli_epi32(_mm256_cvtepu16_epi32(codes), 16);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), words);
+}
+#  if !defined(ADZE_AVX512)
+template <class Code> void widen(const Code* from, float* to) { widen_eight(from, to); }
+inline void narrow(const float* from, float16* to) {
+  const __m128i codes = _mm256_cvtps_ph(_mm256_loadu_ps(from), _MM_FROUND_TO_NEAREST_INT);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), codes);
 }
 inline void narrow(const float* from, bfloat16* to) {
   const __m256 x = _mm256_loadu_ps(from);
@@ -127,8 +128,8 @@ inline void narrow(const float* from, bfloat16* to) {
       _mm_packus_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed);
 }
+#  endif
 
 }  // namespace detail
-#  endif
 }  // namespace adze::simd::inline ADZE_ISA
 #endif

@@ -81,4 +81,30 @@ template <class From, class To> void convert(const From* in, To* out, index_t n)
   }
 }
 
+// A pack of floats from as many elements; compilers keep the array in registers.
+template <class P, class T> P load_as(const T* from) {
+  if constexpr (std::is_same_v<T, typename P::value_type>) {
+    return P::load(from);
+  } else {
+    float each[static_cast<std::size_t>(P::size)];
+#if defined(ADZE_AVX512)
+    if constexpr (P::size == 8)  // half of a group
+      detail::widen_eight(from, each);
+    else
+#endif
+      convert<T, float>(from, each, P::size);
+    return P::load(each);
+  }
+}
+// Lanes from n on are zero.
+template <class P, class T> P load_partial_as(const T* from, index_t n) {
+  if constexpr (std::is_same_v<T, typename P::value_type>) {
+    return P::load_partial(from, n);
+  } else {
+    float each[static_cast<std::size_t>(P::size)] = {};
+    for (index_t i = 0; i < n; ++i) each[i] = static_cast<float>(from[i]);
+    return P::load(each);
+  }
+}
+
 }  // namespace adze::simd::inline ADZE_ISA
