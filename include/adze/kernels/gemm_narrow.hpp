@@ -59,7 +59,7 @@ template <class A> class narrow_product {
   // Strips whose rows of a are widened together: few stay in the L1 cache, but columns of a need
   // more at once.
   static constexpr index_t few_strips = 2, more_strips = 8;
-  static constexpr index_t most_sums = index_t{1} << 16;
+  static constexpr index_t most_sums = index_t{1} << 18;  // the weights are packed again for more
 
  public:
   narrow_product(const stored_matrix& a, const stored_matrix& b, const stored_matrix& c,
