@@ -11,6 +11,8 @@
 #include <adze/kernels/gemm_packed.hpp>
 #include <adze/kernels/reference.hpp>
 
+#include "guard_page.hpp"
+
 namespace adze {
 namespace {
 
@@ -207,6 +209,37 @@ TEST_CASE("gemm: a left operand whose rows share a cache set, or that is transpo
           if (options == 4) worst = std::max(worst, error_of<float, simd::odd>(p, draw));
         }
   CHECK(worst <= 6);
+}
+
+TEST_CASE("gemm: small products touch no byte beyond their matrices, and are exact") {
+  std::mt19937 draw(37);
+  const auto next = [&] { return static_cast<float>(static_cast<int>(draw() % 15) - 7); };
+  for (const index_t m : {2, 3, 8, 11, 12, 13, 16, 17, 25, 31})
+    for (const index_t n : {2, 6, 13, 16, 17, 31, 32, 33, 49})
+      for (const index_t k : {1, 9, 70})
+        for (const bool turned : {false, true}) {
+          std::vector<float> a(static_cast<std::size_t>(m * k)), b(static_cast<std::size_t>(k * n));
+          std::vector<float> c(static_cast<std::size_t>(m * n), 1.0f);
+          for (float& x : a) x = next();
+          for (float& x : b) x = next();
+          const guarded_memory left(a.data(), a.size() * 4), right(b.data(), b.size() * 4);
+          const guarded_memory out(c.data(), c.size() * 4);
+          const auto* first = reinterpret_cast<const float*>(left.data());
+          const matrix<const float> x =
+              turned ? dense_matrix(first, k, m).transposed() : dense_matrix(first, m, k);
+          const auto y = dense_matrix(reinterpret_cast<const float*>(right.data()), k, n);
+          const auto z = dense_matrix(reinterpret_cast<float*>(out.data()), m, n);
+          const float alpha = draw() % 2 ? 1.0f : 0.5f, beta = draw() % 2 ? 1.0f : 0.0f;
+          kernels::gemm<float>(x, y, z, {.alpha = alpha, .beta = beta});
+          index_t wrong = 0;
+          for (index_t i = 0; i < m; ++i)
+            for (index_t j = 0; j < n; ++j) {
+              float sum = 0;
+              for (index_t q = 0; q < k; ++q) sum += x(i, q) * y(q, j);
+              wrong += z(i, j) != alpha * sum + beta;
+            }
+          CHECK(wrong == 0);
+        }
 }
 
 TEST_CASE("gemm: long sums stay accurate on every path") {

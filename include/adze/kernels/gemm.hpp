@@ -31,25 +31,24 @@ inline namespace ADZE_ISA {
 // A right operand of this many bytes is read where it stands: packing would cost more.
 inline constexpr index_t small_right = index_t(1) << 16;
 
-// A small product on the calling thread, the right operand as it stands in one block.
+// A product whose right operand is one block as it stands.
 template <class T, class A>
-void direct_product(const matrix<const T>& a, const matrix<const T>& b, const matrix<T>& c, T alpha,
-                    bool accumulate, const epilogue<T>& finish) {
-  const strips<T> s{.rows = c.rows,
-                    .cols = c.cols,
-                    .depth = b.rows,
-                    .a = a.data,
-                    .a_row_step = a.row_stride,
-                    .a_col_step = a.col_stride,
-                    .b = b.data,
-                    .b_step = b.row_stride,
-                    .b_panel = tile_shape<T, A>::panel,
-                    .c = c.data,
-                    .c_row_step = c.row_stride,
-                    .alpha = alpha,
-                    .accumulate = accumulate,
-                    .finish = finish.empty() ? nullptr : &finish};
-  run_strips<T, A>(s, 0, strip_count<T, A>(c.rows));
+strips<T> direct_strips(const matrix<const T>& a, const matrix<const T>& b, const matrix<T>& c,
+                        T alpha, bool accumulate, const epilogue<T>& finish) {
+  return {.rows = c.rows,
+          .cols = c.cols,
+          .depth = b.rows,
+          .a = a.data,
+          .a_row_step = a.row_stride,
+          .a_col_step = a.col_stride,
+          .b = b.data,
+          .b_step = b.row_stride,
+          .b_panel = tile_shape<T, A>::panel,
+          .c = c.data,
+          .c_row_step = c.row_stride,
+          .alpha = alpha,
+          .accumulate = accumulate,
+          .finish = finish.empty() ? nullptr : &finish};
 }
 
 template <class T, class A>
@@ -100,12 +99,32 @@ void thin_gemm(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, bool 
   });
 }
 
-// Matrix product c = alpha a b + beta c, then bias, residual and activation. a is m x k and b is k
-// x n with any strides (transposes are strides); c is m x n, rows or columns contiguous, and shares
-// no memory with a and b. Sizes are the caller's promise. float and double.
-template <class T, class A = simd::native>
-void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> c,
-          std::type_identity_t<gemm_options<T>> o = {}) {
+// A small product, the right operand as it stands; a tile alone is entered without strips.
+template <class T, class A>
+void small_product(const matrix<const T>& a, const matrix<const T>& b, const matrix<T>& c, T alpha,
+                   bool accumulate, const epilogue<T>& finish) {
+  using tiles = plain_tiles<T, A>;
+  if (c.cols <= simd::pack<T, A>::size && c.rows <= tiles::most_single && finish.empty()) {
+    static constexpr auto table = tiles::table();
+    return table[0][static_cast<std::size_t>(c.rows - 1) / tiles::step](
+        a.data, a.row_stride, a.col_stride, b.data, b.row_stride,
+        {b.rows, c.data, c.row_stride, c.rows, c.cols, 0, alpha, accumulate, alpha != T(1)});
+  }
+  plain_rows<T, A>(direct_strips<T, A>(a, b, c, alpha, accumulate, finish), 0, c.rows);
+}
+
+// Columns so few that dot products along the rows of a beat tiles, which would fill few lanes.
+template <class T, class A>
+constexpr bool prefers_dots(index_t cols, index_t depth, bool adjacent) {
+  return plain_tiles<T, simd::tile_tag<A>>::exist && adjacent
+             ? cols <= 10 && depth >= (cols <= 5 ? 64 : 129)
+             : cols <= thin_columns && depth >= 64;
+}
+
+// gemm but for the small products that it begins itself.
+template <class T, class A>
+[[gnu::noinline]] void any_gemm(matrix<const T> a, matrix<const T> b, matrix<T> c,
+                                gemm_options<T> o) {
   if (c.rows == 0 || c.cols == 0) return;
   if (c.col_stride != 1 || (c.cols == 1 && c.row_stride == 1 && c.rows > 1)) {
     std::swap(o.bias, o.row_bias);  // the same product, seen transposed
@@ -120,12 +139,13 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
   const bool accumulate = o.beta != T(0);
   const index_t right_bytes = depth * c.cols * index_t(sizeof(T));
   using tiles = simd::tile_tag<A>;
-  const bool thin =
-      c.cols <= thin_columns &&
-      (a.col_stride == 1 ? depth >= 64 && c.rows > 1 : a.row_stride == 1 && c.rows >= 32);
+  const bool thin = a.col_stride == 1
+                        ? c.rows > 1 && prefers_dots<T, A>(c.cols, depth, b.col_stride == 1)
+                        : c.cols <= thin_columns && a.row_stride == 1 && c.rows >= 32;
   if (b.col_stride == 1 && c.rows > 1 && !thin && right_bytes <= small_right &&
       work < 2 * parallel_work && depth <= tile_shape<T, tiles>::depth_block)
-    return direct_product<T, tiles>(a, b, c, o.alpha, accumulate, finish);
+    return run_strips<T, tiles>(direct_strips<T, tiles>(a, b, c, o.alpha, accumulate, finish), 0,
+                                strip_count<T, tiles>(c.rows));
 
   const bool rows_adjacent = b.col_stride == 1;
   // Rows for which a sweep beats tiles, and tiles on b as it stands beat packed panels.
@@ -158,6 +178,32 @@ void gemm(matrix<const T> a, matrix<const T> b, std::type_identity_t<matrix<T>> 
     });
   strips<T> s{.alpha = o.alpha, .accumulate = accumulate};
   strip_product<T, tiles>(a, b, c, s, !direct, finish.empty() ? nullptr : &finish);
+}
+
+// Matrix product c = alpha a b + beta c, then bias, residual and activation. a is m x k and b is k
+// x n with any strides (transposes are strides); c is m x n, rows or columns contiguous, and shares
+// no memory with a and b. Sizes are the caller's promise. float and double.
+template <class T, class A = simd::native>
+void gemm(const matrix<const T>& a, const matrix<const T>& b,
+          const std::type_identity_t<matrix<T>>& c,
+          const std::type_identity_t<gemm_options<T>>& o = {}) {
+  using tiles = plain_tiles<T, simd::tile_tag<A>>;
+  if constexpr (tiles::exist) {
+    // Small products take no longer than to find their way: they begin at once.
+    const index_t depth = b.rows, right = depth * c.cols;
+    if (a.col_stride == 1 && b.col_stride == 1 && c.col_stride == 1 && c.rows > 1 && c.cols > 1 &&
+        depth > 0 && depth <= 384 && right <= small_right / index_t(sizeof(T)) &&
+        right * c.rows < 2 * parallel_work && !prefers_dots<T, A>(c.cols, depth, true) &&
+        o.alpha != T(0) && (o.beta == T(0) || o.beta == T(1)))
+      return small_product<T, simd::tile_tag<A>>(
+          a, b, c, o.alpha, o.beta != T(0), {o.bias, o.row_bias, o.activate, o.residual, c.data});
+  }
+  // Copied by their parts: a matrix that is nowhere used as a whole never goes through memory.
+  const auto copy = [](const auto& x) {
+    return std::remove_cvref_t<decltype(x)>{x.data, x.rows, x.cols, x.row_stride, x.col_stride};
+  };
+  any_gemm<T, A>(copy(a), copy(b), copy(c),
+                 {o.alpha, o.beta, o.bias, o.row_bias, o.activate, o.residual});
 }
 
 // One axis of a batch: its size and the steps of a, b and c along it; step 0 repeats a matrix.

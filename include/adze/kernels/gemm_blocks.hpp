@@ -71,7 +71,8 @@ template <class T, class A> bool copies_left(const strips<T>& s) {
 template <class T, class A>
 void run_copied_strips(const strips<T>& all, index_t first, index_t last) {
   // Columns of a are read by whole cache lines.
-  const index_t most = plain_strips<T, A>::most * (all.a_row_step == 1 ? 4 : 1);
+  const bool turned = all.a_row_step == 1;
+  const index_t most = plain_tiles<T, A>::most * (turned ? 4 : 1);
   const index_t step = spread<T>(all.depth);
   T* const copy = scratch<T, scratch_use::left>(most * step);
   const matrix<const T> left{all.a, all.rows, all.depth, all.a_row_step, all.a_col_step};
@@ -82,8 +83,13 @@ void run_copied_strips(const strips<T>& all, index_t first, index_t last) {
   const index_t rows = split[last].begin - begin, count = (rows + most - 1) / most;
   for (index_t i = 0; i < count; ++i, begin += s.rows) {
     s.rows = rows / count + (i < rows % count);
-    copy_rows<T, A>({&left(begin, 0), s.rows, s.depth, left.row_stride, left.col_stride}, copy,
-                    step);
+    const matrix<const T> part{&left(begin, 0), s.rows, s.depth, left.row_stride, left.col_stride};
+    if (plain_tiles<T, A>::exist && turned) {  // which need no rows in one piece
+      s.a_row_step = 1, s.a_col_step = most;
+      copy_rows<T, A>(part.transposed(), copy, most);
+    } else {
+      copy_rows<T, A>(part, copy, step);
+    }
     s.first_row = all.first_row + begin, s.c = all.row(begin);
     run_strips<T, A>(s, 0, strip_count<T, A>(s.rows));
   }
@@ -95,7 +101,10 @@ template <class T, class A> void block_product(const strips<T>& s, bool packed) 
   const index_t work = s.rows * s.cols * s.depth, count = strip_count<T, A>(s.rows);
   if (!packed || count > 4) {
     const auto run = packed && copies_left<T, A>(s) ? run_copied_strips<T, A> : run_strips<T, A>;
-    return split_work(count, work, [&](index_t first, index_t last) { run(s, first, last); });
+    constexpr index_t together = plain_tiles<T, A>::exist ? 3 : 1;  // twice twelve rows
+    return split_work((count + together - 1) / together, work, [&](index_t first, index_t last) {
+      run(s, first * together, std::min(last * together, count));
+    });
   }
   split_work(panel_count<T, A>(s.cols), work, [&](index_t first, index_t last) {
     strips<T> part = s;

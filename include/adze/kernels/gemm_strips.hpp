@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <adze/kernels/epilogue.hpp>
+#include <adze/kernels/gemm_plain.hpp>
 #include <adze/kernels/gemm_tile.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
@@ -44,27 +45,6 @@ template <class T, class A> struct strip_functions {
     return std::array<strip_functions, most>{of<rows + 1>()...};
   }
   static constexpr auto table() { return table(std::make_integer_sequence<int, most>{}); }
-};
-
-// Strips of contiguous rows at a step: eight to twelve of them, where 32 registers hold the sums.
-template <class T, class A> struct plain_strips {
-  static constexpr bool exist = A::bytes == 64 && sizeof(T) == 4;
-  static constexpr int most = exist ? 12 : strip_rows<T, A>, least = 8;
-  static constexpr int sizes = exist ? most - least + 1 : 0;
-
-  template <int... i> static constexpr auto table(std::integer_sequence<int, i...>) {
-    return std::array<typename strip_functions<T, A>::whole_function*, sizeof...(i)>{
-        strip<T, A, least + i, plain_rows<T, least + i>>...};
-  }
-  static constexpr auto table() { return table(std::make_integer_sequence<int, sizes>{}); }
-  // A large right operand as it stands is read ahead row by row, which these do not.
-  static bool fit(const strips<T>& s) {
-    return exist && s.cols >= tile_shape<T, A>::panel && s.a_cols == nullptr &&
-           s.a_rows == nullptr && s.c_rows == nullptr && s.a_col_step == 1 &&
-           (s.b_step == tile_shape<T, A>::panel || s.b_step * s.depth <= 1 << 14);
-  }
-  // 13 to 15 rows would be strips of six and seven.
-  static bool fit(index_t rows) { return rows >= least && (rows <= most || rows > 15); }
 };
 
 template <class T, class A> constexpr index_t strip_count(index_t rows) {
@@ -116,36 +96,18 @@ void run_edges(const strips<T>& s, const index_t* offsets, index_t row, index_t 
 // Strips [first, last) of the strip_count(rows).
 template <class T, class A>
 [[gnu::noinline]] void run_strips(const strips<T>& s, index_t first, index_t last) {
-  using plain_functions = plain_strips<T, A>;
-  constexpr index_t panel = tile_shape<T, A>::panel, most = strip_rows<T, A>;
+  constexpr index_t panel = tile_shape<T, A>::panel;
   static constexpr auto table = strip_functions<T, A>::table();
-  static constexpr auto plain_table = plain_functions::table();
-  strip_split<T, A> split{s.rows};
-  index_t start = 0;
-  bool plain = plain_functions::fit(s);
-  if (plain) {
-    const index_t from = split[first].begin, rows = split[last].begin - from;
-    plain = plain_functions::fit(rows);
-    if (plain) {
-      start = from, first = 0, last = (rows + plain_functions::most - 1) / plain_functions::most;
-      split = strip_split<T, A>{rows, last};
-    }
+  const strip_split<T, A> split{s.rows};
+  if constexpr (plain_tiles<T, A>::exist) {
+    const index_t begin = split[first].begin;
+    if (plain_tiles<T, A>::fit(s)) return plain_rows<T, A>(s, begin, split[last].begin - begin);
   }
-  const bool edges = s.cols % panel != 0;
-  const index_t* offsets = s.a_cols;
-  if (offsets == nullptr && (edges || !plain)) offsets = regular_offsets(s.depth, s.a_col_step);
+  const index_t* const offsets = s.a_cols ? s.a_cols : regular_offsets(s.depth, s.a_col_step);
   for (index_t i = first; i < last; ++i) {
-    const index_t n = split[i].count, begin = start + split[i].begin;
-    if (plain) {
-      if constexpr (plain_functions::exist)
-        plain_table[static_cast<std::size_t>(n - plain_functions::least)](s, nullptr, begin, n);
-    } else if (s.cols >= panel) {
-      table[static_cast<std::size_t>(n - 1)].whole(s, offsets, begin, n);
-    }
-    if (edges) {
-      run_edges<T, A>(s, offsets, begin, std::min(n, most));
-      if (n > most) run_edges<T, A>(s, offsets, begin + most, n - most);
-    }
+    const auto [begin, n] = split[i];
+    if (s.cols >= panel) table[static_cast<std::size_t>(n - 1)].whole(s, offsets, begin, n);
+    if (s.cols % panel != 0) run_edges<T, A>(s, offsets, begin, n);
     for (index_t r = 0; s.finish && r < n; ++r)
       apply<T, A>(*s.finish, s.row(begin + r), s.first_row + begin + r, s.first_column, s.cols);
   }

@@ -58,7 +58,6 @@ template <class T> struct strips {
 
 // Rows of a by a pointer each and a table of offsets: any strides, and windows of images.
 template <class T, int rows> struct tabled_rows {
-  static constexpr bool of_panels = false;  // whether the rows of b are a panel apart
   registers<const T*, rows> row;
   const index_t* offsets;
 
@@ -71,28 +70,10 @@ template <class T, int rows> struct tabled_rows {
   [[gnu::always_inline]] void advance(index_t n) { offsets += n; }
 };
 
-// Contiguous rows at a step: three share a pointer, which leaves registers for twelve rows.
-template <class T, int rows> struct plain_rows {
-  static constexpr bool of_panels = true;
-  static constexpr int groups = (rows + 2) / 3;
-  registers<const T*, groups> first;
-  index_t step;
-
-  template <class At> plain_rows(const strips<T>& s, const index_t*, At at) : step(s.a_row_step) {
-#pragma GCC unroll 8
-    for (int g = 0; g < groups; ++g) first[g] = s.left(at(3 * g));
-  }
-  [[gnu::always_inline]] T at(int r, index_t k) const { return first[r / 3][r % 3 * step + k]; }
-  [[gnu::always_inline]] void advance(index_t n) {
-#pragma GCC unroll 8
-    for (int g = 0; g < groups; ++g) first[g] += n;
-  }
-};
-
 // Columns [column, column + panel) of the result in registers; row r of the tile is row at(r).
-template <class T, class A, int rows, class Left, class At>
-[[gnu::always_inline]] inline void tile(const strips<T>& s, Left a, At at, const T* b,
-                                        index_t column) {
+template <class T, class A, int rows, class At>
+[[gnu::always_inline]] inline void tile(const strips<T>& s, tabled_rows<T, rows> a, At at,
+                                        const T* b, index_t column) {
   using P = simd::pack<T, A>;
   constexpr int vectors = tile_shape<T, A>::vectors;
   registers<registers<P, vectors>, rows> sum;
@@ -111,11 +92,9 @@ template <class T, class A, int rows, class Left, class At>
     simd::unroll<vectors>([&](auto v) __attribute__((always_inline)) {
       right[v] = P::load(right_row + v * P::size);
       pin(right[v]);
-      if constexpr (A::bytes == 64)  // panels come from the L2 cache
-        __builtin_prefetch(
-            (Left::of_panels ? right_row + b_ahead * tile_shape<T, A>::panel : soon) + v * P::size);
+      if constexpr (A::bytes == 64) __builtin_prefetch(soon + v * P::size);
     });
-    if constexpr (A::bytes == 64 && !Left::of_panels) {
+    if constexpr (A::bytes == 64) {  // panels come from the L2 cache
       soon += b_step;
       asm("" : "+r"(soon));  // one register for all its prefetches
     }
@@ -156,11 +135,11 @@ template <class T, class A, int rows, class Left, class At>
 
 // The whole panels of n <= rows rows; rows beyond n repeat the last one. One function per number of
 // rows: g++ spills the sums when they share one.
-template <class T, class A, int rows, class Left = tabled_rows<T, rows>>
+template <class T, class A, int rows>
 [[gnu::noinline]] void strip(const strips<T>& s, const index_t* offsets, index_t row, index_t n) {
   constexpr index_t panel = tile_shape<T, A>::panel;
   const auto at = [&](int r) { return row + (sizeof(T) == 4 ? r : std::min<index_t>(r, n - 1)); };
-  const Left a(s, offsets, at);
+  const tabled_rows<T, rows> a(s, offsets, at);
   const T* b = s.b;
   for (index_t j = 0; j + panel <= s.cols; j += panel, b += s.b_panel)
     tile<T, A, rows>(s, a, at, b, j);
