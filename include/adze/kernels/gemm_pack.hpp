@@ -86,7 +86,11 @@ template <class T, class A> void pack_rows(matrix<const T> b, T* out) {
         const T* from = &b(k, j);
         T* to = out + j * b.rows + k * panel;
         if (const index_t width = b.cols - j; width >= panel) {
-          for (index_t v = 0; v < vectors; ++v) P::load(from + v * lanes).store(to + v * lanes);
+          for (index_t v = 0; v < vectors; ++v) {
+            if constexpr (A::bytes == 64)  // the next four rows
+              __builtin_prefetch(from + 4 * b.row_stride + v * lanes);
+            P::load(from + v * lanes).store(to + v * lanes);
+          }
         } else {
           for (index_t v = 0; v < panel; v += lanes) {
             const index_t n = std::clamp<index_t>(width - v, 0, lanes);
@@ -166,8 +170,14 @@ template <class T, class A>
 [[gnu::noinline]] void copy_rows(matrix<const T> a, T* out, index_t step) {
   using S = simd::pack_tag<A>;
   constexpr index_t lanes = simd::pack<T, S>::size;
-  for (index_t i = 0; a.col_stride == 1 && i < a.rows; ++i)
-    std::copy_n(a.data + i * a.row_stride, a.cols, out + i * step);
+  using P = simd::pack<T, A>;
+  for (index_t i = 0; a.col_stride == 1 && i < a.rows; ++i) {
+    const T* const from = a.data + i * a.row_stride;
+    T* const to = out + i * step;
+    index_t k = 0;
+    for (; k + P::size <= a.cols; k += P::size) P::load(from + k).store(to + k);
+    if (k < a.cols) P::load_partial(from + k, a.cols - k).store_partial(to + k, a.cols - k);
+  }
   for (index_t k = 0; a.col_stride != 1 && k < a.cols; k += lanes)
     for (index_t i = 0; i < a.rows; i += lanes) {
       const index_t n = std::min(lanes, a.rows - i), exist = a.cols - k;
