@@ -90,7 +90,7 @@ class backward_context {
     return y;
   }
   // Whether the gradient of input j is wanted at all; if not, return an undefined tensor for it.
-  [[gnu::noinline]] bool wants(std::size_t j) const {
+  bool wants(std::size_t j) const {
     const detail::node* to = node_->edges()[j].to;
     return to != nullptr && !to->frozen && (want_ == 0 || to->want_mark == want_);
   }
@@ -104,7 +104,7 @@ class backward_context {
   bool create() const { return create_; }
 
  private:
-  [[gnu::noinline]] const detail::slot& source(std::size_t j) const {
+  const detail::slot& source(std::size_t j) const {
     const detail::edge& e = node_->edges()[j];
     return e.to->slots()[e.output];
   }
