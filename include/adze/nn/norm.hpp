@@ -59,7 +59,8 @@ inline void start_norm(tensor& weight, tensor* bias, const shape& sizes, dtype t
 
 namespace adze::nn::inline ADZE_ISA {
 
-// What batch_norm1d, batch_norm2d and batch_norm_act2d share. In training each call moves the running statistics.
+// What batch_norm1d, batch_norm2d and batch_norm_act2d share. In training each call moves the
+// running statistics.
 struct batch_norm_layer {
   batch_norm_layer_options options{};
   tensor weight{}, bias{}, running_mean{}, running_var{}, num_batches_tracked{};
