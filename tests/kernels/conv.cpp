@@ -374,6 +374,46 @@ TEST_CASE("conv: bias and activation, also where a transposed convolution reads 
   }
 }
 
+TEST_CASE("conv: an image that repeats one pixel or one row, as expand() makes it") {
+  std::mt19937 draw(11);
+  for (const index_t stride : {1, 2})
+    for (const index_t groups : {1, 32})
+      for (const bool pixel : {false, true}) {
+        const conv_shape s{.n = 2,
+                           .c = 32,
+                           .h = 58,
+                           .w = 61,
+                           .o = 32,
+                           .kh = 3,
+                           .kw = 3,
+                           .stride_h = stride,
+                           .stride_w = stride,
+                           .pad_h = 1,
+                           .pad_w = 1,
+                           .groups = groups};
+        images<float> x(s.n, s.c, s.h, s.w, layout::channels_last);
+        images<float> gy(s.n, s.o, s.out_h(), s.out_w(), layout::channels_last);
+        x.fill(draw), gy.fill(draw);
+        image<const float> repeated = x.view;
+        repeated.w_stride = pixel ? 0 : x.view.w_stride;
+        repeated.h_stride = pixel ? x.view.h_stride : 0;
+        images<float> copy(s.n, s.c, s.h, s.w, layout::channels_last);
+        for (index_t i = 0; i < s.n; ++i)
+          for (index_t y = 0; y < s.h; ++y)
+            for (index_t j = 0; j < s.w; ++j)
+              for (index_t k = 0; k < s.c; ++k) copy.at(i, k, y, j) = repeated.at(i, y, j)[k];
+        std::vector<float> own(static_cast<std::size_t>(s.o * s.c / groups * 9)), dense(own.size());
+        kernels::conv_backward_weight<float>(s, repeated, gy.view, own.data());
+        kernels::conv_backward_weight<float>(s, copy.view, gy.view, dense.data());
+        double worst = 0, largest = 0;
+        for (std::size_t i = 0; i < own.size(); ++i) {
+          worst = std::max(worst, std::abs(double(own[i]) - double(dense[i])));
+          largest = std::max(largest, std::abs(double(dense[i])));
+        }
+        CHECK(worst <= 1e-5 * largest);
+      }
+}
+
 TEST_CASE("conv: no images give a zero gradient of the weight") {
   const conv_shape s{.n = 0, .c = 3, .h = 5, .w = 5, .o = 4, .kh = 3, .kw = 3};
   std::vector<double> gw(4 * 3 * 9, 7.0);

@@ -9,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include <adze/core/dispatch.hpp>
 #include <adze/tensor/create.hpp>
 
 namespace adze {
@@ -148,6 +149,18 @@ TEST_CASE("what no random tensor is made of") {
   CHECK_THROWS_AS(randperm(-1), value_error);
   CHECK_THROWS_AS(bernoulli({1}, 1.5), value_error);
   CHECK_THROWS_AS(bernoulli({1}, std::nan("")), value_error);
+}
+
+TEST_CASE("dispatch calls for one dtype, or says all that it takes") {
+  const auto size = []<class T>() { return sizeof(T); };
+  CHECK(dispatch(types<float, double, std::int64_t>{}, i64, "op", size) == 8);
+  try {
+    static_cast<void>(dispatch(types<float, double, std::int64_t>{}, i8, "op", size));
+    FAIL("no error");
+  } catch (const dtype_error& e) {
+    CHECK(std::string(e.what()) ==
+          "op: dtype i8 is not supported; it takes f32, f64, i64; cast it first");
+  }
 }
 
 }  // namespace adze

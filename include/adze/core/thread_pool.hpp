@@ -33,7 +33,7 @@ class thread_pool {
     helpers_.reserve(static_cast<std::size_t>(helpers));
     try {
       for (int i = 0; i < helpers; ++i) helpers_.push_back(std::thread([this] { help(); }));
-    } catch (const std::system_error&) {  // no more threads to be had: work with these
+    } catch (...) {  // no more threads, or memory for them, to be had: work with these
     }
   }
   thread_pool(const thread_pool&) = delete;

@@ -50,6 +50,7 @@ class prefetcher {
 
   [[gnu::cold]] explicit prefetcher(index_t workers) {
     try {
+      threads_.reserve(static_cast<std::size_t>(workers));  // nothing throws once one runs
       for (index_t i = 0; i < workers; ++i) threads_.push_back(std::thread([this] { work(); }));
     } catch (...) {
       stop();

@@ -38,10 +38,11 @@ template <class T, class A, int stride>
     const index_t top = y * stride - s.pad_h;
     const auto row = [&](index_t r) { return top + r >= 0 && top + r < s.h; };
     // A row of the padding stands still on zeros.
+    const auto at_row = [&](index_t r) { return row(r) ? x.at(n, top + r, 0) : zeros; };
     const index_t t0 = row(0) ? x.w_stride : 0, t1 = row(1) ? x.w_stride : 0;
     const index_t t2 = row(2) ? x.w_stride : 0;
-    const T *const r0 = t0 ? x.at(n, top, 0) : zeros, *const r1 = t1 ? x.at(n, top + 1, 0) : zeros;
-    const T *const r2 = t2 ? x.at(n, top + 2, 0) : zeros, *g_at = gy.at(n, y, 0);
+    const T *const r0 = at_row(0), *const r1 = at_row(1), *const r2 = at_row(2);
+    const T* g_at = gy.at(n, y, 0);
     const auto edge = [&](index_t at) __attribute__((always_inline)) {
       const P g = next(g_at, gy.w_stride);
       const auto column = [&](P & a, P & b, P & d) __attribute__((always_inline)) {

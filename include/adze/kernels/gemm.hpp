@@ -192,9 +192,10 @@ void gemm(const matrix<const T>& a, const matrix<const T>& b,
     // Small products take no longer than to find their way: they begin at once.
     const index_t depth = b.rows, right = depth * c.cols;
     if (a.col_stride == 1 && b.col_stride == 1 && c.col_stride == 1 && c.rows > 1 && c.cols > 1 &&
-        depth > 0 && depth <= 384 && right <= small_right / index_t(sizeof(T)) &&
-        right * c.rows < 2 * parallel_work && !prefers_dots<T, A>(c.cols, depth, true) &&
-        o.alpha != T(0) && (o.beta == T(0) || o.beta == T(1)))
+        depth > 0 && depth <= tile_shape<T, simd::tile_tag<A>>::depth_block &&
+        right <= small_right / index_t(sizeof(T)) && right * c.rows < 2 * parallel_work &&
+        !prefers_dots<T, A>(c.cols, depth, true) && o.alpha != T(0) &&
+        (o.beta == T(0) || o.beta == T(1)))
       return small_product<T, simd::tile_tag<A>>(
           a, b, c, o.alpha, o.beta != T(0), {o.bias, o.row_bias, o.activate, o.residual, c.data});
   }

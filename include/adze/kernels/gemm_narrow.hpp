@@ -215,7 +215,7 @@ void gemm_narrow(const stored_matrix& a, const stored_matrix& b, const stored_ma
   const bool dots = simd::detail::code_lanes > 1 && b.row_stride == 1 && b.col_stride != 1 &&
                     a.col_stride == 1 && b.type != dtype::f32 &&
                     c.rows <= most_dot_rows<A>(pairs, a.cols);
-  if constexpr (simd::bf16_pairs::exist) {
+  if constexpr (simd::bf16_pairs::exist && std::is_same_v<A, simd::native>) {
     const matrix<const bfloat16> left{static_cast<const bfloat16*>(a.data), a.rows, a.cols,
                                       a.row_stride, 1};
     if (pairs && dots && c.rows > 2) return narrow_dots<A, bfloat16>(left, b, c, finish);

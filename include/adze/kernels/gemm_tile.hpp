@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: MIT
 // The register tile of every product: rows of the left operand times a panel of the right one.
 // Left elements are found through one pointer per row and one offset per depth step, so a matrix
-// with any strides and the windows of a convolution are the same thing; contiguous rows at a step
-// need fewer registers, which makes room for more of them. Each output is one chain of fma in depth
-// order, whatever the tile: how rows and columns are split never changes a bit.
+// with any strides and the windows of a convolution are the same thing; gemm_plain.hpp has tiles of
+// rows at a step. Each output is one chain of fma in depth order, whatever the tile: how rows and
+// columns are split never changes a bit.
 #include <algorithm>
 
 #include <adze/fwd.hpp>

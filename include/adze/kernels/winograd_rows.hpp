@@ -112,8 +112,8 @@ void winograd_by_rows(const winograd_plan<T, A, m>& p, index_t images, image<con
   const index_t row = (p.in + lanes - 1) / lanes * block, plane = spread<T>(groups * group * lanes);
   T* const v = scratch<T, scratch_use::window>(groups * side * row + p.in);
   T* const zeros = v + groups * side * row;
-  std::fill_n(zeros, p.in, T(0));
-  if (tiles % group > 0) std::fill_n(v + (groups - 1) * side * row, side * row, T(0));
+  fill_zeros(zeros, p.in);
+  if (tiles % group > 0) fill_zeros(v + (groups - 1) * side * row, side * row);
   const winograd_source<T> source{x, p.h, p.w, p.pad_h, p.pad_w, p.in, side * lanes};
   for (index_t g = 0; g < groups; ++g)
     winograd_spread<side>(p, source, g * group, std::min((g + 1) * group, tiles), zeros,
