@@ -22,9 +22,7 @@ template <class T> struct epilogue {
   const T* residual = nullptr;
   const T* result = nullptr;
 
-  [[gnu::noinline]] bool empty() const {
-    return !bias && !row_bias && !residual && activate == activation::none;
-  }
+  bool empty() const { return !bias && !row_bias && !residual && activate == activation::none; }
 };
 
 inline namespace ADZE_ISA {
@@ -59,6 +57,14 @@ void apply(const epilogue<T>& e, T* out, index_t row, index_t column, index_t n)
   if (e.empty()) return;
   finish_row<T, A>(out, n, e.bias ? e.bias + column : nullptr, e.row_bias ? e.row_bias[row] : T(0),
                    e.residual ? e.residual + (out - e.result) : nullptr, e.activate);
+}
+
+// The same for rows from `row` on, `step` apart.
+template <class T, class A>
+void apply_rows(const epilogue<T>& e, T* out, index_t step, index_t rows, index_t row,
+                index_t column, index_t n) {
+  for (index_t r = 0; r < rows && !e.empty(); ++r)
+    apply<T, A>(e, out + r * step, row + r, column, n);
 }
 
 }  // namespace ADZE_ISA

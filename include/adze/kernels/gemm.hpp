@@ -53,9 +53,7 @@ strips<T> direct_strips(const matrix<const T>& a, const matrix<const T>& b, cons
 
 template <class T, class A>
 void finish_rows(const epilogue<T>& e, matrix<T> c, index_t first, index_t last) {
-  if (e.empty()) return;
-  for (index_t i = 0; i < c.rows; ++i)
-    apply<T, A>(e, c.data + i * c.row_stride + first, i, first, last - first);
+  apply_rows<T, A>(e, c.data + first, c.row_stride, c.rows, 0, first, last - first);
 }
 
 // c = beta c, without reading c when beta = 0.
@@ -93,8 +91,7 @@ void thin_gemm(matrix<const T> a, matrix<const T> b, matrix<T> c, T alpha, bool 
       } else {
         thin_product<T, simd::tile_tag<A>>(left, b, out, alpha, accumulate);
       }
-      for (index_t r = 0; r < rows && !finish.empty(); ++r)
-        apply<T, A>(finish, out.data + r * c.row_stride, i + r, 0, c.cols);
+      apply_rows<T, A>(finish, out.data, c.row_stride, rows, i, 0, c.cols);
     }
   });
 }

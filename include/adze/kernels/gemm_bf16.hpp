@@ -168,8 +168,7 @@ template <class A> class bf16_product {
   }
 
   void finish(float* sums, const stored_matrix& to, index_t column) const {
-    for (index_t r = 0; r < to.rows && !finish_.empty(); ++r)
-      apply<float, A>(finish_, sums + r * panel, 0, column, to.cols);
+    apply_rows<float, A>(finish_, sums, panel, to.rows, 0, column, to.cols);
     if (to.type != dtype::f32)
       return narrow_rows(to.type, to.data, {to.rows, to.cols, to.row_stride}, sums, panel);
     for (index_t r = 0; r < to.rows; ++r)

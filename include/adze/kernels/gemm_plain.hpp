@@ -148,8 +148,9 @@ template <class T, class A>
     };
     run(2, 0, twos);
     run(1, twos, s.cols - twos);
-    for (index_t r = 0; s.finish && r < to.rows; ++r)
-      apply<T, A>(*s.finish, c + r * s.c_row_step, s.first_row + row + r, s.first_column, s.cols);
+    if (s.finish)
+      apply_rows<T, A>(*s.finish, c, s.c_row_step, to.rows, s.first_row + row, s.first_column,
+                       s.cols);
   }
 }
 
