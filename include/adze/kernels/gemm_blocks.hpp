@@ -33,13 +33,19 @@ inline constexpr index_t parallel_work = index_t(1) << 20;
   work >= 2 * parallel_work ? parallel_for(count, chunk, f) : serial_for(count, chunk, f);
 }
 
-// f(j, k, cols, depth) for the blocks of a right operand: from row k and column j on.
+template <class T, class A> constexpr index_t block_depth(index_t rows) {
+  return balanced_block(rows, tile_shape<T, A>::depth_block, 1);
+}
+template <class T, class A> constexpr index_t block_width(index_t cols) {
+  return balanced_block(cols, tile_shape<T, A>::column_block, tile_shape<T, A>::panel);
+}
+
+// f(j, k, cols, depth) for the blocks of a right operand: from row k and column j on. All columns
+// of some rows come together, so that a copy of the left operand's columns serves them all.
 template <class T, class A, class F> void over_blocks(index_t rows, index_t cols, F f) {
-  using shape = tile_shape<T, A>;
-  const index_t depth = balanced_block(rows, shape::depth_block, 1);
-  const index_t width = balanced_block(cols, shape::column_block, shape::panel);
-  for (index_t j = 0; j < cols; j += width)
-    for (index_t k = 0; k < rows; k += depth)
+  const index_t depth = block_depth<T, A>(rows), width = block_width<T, A>(cols);
+  for (index_t k = 0; k < rows; k += depth)
+    for (index_t j = 0; j < cols; j += width)
       f(j, k, std::min(width, cols - j), std::min(depth, rows - k));
 }
 
@@ -61,49 +67,64 @@ template <class T, class A> const T* pack_block(matrix<const T> block) {
 // set of the cache, cost more than a copy that many panels read.
 template <class T, class A> bool copies_left(const strips<T>& s) {
   constexpr index_t panel = tile_shape<T, A>::panel;
-  if (sizeof(T) != 4 || s.cols < 2 * panel) return false;
+  if (sizeof(T) != 4 || s.cols < 2 * panel || strip_count<T, A>(s.rows) <= 4) return false;
   return s.a_col_step == 1
              ? s.cols >= 8 * panel && s.a_row_step % (A::bytes == 64 ? 1024 : 256) == 0
              : s.a_row_step == 1 && s.cols >= (A::bytes == 64 ? 2 : 8) * panel;
 }
 
-// Strips [first, last), each on a copy of its rows of a.
-template <class T, class A>
-void run_copied_strips(const strips<T>& all, index_t first, index_t last) {
-  // Columns of a are read by whole cache lines.
-  const bool turned = all.a_row_step == 1;
-  const index_t most = plain_tiles<T, A>::most * (turned ? 4 : 1);
-  const index_t step = spread<T>(all.depth);
-  T* const copy = scratch<T, scratch_use::left>(most * step);
-  const matrix<const T> left{all.a, all.rows, all.depth, all.a_row_step, all.a_col_step};
-  const strip_split<T, A> split{all.rows};
-  strips<T> s = all;
-  s.a = copy, s.a_row_step = step, s.a_col_step = 1;
-  index_t begin = split[first].begin;
-  const index_t rows = split[last].begin - begin, count = (rows + most - 1) / most;
-  for (index_t i = 0; i < count; ++i, begin += s.rows) {
-    s.rows = rows / count + (i < rows % count);
-    const matrix<const T> part{&left(begin, 0), s.rows, s.depth, left.row_stride, left.col_stride};
-    if (plain_tiles<T, A>::exist && turned) {  // which need no rows in one piece
-      s.a_row_step = 1, s.a_col_step = most;
-      copy_rows<T, A>(part.transposed(), copy, most);
-    } else {
-      copy_rows<T, A>(part, copy, step);
-    }
-    s.first_row = all.first_row + begin, s.c = all.row(begin);
-    run_strips<T, A>(s, 0, strip_count<T, A>(s.rows));
+// Copies of the left rows of a block, group by group: for one block of columns in memory of the
+// thread that is at work, for several in the caller's, where the others find them.
+template <class T, class A> struct left_groups {
+  static constexpr index_t most_kept = 4096;  // rows: 6 MB
+
+  bool turned;  // columns of a are contiguous: they are read by whole cache lines
+  index_t rows, step;
+  T* kept = nullptr;
+  bool filled = false;
+
+  left_groups(const strips<T>& s, index_t depth, bool keep)
+      : turned(s.a_row_step == 1), rows(balanced_block(s.rows, turned ? 48 : 24, 12)),
+        step(spread<T>(depth)) {
+    if (keep) kept = scratch<T, scratch_use::left>(count(s.rows) * rows * step);
   }
-}
+
+  index_t count(index_t all) const { return (all + rows - 1) / rows; }
+
+  // Groups [first, last) of s times its block.
+  void run(const strips<T>& s, index_t first, index_t last) const {
+    const matrix<const T> left{s.a, s.rows, s.depth, s.a_row_step, s.a_col_step};
+    const bool as_columns = plain_tiles<T, A>::exist && turned;  // plain tiles read both ways
+    strips<T> part = s;
+    part.a_row_step = as_columns ? 1 : step, part.a_col_step = as_columns ? rows : 1;
+    for (index_t i = first * rows; i < std::min(last * rows, s.rows); i += rows) {
+      T* const copy = kept ? kept + i * step : scratch<T, scratch_use::left>(rows * step);
+      part.rows = std::min(rows, s.rows - i);
+      if (!filled) {
+        const matrix<const T> from{&left(i, 0), part.rows, s.depth, left.row_stride,
+                                   left.col_stride};
+        copy_rows<T, A>(as_columns ? from.transposed() : from, copy, as_columns ? rows : step);
+      }
+      part.a = copy;
+      part.first_row = s.first_row + i, part.c = s.row(i);
+      run_strips<T, A>(part, 0, strip_count<T, A>(part.rows));
+    }
+  }
+};
 
 // Strips of a times one block. Threads share the strips, or the panels where there are few strips.
-template <class T, class A> void block_product(const strips<T>& s, bool packed) {
+template <class T, class A>
+void block_product(const strips<T>& s, bool packed, const left_groups<T, A>* groups) {
   constexpr index_t panel = tile_shape<T, A>::panel;
   const index_t work = s.rows * s.cols * s.depth, count = strip_count<T, A>(s.rows);
+  if constexpr (sizeof(T) == 4)
+    if (groups)
+      return split_work(groups->count(s.rows), work,
+                        [&](index_t first, index_t last) { groups->run(s, first, last); });
   if (!packed || count > 4) {
-    const auto run = packed && copies_left<T, A>(s) ? run_copied_strips<T, A> : run_strips<T, A>;
     constexpr index_t together = plain_tiles<T, A>::exist ? 3 : 1;  // twice twelve rows
     return split_work((count + together - 1) / together, work, [&](index_t first, index_t last) {
-      run(s, first * together, std::min(last * together, count));
+      run_strips<T, A>(s, first * together, std::min(last * together, count));
     });
   }
   split_work(panel_count<T, A>(s.cols), work, [&](index_t first, index_t last) {
@@ -116,20 +137,16 @@ template <class T, class A> void block_product(const strips<T>& s, bool packed) 
   });
 }
 
-// Blocks of b, as it stands, packed here, or packed before (`ready`), times strips of a.
+// Blocks of b, as it stands, packed here, or packed before (`ready`), times the rows of s.
 template <class T, class A>
-void strip_product(matrix<const T> a, matrix<const T> b, matrix<T> c, strips<T> s, bool packed,
-                   const epilogue<T>* finish, const T* ready = nullptr) {
+void block_products(strips<T> s, matrix<const T> a, matrix<const T> b, matrix<T> c, bool packed,
+                    const epilogue<T>* finish, const T* ready, left_groups<T, A>* groups) {
   constexpr index_t panel = tile_shape<T, A>::panel;
   const bool accumulate = s.accumulate;
-  s.rows = a.rows;
-  s.a_row_step = a.row_stride;
-  s.a_col_step = a.col_stride;
-  s.c_row_step = c.row_stride;
   over_blocks<T, A>(b.rows, b.cols, [&](index_t j, index_t k, index_t cols, index_t depth) {
     s.cols = cols;
     s.depth = depth;
-    s.a = a.data + k * a.col_stride;
+    s.a = &a(s.first_row, k);
     s.b = b.data + k * b.row_stride + j * b.col_stride;
     s.b_step = b.row_stride;
     s.b_panel = panel;
@@ -139,12 +156,33 @@ void strip_product(matrix<const T> a, matrix<const T> b, matrix<T> c, strips<T> 
       s.b_panel = panel * depth;
       if (ready) ready += panel_count<T, A>(cols) * s.b_panel;
     }
-    s.c = c.data + j;
+    s.c = &c(s.first_row, j);
     s.accumulate = accumulate || k > 0;
     s.finish = k + depth == b.rows ? finish : nullptr;
     s.first_column = j;
-    block_product<T, A>(s, packed);
+    if (groups) groups->filled = groups->kept && j > 0;
+    block_product<T, A>(s, packed, groups);
   });
+}
+
+// All rows of a; where copies of them are kept, as many at once as may be.
+template <class T, class A>
+void strip_product(matrix<const T> a, matrix<const T> b, matrix<T> c, strips<T> s, bool packed,
+                   const epilogue<T>* finish, const T* ready = nullptr) {
+  s.rows = a.rows;
+  s.cols = std::min(b.cols, block_width<T, A>(b.cols));
+  s.a_row_step = a.row_stride;
+  s.a_col_step = a.col_stride;
+  s.c_row_step = c.row_stride;
+  if (!packed || !copies_left<T, A>(s))
+    return block_products<T, A>(s, a, b, c, packed, finish, ready, nullptr);
+  const bool keep = s.cols < b.cols;
+  if (keep) s.rows = balanced_block(a.rows, left_groups<T, A>::most_kept, 48);
+  left_groups<T, A> groups(s, block_depth<T, A>(b.rows), keep);
+  for (; s.first_row < a.rows; s.first_row += s.rows) {
+    s.rows = std::min(s.rows, a.rows - s.first_row);
+    block_products<T, A>(s, a, b, c, packed, finish, ready, &groups);
+  }
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA

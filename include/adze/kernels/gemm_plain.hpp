@@ -64,6 +64,14 @@ template <class T, class A, int rows, int vectors>
 #pragma GCC unroll 8
       for (int g = 0; g <= groups; ++g) a[g] += a_next;
     };
+    // Results that are added to come from the L3 cache or memory: asked for before the products.
+    if constexpr (rows >= 8 && vectors == 2)
+      if (to.accumulate)
+#pragma GCC unroll 1
+        for (index_t r = 0; r < to.rows; ++r) {
+          const T* const row = to.c + j + r * to.c_step;
+          __builtin_prefetch(row, 1), __builtin_prefetch(row + P::size, 1);
+        }
     index_t k = to.depth;
     if constexpr (rows >= 8 && vectors == 2)  // large products: masked loads take 1 % longer
       if (width == P::size)
