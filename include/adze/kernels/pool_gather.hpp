@@ -3,7 +3,7 @@
 // The gradient of max_pool_backward: values at the pixels that max pooling chose.
 #include <adze/kernels/conv_plan.hpp>
 #include <adze/kernels/gemm.hpp>
-#include <adze/kernels/pool.hpp>
+#include <adze/kernels/pool_max.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 

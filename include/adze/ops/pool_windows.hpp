@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 // How the windows of pooling lie on images: from options to what the kernels take, with all
 // checks. The ops are in pool.hpp.
-#include <adze/kernels/pool.hpp>
+#include <adze/kernels/pool_max.hpp>
 #include <adze/ops/images.hpp>
 
 namespace adze {
