@@ -27,11 +27,11 @@ inline void winograd_pixels(const winograd_source<T>& s, index_t n, index_t top,
     for (index_t t = 0; t < size * size; ++t) from[t] = corner + offsets[t];
     return;
   }
-  for (index_t i = 0, t = 0; i < size; ++i)
-    for (index_t j = 0; j < size; ++j, ++t) {
-      const bool inside = top + i >= 0 && top + i < s.h && left + j >= 0 && left + j < s.w;
-      from[t] = inside ? corner + offsets[t] : zeros;
-    }
+  for (index_t t = 0; t < size * size; ++t) from[t] = zeros;
+  const index_t bottom = std::min(size, s.h - top), right = std::min(size, s.w - left);
+  for (index_t i = std::max<index_t>(0, -top); i < bottom; ++i)
+    for (index_t j = std::max<index_t>(0, -left); j < right; ++j)
+      from[i * size + j] = corner + offsets[i * size + j];
 }
 
 // Tiles [first, last) of the images, all planes, to v: the m + 2 pixels that m results read, or,
@@ -40,7 +40,7 @@ inline void winograd_pixels(const winograd_source<T>& s, index_t n, index_t top,
 template <int size, class T, class A, int m>
 [[gnu::noinline]] void winograd_spread(const winograd_plan<T, A, m>& p, const winograd_source<T>& s,
                                        index_t first, index_t last, const T* zeros, T* v,
-                                       const winograd_steps& steps) {
+                                       winograd_steps steps) {
   using P = simd::pack<T, A>;
   using plan = winograd_plan<T, A, m>;
   constexpr int side = plan::side;
@@ -54,6 +54,7 @@ template <int size, class T, class A, int m>
   registers<const T*, size * size> from;
   for (index_t t = 0; t < size * size; ++t)
     offsets[t] = t / size * s.x.h_stride + t % size * s.x.w_stride;
+  const index_t ahead = m * s.x.w_stride;  // of the next tile
   const auto one = [&](index_t c, auto load, auto store) __attribute__((always_inline)) {
     registers<P, side * size> middle;
 #pragma GCC unroll 1
@@ -61,7 +62,10 @@ template <int size, class T, class A, int m>
       registers<P, size> d;
       registers<P, side> b;
 #pragma GCC unroll 6
-      for (index_t i = 0; i < size; ++i) d[i] = load(from[i * size + j] + c);
+      for (index_t i = 0; i < size; ++i) {
+        d[i] = load(from[i * size + j] + c);
+        __builtin_prefetch(from[i * size + j] + c + ahead);
+      }
       line(d, b);
 #pragma GCC unroll 6
       for (index_t i = 0; i < side; ++i) middle[i * size + j] = b[i];
