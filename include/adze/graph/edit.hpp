@@ -67,7 +67,8 @@ template <class = void> void sweep(graph& g) {
       if (id != no_value) --left[static_cast<std::size_t>(id)];
     }
   }
-  g.steps.assign(std::make_move_iterator(kept.rbegin()), std::make_move_iterator(kept.rend()));
+  g.steps.clear();
+  for (; !kept.empty(); kept.pop_back()) g.steps.push_back(std::move(kept.back()));
 
   std::vector<char> named(g.values.size(), 0);
   const auto mark = [&named](const std::vector<value_id>& ids) {

@@ -3,9 +3,9 @@
 // The float graph and its quantized ones side by side: score, bytes on disk and in memory, latency
 // at some batch sizes with its spread.
 #include <algorithm>
-#include <chrono>
 #include <functional>
 
+#include <adze/core/format.hpp>
 #include <adze/core/table.hpp>
 #include <adze/graph/cost.hpp>
 #include <adze/graph/plan.hpp>
@@ -52,10 +52,9 @@ template <class = void> latency quartiles(std::vector<double> us) {
 }
 
 template <class F> double microseconds(const F& f) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = report::steady_seconds();
   f();
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
-      .count();
+  return 1e6 * (report::steady_seconds() - start);
 }
 
 // All calls in turns, so that what disturbs the machine disturbs them alike.
