@@ -10,6 +10,10 @@ namespace adze::kernels::inline ADZE_ISA {
 
 inline constexpr index_t column_block = 128;  // rows summed in T before they go to double
 inline constexpr index_t column_strip = 32;   // columns of such a block that are read at a time
+// How far from a strip the next one is, which nothing else asks for in time.
+constexpr index_t strip_ahead(index_t channels) {
+  return channels > column_strip ? column_strip : 0;
+}
 static_assert(column_block * column_strip <= wide_tile<float>::capacity);
 
 // Rows of the column form are summed into this many partial results, by their sizes alone.
@@ -70,8 +74,12 @@ void merge_columns(const T* x, index_t rows, index_t step, Lanes lanes, index_t 
   const double count = static_cast<double>(rows);
   alignas(64) T start[16] = {}, sum[16] = {}, near[16] = {}, square[16] = {};
   first.store(start);
-  column_sums<T, 1>(
-      rows, [&](index_t r) { return std::array<pack, 1>{lanes.load(x + r * step) - first}; })[0]
+  const index_t ahead = strip_ahead(channels);
+  column_sums<T, 1>(rows,
+                    [&](index_t r) {
+                      __builtin_prefetch(x + r * step + ahead);
+                      return std::array<pack, 1>{lanes.load(x + r * step) - first};
+                    })[0]
       .store(sum);
   double mean[16] = {};
   for (index_t j = 0; j < pack::size; ++j) {
@@ -184,7 +192,7 @@ template <class T>
 void batch_norm_sums(const_elements g, const_elements x, const batch_norm_sizes& s, const T* four,
                      const norm_gate& gate, double* sum, double* product, double* workspace) {
   using pack = simd::pack<T>;
-  const index_t c = s.channels;
+  const index_t c = s.channels, ahead = strip_ahead(c);
   if (s.inner != 1) return segment_sums(g, x, s, four, gate, sum, product);
   fill_zeros(workspace, batch_norm_workspace(s));
   fill_zeros(sum, c);
@@ -202,6 +210,7 @@ void batch_norm_sums(const_elements g, const_elements x, const batch_norm_sizes&
             alignas(64) T a[16], b[16];
             const norm_numbers<T> n = numbers_by_column<T>{four + j0, c}.at(j, lanes);
             const auto sums = column_sums<T, 2>(block, [=](index_t i) {
+              __builtin_prefetch(&xs(i, j) + ahead), __builtin_prefetch(&gs(i, j) + ahead);
               const pack d = n.deviation(lanes.load(&xs(i, j)));
               pack v = lanes.load(&gs(i, j));
               if (gated) v = passed(v, n.norm(d), top);
