@@ -78,13 +78,13 @@ template <class T, class A> bool copies_left(const strips<T>& s) {
 template <class T, class A> struct left_groups {
   static constexpr index_t most_kept = 4096;  // rows: 6 MB
 
-  bool turned;  // columns of a are contiguous: they are read by whole cache lines
+  bool turned;  // columns of a are contiguous: they are read by several cache lines
   index_t rows, step;
   T* kept = nullptr;
   bool filled = false;
 
   left_groups(const strips<T>& s, index_t depth, bool keep)
-      : turned(s.a_row_step == 1), rows(balanced_block(s.rows, turned ? 48 : 24, 12)),
+      : turned(s.a_row_step == 1), rows(balanced_block(s.rows, turned ? 96 : 24, 12)),
         step(spread<T>(depth)) {
     if (keep) kept = scratch<T, scratch_use::left>(count(s.rows) * rows * step);
   }

@@ -175,7 +175,10 @@ template <class T, class A>
     const T* const from = a.data + i * a.row_stride;
     T* const to = out + i * step;
     index_t k = 0;
-    for (; k + P::size <= a.cols; k += P::size) P::load(from + k).store(to + k);
+    for (; k + P::size <= a.cols; k += P::size) {
+      __builtin_prefetch(from + k + 8 * a.row_stride);  // rows may be pages apart
+      P::load(from + k).store(to + k);
+    }
     if (k < a.cols) P::load_partial(from + k, a.cols - k).store_partial(to + k, a.cols - k);
   }
   for (index_t k = 0; a.col_stride != 1 && k < a.cols; k += lanes)
