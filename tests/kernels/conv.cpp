@@ -196,6 +196,7 @@ TEST_CASE("conv: shapes of real networks") {
   const direct_only guard;
   std::mt19937 draw(5);
   const conv_shape shapes[] = {
+      {.n = 24, .c = 32, .h = 20, .w = 20, .o = 40, .kh = 3, .kw = 3, .stride_h = 2, .stride_w = 2},
       {.n = 9, .c = 1, .h = 28, .w = 28, .o = 20, .kh = 5, .kw = 5},
       {.n = 9, .c = 20, .h = 12, .w = 12, .o = 50, .kh = 5, .kw = 5},
       {.n = 2, .c = 64, .h = 14, .w = 14, .o = 64, .kh = 3, .kw = 3, .pad_h = 1, .pad_w = 1},
@@ -302,6 +303,30 @@ TEST_CASE("conv: the weight's gradient of one channel to a few, also next to inf
     kernels::conv_backward_weight<float>(s, x.view, gy.view, gw.data());
     for (std::size_t i = 0; i < gw.size(); ++i) CHECK(std::isfinite(gw[i]) == (i % 15 > 0));
   });
+}
+
+TEST_CASE("conv: whole vectors of channels with strides, in groups and in blocks") {
+  std::mt19937 draw(41);
+  double worst = 0;
+  for (const index_t groups : {1, 2})
+    for (const index_t c : {16, 48, 112})
+      for (const index_t o : {32, 40, 70})
+        for (const index_t stride : {2, 3}) {
+          const conv_shape s{.n = 9,  // more pixels than two for each output
+                             .c = groups * c,
+                             .h = 10,
+                             .w = 11,
+                             .o = groups * o,
+                             .kh = 2,
+                             .kw = 3,
+                             .stride_h = stride,
+                             .stride_w = stride,
+                             .pad_h = 1,
+                             .groups = groups};
+          const auto in = draw() % 2 ? layout::plain : layout::channels_last;
+          worst = std::max(worst, worst_error<float, simd::native>(s, in, layout::plain, draw));
+        }
+  CHECK(worst <= 6);
 }
 
 TEST_CASE("conv: the same bits for any number of threads") {

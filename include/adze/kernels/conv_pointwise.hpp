@@ -41,7 +41,7 @@ void pointwise_weight(const conv_shape& s, image<const T> x, image<const T> gy, 
     a.rows = b.rows = last - first;
     gemm<T, A>(a.transposed(), b, dense_matrix<T>(sums + first / part * size, a.cols, b.cols));
   });
-  if (turned) return add_parts(sums, parts, 1, s.c, s.o, gw);
+  if (turned) return add_parts(sums, parts, 1, s.c, s.o, 1, gw);
   for (index_t k = 0; k < size && parts > 1; ++k) {
     T sum = sums[k];
     for (index_t i = 1; i < parts; ++i) sum += sums[i * size + k];

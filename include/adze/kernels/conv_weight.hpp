@@ -65,6 +65,60 @@ void add_weight_gradient(const correlation<T>& p, const T* window, const index_t
   }
 }
 
+// Whether windows are copied tap by tap: whole vectors of channels, enough outputs to be worth it,
+// and pixels that are not next to each other (windows of those share lines as they stand).
+template <class T, class A>
+bool copies_taps(const correlation<T>& p, index_t groups, index_t outs) {
+  return plain_tiles<T, A>::exist && p.c_stride == 1 && p.w.step > 1 && outs / groups >= 32 &&
+         p.channels / groups % simd::pack<T, A>::size == 0;
+}
+
+// The same for the channels of a tap, which are copied together, pixel by pixel, for tiles that
+// read them front to back. Rows of `sums` have all channels of a tap side by side.
+template <class T, class A>
+void add_tap_gradients(const correlation<T>& p, const T* window, const index_t* starts,
+                       const T* gradient, index_t step, index_t pixels, const index_t* taps,
+                       index_t groups, index_t outs, bool accumulate, T* sums) {
+  using shape = tile_shape<T, A>;
+  using P = simd::pack<T, A>;
+  const index_t in_group = p.channels / groups, out_group = outs / groups;
+  const index_t area = p.h.taps * p.w.taps;
+  const index_t deep = balanced_block(pixels, shape::depth_block, 1);
+  const index_t wide = balanced_block(out_group, shape::column_block, shape::panel);
+  const index_t block = balanced_block(in_group, 96, P::size);
+  const index_t blocks = (in_group + block - 1) / block;
+  T* const panels = scratch<T, scratch_use::panels>(deep * wide);
+  strips<T> s{.a_row_step = 1, .a_col_step = block, .b = panels, .b_step = shape::panel};
+  s.c_row_step = out_group;
+  const auto product = [&](index_t g, index_t j, index_t k) {
+    s.b_panel = shape::panel * s.depth;
+    pack_panels<T, A>({gradient + k * step + g * out_group + j, s.depth, s.cols, step, 1}, panels);
+    split_work(area * blocks, in_group * area * s.cols * s.depth, [&](index_t first, index_t last) {
+      T* const copy = scratch<T, scratch_use::left>(deep * block);
+      strips<T> part = s;
+      part.a = copy;
+      for (index_t u = first; u < last; ++u) {
+        const index_t tap = u / blocks, c = u % blocks * block;
+        const T* const from = window + g * in_group + taps[tap] + c;
+        part.rows = std::min(block, in_group - c);
+        for (index_t i = 0; i < s.depth; ++i)
+          for (index_t q = 0; q < part.rows; q += P::size)
+            P::load(from + starts[k + i] + q).store(copy + i * block + q);
+        part.c = s.c + (tap * in_group + c) * out_group;
+        run_strips<T, A>(part, 0, strip_count<T, A>(part.rows));
+      }
+    });
+  };
+  for (index_t g = 0; g < groups; ++g)
+    for (index_t j = 0; j < out_group; j += wide)
+      for (index_t k = 0; k < pixels; k += deep) {
+        s.cols = std::min(wide, out_group - j), s.depth = std::min(deep, pixels - k);
+        s.accumulate = accumulate || k > 0;
+        s.c = sums + g * in_group * area * out_group + j;
+        product(g, j, k);
+      }
+}
+
 // The transpose, gw(o, group k) (+)= the same sums, right into the weight's layout: for few pixels
 // and many outputs packing windows costs less than turning all sums around afterwards.
 template <class T, class A>
@@ -108,19 +162,24 @@ void add_turned_gradient(const correlation<T>& p, const T* window, const index_t
   }
 }
 
-// gw[o][k] = sum over parts of sums[part][group][k][o].
+// gw[o][k] = sum over parts of sums[part][group][row][o]; row k, or, where the k are channels times
+// `taps` and rows taps times channels, the row of that tap and channel.
 template <class T>
-void add_parts(T* sums, index_t parts, index_t groups, index_t depth, index_t out_group, T* gw) {
-  const index_t size = groups * depth * out_group;
+void add_parts(T* sums, index_t parts, index_t groups, index_t depth, index_t out_group,
+               index_t taps, T* gw) {
+  const index_t size = groups * depth * out_group, channels = depth / taps;
   for (index_t i = 1; i < parts; ++i)
     for (index_t k = 0; k < size; ++k) sums[k] += sums[i * size + k];
   constexpr index_t block = 16;  // rows and columns that stay in cache while they are transposed
   for (index_t g = 0; g < groups; ++g, sums += depth * out_group, gw += depth * out_group)
-    for (index_t o0 = 0; o0 < out_group; o0 += block)
-      for (index_t k0 = 0; k0 < depth; k0 += block)
-        for (index_t o = o0; o < std::min(o0 + block, out_group); ++o)
-          for (index_t k = k0; k < std::min(k0 + block, depth); ++k)
-            gw[o * depth + k] = sums[k * out_group + o];
+    for (index_t k0 = 0; k0 < depth; k0 += block) {
+      const index_t n = std::min(block, depth - k0);
+      registers<const T*, int(block)> rows;
+      for (index_t k = 0; k < n; ++k)
+        rows[k] = sums + ((k0 + k) % taps * channels + (k0 + k) / taps) * out_group;
+      for (index_t o = 0; o < out_group; ++o)
+        for (index_t k = 0; k < n; ++k) gw[o * depth + k0 + k] = rows[k][o];
+    }
 }
 
 template <class T, class A, bool depthwise>
@@ -141,6 +200,7 @@ void weight_gradient(correlation<T> p, image<const T> gy, index_t groups, index_
   const index_t part_rows = (p.rows() + wanted - 1) / wanted;
   const index_t parts = (p.rows() + part_rows - 1) / part_rows;
   const bool turned = !depthwise && parts == 1 && p.rows() * p.w.out < 2 * out_group;
+  const bool by_tap = !depthwise && !turned && copies_taps<T, A>(p, groups, outs);
   bool stem = false;
   if constexpr (has_stem_tiles<T, A> && !depthwise)
     stem = !turned && has_stem_rows<T, A>(p, groups, outs);
@@ -167,13 +227,16 @@ void weight_gradient(correlation<T> p, image<const T> gy, index_t groups, index_
       } else if (turned) {
         add_turned_gradient<T, A>(p, window, starts, gradient, step, pixels, taps, groups, outs,
                                   first > begin, sum);
+      } else if (by_tap) {
+        add_tap_gradients<T, A>(p, window, starts, gradient, step, pixels, taps, groups, outs,
+                                first > begin, sum);
       } else {
         add_weight_gradient<T, A>(p, window, starts, gradient, step, pixels, taps, groups, outs,
                                   first > begin, sum);
       }
     }
   });
-  if (!turned) add_parts(sums, parts, groups, depth, out_group, gw);
+  if (!turned) add_parts(sums, parts, groups, depth, out_group, by_tap ? area : 1, gw);
 }
 
 }  // namespace adze::kernels::inline ADZE_ISA
