@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 // Whole files as bytes: reading with a limit, and writing that never leaves half a file behind.
 // What the bytes mean is the business of the readers; nothing here parses.
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -90,28 +91,68 @@ inline bool file_exists(const std::string& path) {
   return bytes;
 }
 
+namespace detail {
+
+// Where a path leads by way of symbolic links at its end; the file itself need not exist.
+[[gnu::cold]] inline std::string followed(std::string path) {
+  std::vector<char> to(4096);
+  for (int links = 0; links < 40; ++links) {
+    const ssize_t size = ::readlink(path.c_str(), to.data(), to.size());
+    if (size <= 0) break;
+    const std::size_t folder = to[0] == '/' ? 0 : path.rfind('/') + 1;
+    path.replace(folder, path.npos, to.data(), static_cast<std::size_t>(size));
+  }
+  return path;
+}
+
+// Numbers the temporary files of this process.
+inline std::atomic<std::uint64_t> parts_begun{0};
+
+}  // namespace detail
+
 // Writes a file by way of a temporary beside it, synced and renamed: a reader sees the old bytes or
-// the new ones. io_error: any step failed; the old file is then untouched.
+// the new ones, of one writer. Links are followed and permissions stay. What is no regular file (a
+// device, a pipe) is written as it is. io_error: any step failed; the old file is then untouched.
 [[gnu::cold]] inline void write_file(const std::string& path, byte_span bytes) {
-  const std::string temporary = path + ".part";
+  std::string temporary;  // once it is ours to remove
   const auto fail = [&](const char* what) {
     const int reason = errno;
-    ::unlink(temporary.c_str());
+    if (!temporary.empty()) ::unlink(temporary.c_str());
     raise<io_error>("write_file: cannot ", what, "; '", path, "': ", std::strerror(reason),
                     "; check that the folder exists, is writable and not full");
   };
-  detail::descriptor file(
-      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (file.get() < 0) fail("create the file");
+  struct stat old {};
+  const bool exists = ::stat(path.c_str(), &old) == 0;
+  if (!exists && errno != ENOENT) fail("inspect the file");
+  const std::string target = detail::followed(path);
+  const bool direct = exists && !file_exists(target);
+  const mode_t mode = exists ? old.st_mode & 0777 : 0666;
+  int opened = -1;
+  if (direct) {
+    opened = ::open(path.c_str(), O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC);
+    if (opened < 0) fail("open the file");
+  } else {
+    std::string name;
+    do {  // a name may be taken by a process of this number that was stopped, or on another host
+      name = text(target.substr(0, target.rfind('/') + 1), ".adze-", ::getpid(), "-",
+                  ++detail::parts_begun, ".part");
+      opened = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    } while (opened < 0 && errno == EEXIST);
+    if (opened < 0) fail("create the file");
+    temporary = std::move(name);
+  }
+  detail::descriptor file(opened);
+  // The mask of new files took from the mode; where it cannot be given back, less is safe.
+  if (exists && !direct) ::fchmod(file.get(), mode);
   while (!bytes.empty()) {
     const ssize_t count = ::write(file.get(), bytes.data(), bytes.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail("write");
     bytes = bytes.subspan(static_cast<std::size_t>(count));
   }
-  if (::fsync(file.get()) != 0) fail("sync");
+  if (!direct && ::fsync(file.get()) != 0) fail("sync");
   if (!file.close()) fail("close");
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) fail("rename");
+  if (!direct && std::rename(temporary.c_str(), target.c_str()) != 0) fail("rename");
 }
 
 [[gnu::cold]] inline void write_file(const std::string& path, std::string_view text) {
