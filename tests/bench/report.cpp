@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -80,6 +81,14 @@ TEST_CASE("report: rates above the roof and disturbed rounds are marked") {
   CHECK(text.find("~ the machine gave less") != text.npos);
 }
 
+TEST_CASE("report: rows with too few rounds for an interval say so") {
+  results run = sample();
+  CHECK(table_text(run).find("no interval") == std::string::npos);
+  for (row& r : run.rows) r.times.wall.resize(std::min<std::size_t>(r.times.wall.size(), 5));
+  judge(run);
+  CHECK(count(table_text(run), "no interval") == 2);  // the one that is compared, and the legend
+}
+
 TEST_CASE("report: JSON in the schema of Google Benchmark") {
   const results run = sample();
   const json file = parse_json(json_report(run));
@@ -153,6 +162,17 @@ TEST_CASE("report: broken, gone and new runs are named") {
   CHECK(count(text, " gone") == 2);
   CHECK(!compare(sample(), fewer).regressed());
   CHECK(count(comparison_text(compare(fewer, sample())), " new") == 3);  // and in the head
+}
+
+TEST_CASE("report: a few repetitions are compared by their medians, and that is noted") {
+  const auto runs = [](double slowdown) {
+    return recorded_runs{{"a", {.seconds = {slowdown, 1.01 * slowdown, 0.99 * slowdown}}}};
+  };
+  const comparison_report slower = compare_runs(runs(1), runs(10));
+  CHECK(slower.regressed());
+  CHECK(slower.runs[0].note == "too few values: no interval");
+  CHECK(compare_runs(runs(10), runs(1)).runs[0].kind == change::faster);
+  CHECK(compare_runs(runs(1), runs(1.05)).runs[0].kind == change::same);
 }
 
 TEST_CASE("report: files of other programs") {

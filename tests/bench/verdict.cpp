@@ -41,7 +41,18 @@ TEST_CASE("verdict: more comparisons need more evidence") {
   const comparison many = compare_paired(a, b, {.comparisons = 400});
   CHECK(many.outcome == verdict::tie);
   CHECK(many.ratio == compare_paired(a, b).ratio);
-  CHECK(std::isinf(compare_paired(a, b, {.comparisons = 1000000}).range.high));
+}
+
+TEST_CASE("verdict: nothing is claimed where there are too few timings for an interval") {
+  const comparison few = compare_paired(times(1.0, 5), times(2.0, 5, 2));
+  CHECK(few.ratio == doctest::Approx(2).epsilon(0.02));
+  CHECK(std::isinf(few.range.high));
+  CHECK(name_of(few.outcome) == "no interval");
+  CHECK(compare_paired(times(1.0, 6), times(2.0, 6, 2)).outcome == verdict::faster);
+  const auto a = times(1.0, 15), b = times(2.0, 15, 2);
+  CHECK(compare_paired(a, b, {.comparisons = 800}).outcome == verdict::faster);
+  CHECK(compare_paired(a, b, {.comparisons = 1000000}).outcome == verdict::open);
+  CHECK(compare_separate(times(1.0, 3), times(9.0, 3, 2)).outcome == verdict::open);
 }
 
 TEST_CASE("verdict: runs apart are compared by ranks") {

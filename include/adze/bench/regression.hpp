@@ -79,8 +79,9 @@ struct comparison_report {
   }
 };
 
-// Joins two files by name. All runs are one family of comparisons. Two single values (medians of
-// another tool) have no interval: then twice the minimum effect counts as a change.
+// Joins two files by name. All runs are one family of comparisons. Too few values (single medians
+// of another tool, a few repetitions) have no interval: then twice the minimum effect counts as a
+// change.
 inline comparison_report compare_runs(const recorded_runs& before, const recorded_runs& after,
                                       decision_rule rule = {.minimum_effect = 0.05}) {
   comparison_report out;
@@ -102,8 +103,8 @@ inline comparison_report compare_runs(const recorded_runs& before, const recorde
       c.after = median(now.seconds);
       c.versus = compare_separate(now.seconds, old.seconds, rule);
       verdict outcome = c.versus.outcome;
-      if (old.seconds.size() == 1 || now.seconds.size() == 1) {
-        c.note = "single values: no interval";
+      if (outcome == verdict::open) {
+        c.note = "too few values: no interval";
         const double least = 1 + 2 * rule.minimum_effect;
         outcome = c.versus.ratio >= least       ? verdict::faster
                   : c.versus.ratio <= 1 / least ? verdict::slower

@@ -19,6 +19,7 @@ struct interval {
   double high = std::numeric_limits<double>::infinity();
 
   bool contains(double x) const { return low <= x && x <= high; }
+  bool finite() const { return std::isfinite(low) && std::isfinite(high); }
   double half_width() const { return (high - low) / 2; }
 };
 

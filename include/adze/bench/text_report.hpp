@@ -138,14 +138,18 @@ inline std::string legend(const results& run) {
       "(ops) or bandwidth (mem) of this machine; error: largest, each ",
       "candidate is checked "
       "before and after it is timed.\n");
-  bool disturbed = false, above = false;
+  bool disturbed = false, above = false, open = false;
   for (const row& r : run.rows) {
     disturbed |= r.timed() && r.disturbed();
     above |= r.timed() && r.above_roof();
+    open |= r.versus && r.versus->outcome == verdict::open;
   }
   if (disturbed)
     out += "~ the machine gave less than 95 % of its peak meanwhile: trust ratios, not rates.\n";
   if (above) out += "! above the roof: the declared work, a peak or the kernel is wrong.\n";
+  if (open)
+    out += "no interval: too few rounds for so many comparisons; ask for more --rounds, --seconds "
+           "or fewer problems.\n";
   return out;
 }
 

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: MIT
 // Faster, slower or a tie: a ratio of speeds, its interval, and the rule that turns both into a
 // word. A claim needs an interval that leaves out 1 and a ratio beyond the minimum effect.
-// Invariant: a difference that chance or the machine explains is called a tie.
+// Invariant: a difference that chance or the machine explains is called a tie. Where there are too
+// few timings for an interval, nothing is claimed, not even a tie.
 #include <algorithm>
 #include <cmath>
 #include <span>
@@ -15,10 +16,11 @@
 
 namespace adze::bench {
 
-enum class verdict { tie, faster, slower };
+enum class verdict { tie, faster, slower, open };
 
 inline std::string_view name_of(verdict v) {
-  return v == verdict::faster ? "faster" : v == verdict::slower ? "slower" : "tie";
+  constexpr std::string_view names[] = {"tie", "faster", "slower", "no interval"};
+  return names[static_cast<std::size_t>(v)];
 }
 
 struct decision_rule {
@@ -39,6 +41,7 @@ struct comparison {
 };
 
 inline verdict decide(double ratio, const interval& range, const decision_rule& rule) {
+  if (!range.finite()) return verdict::open;
   const double least = 1 + rule.minimum_effect;
   if (range.low > 1 && ratio >= least) return verdict::faster;
   if (range.high < 1 && ratio <= 1 / least) return verdict::slower;
