@@ -140,6 +140,22 @@ TEST_CASE("harness: verdicts are one family, and differences within the noise ar
   CHECK(run.rows[1].versus->outcome == verdict::tie);
 }
 
+TEST_CASE("harness: a problem measured again is compared within its own rounds") {
+  answer a;
+  results run;
+  for (const index_t rounds : {20, 30}) {
+    setting s;
+    s.timing = {.least_rounds = rounds, .most_rounds = rounds};
+    for (row& r : a.run({a.gives("x", 1), a.gives("y", 1, 1.02e-5)}, s)) run.rows.push_back(r);
+  }
+  judge(run);
+  for (const std::size_t first : {0u, 2u}) {
+    CHECK(!run.rows[first].versus);
+    REQUIRE(run.rows[first + 1].versus);
+    CHECK(run.rows[first + 1].versus->outcome == verdict::faster);
+  }
+}
+
 TEST_CASE("harness: eviction empties, streams are long enough") {
   evictor evict(index_t(1) << 20);
   evict();  // its own memory only

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <unistd.h>
@@ -114,7 +115,11 @@ struct workspace {
   }
 
   int run(std::vector<const char*> words, double answer = 1) {
-    words.insert(words.begin(), {"unit", "--no-noise-test", "--seconds", "0", "--rounds", "3"});
+    words.insert(words.begin(), {"--seconds", "0", "--rounds", "3"});
+    return run_long(std::move(words), answer);
+  }
+  int run_long(std::vector<const char*> words, double answer = 1) {
+    words.insert(words.begin(), {"unit", "--no-noise-test"});
     return run_program(
         static_cast<int>(words.size()), words.data(),
         {.name = "unit", .problem_folder = folder, .lists = {"list"}}, [&](session& s) {
@@ -156,6 +161,21 @@ TEST_CASE("session: a program runs its lists, filters and sweeps, and leaves thr
                                               "copy/a/n:64/warm/threads:2/peer"});
   CHECK(w.run({"--json", w.json_file.c_str(), "--problem", "copy z n=5"}) == 0);
   CHECK(w.names().size() == 2);
+}
+
+TEST_CASE("session: the same problem twice is two measurements, each with rounds of its own") {
+  workspace w;
+  for (const char* threads : {"1", "1,1"}) {
+    CHECK(w.run_long({"--json", w.json_file.c_str(), "--seconds", "0.02", "--problem", "copy z n=5",
+                      "--problem", "copy z n=5", "--threads", threads}) == 0);
+    const std::size_t measured = threads[1] == 0 ? 2 : 4;
+    CHECK(w.names().size() == 2 * measured);
+    std::size_t verdicts = 0;
+    const json file = w.results();
+    for (const json& b : file["benchmarks"].items())
+      verdicts += b["aggregate_name"].text() == "median" && !b["verdict"].text().empty();
+    CHECK(verdicts == measured);
+  }
 }
 
 TEST_CASE("session: exit status 1 for a wrong own kernel, 2 for a wrong command line") {

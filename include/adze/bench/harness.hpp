@@ -89,6 +89,7 @@ inline std::vector<row> measure(const task& t, std::span<const candidate> candid
   for (const candidate& c : candidates) {
     row r{.shape = t.shape,
           .candidate = c.name(),
+          .leads = rows.empty(),
           .state = s.state,
           .threads = s.threads,
           .cost = t.cost,

@@ -63,12 +63,10 @@ inline std::string html_report(const results& run) {
   out += "<h2>Results</h2>\n<div class=\"wide\">" + results_table(run).html() + "</div>\n";
   out += detail::html_cell("p", legend(run));
   out += "\n<h2>Rounds</h2>\n";
-  detail::each_group(
-      run.rows, [](const row& a, const row& b) { return a.key() == b.key(); },
-      [&](std::span<const row> rows) {
-        out += detail::html_cell("h3", rows.front().key()) + detail::figure(rounds_svg(rows));
-        out += "<pre>" + report::escape_xml(rows.front().command) + "</pre>\n";
-      });
+  detail::each_group(run.rows, together, [&](std::span<const row> rows) {
+    out += detail::html_cell("h3", rows.front().key()) + detail::figure(rounds_svg(rows));
+    out += "<pre>" + report::escape_xml(rows.front().command) + "</pre>\n";
+  });
   std::string sweeps;
   std::vector<row> sorted = run.rows;  // the threads of a problem side by side
   std::stable_sort(sorted.begin(), sorted.end(), [](const row& a, const row& b) {

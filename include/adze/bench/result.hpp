@@ -35,6 +35,7 @@ struct memory_use {
 struct row {
   problem shape{};
   std::string candidate{};
+  bool leads = false;  // the first row of a measurement
   cache_state state = cache_state::warm;
   int threads = 1;
   work cost{};
@@ -69,6 +70,11 @@ struct row {
   }
 };
 
+// Whether two rows, the second one further on, are of one measurement: their rounds come in pairs.
+inline bool together(const row& before, const row& r) {
+  return !r.leads && before.key() == r.key();
+}
+
 struct results {
   std::string program{};
   std::string label{};  // what the user calls this run: a commit, an idea
@@ -80,7 +86,8 @@ struct results {
   std::vector<row> rows{};
 };
 
-// Sets every verdict: each candidate against the first one of its problem, all of them one family.
+// Sets every verdict: each candidate against the first one of its measurement, all of them one
+// family.
 // What is smaller than the noise of the same code against itself is no difference.
 inline void judge(results& run) {
   decision_rule rule{.comparisons = 0, .minimum_effect = run.minimum_effect};
@@ -90,7 +97,7 @@ inline void judge(results& run) {
   const auto each_pair = [&](auto f) {
     const row* first = nullptr;
     for (row& r : run.rows) {
-      if (first == nullptr || first->key() != r.key()) {
+      if (first == nullptr || !together(*first, r)) {
         first = &r;
       } else if (first->timed() && r.timed()) {
         f(*first, r);

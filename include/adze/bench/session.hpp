@@ -125,7 +125,7 @@ class session {
     const row* first = nullptr;
     int status = 0;
     for (const row& r : found_.rows) {
-      if (first != nullptr && first->key() == r.key()) continue;
+      if (first != nullptr && together(*first, r)) continue;
       first = &r;
       if (!r.timed()) status = 1;
     }
