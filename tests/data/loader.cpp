@@ -232,6 +232,44 @@ TEST_CASE("loader: exceptions in the first and in the last batch, which is short
   }
 }
 
+TEST_CASE("loader: an epoch goes on behind the batches that throw, to its end") {
+  for (const labels& bad :
+       {labels{0}, labels{3}, labels{9}, labels{2, 3, 9}, labels{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}}) {
+    const transform fails = [&bad](batch&, const batch_place& place) {
+      if (std::count(bad.begin(), bad.end(), place.indices[0] / 4) != 0)
+        throw std::runtime_error("bad");
+    };
+    labels expected;  // -1 for an exception
+    for (index_t k = 0; k < 10; ++k)
+      expected.push_back(std::count(bad.begin(), bad.end(), k) != 0 ? -1 : 4 * k);
+    for (index_t workers = 0; workers <= 3; ++workers) {
+      const loader l(numbered(40),
+                     {.batch_size = 4, .workers = workers, .ahead = 2, .transforms = {fails}});
+      for (const bool by_begin : {false, true}) {
+        auto epoch = l.epoch(0);
+        epoch_range::iterator it(&epoch);
+        labels seen;
+        const auto step = [&](auto&& move) {
+          try {
+            move();
+            if (it != epoch.end()) seen.push_back(it->y.as<std::int64_t>()(0));
+          } catch (const std::runtime_error&) {
+            seen.push_back(-1);
+            CHECK(!it->x.defined());
+          }
+        };
+        step([&] { static_cast<void>(epoch.begin()); });
+        while (it != epoch.end() && seen.size() < 20) {
+          const bool again = by_begin && seen.back() == -1;
+          step([&] { static_cast<void>(again ? epoch.begin() : ++it); });
+        }
+        CHECK(seen == expected);
+        CHECK(epoch.begin() == epoch.end());
+      }
+    }
+  }
+}
+
 TEST_CASE("loader: leaving an epoch early leaves nothing behind, and work ahead is bounded") {
   for (index_t workers = 1; workers <= 3; ++workers) {
     std::atomic<int> made{0};

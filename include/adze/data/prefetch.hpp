@@ -145,7 +145,8 @@ class prefetcher {
 namespace adze::data {
 
 // The batches of one epoch, to be walked once: for (auto& [x, y] : loader.epoch(e)). Leaving the
-// loop early stops the work ahead.
+// loop early stops the work ahead. A batch whose making throws is passed over: the exception comes
+// from begin() or ++, the batch there is empty, and the next ++ or begin() goes on behind it.
 class epoch_range {
  public:
   class iterator {
@@ -182,17 +183,20 @@ class epoch_range {
   index_t batches() const { return count_; }
 
   iterator begin() {
-    if (next_ == 0) advance();
+    if (!arrived_) advance();
     return iterator(this);
   }
   std::default_sentinel_t end() const { return {}; }
 
  private:
-  // Counts one further than there are batches when all were seen.
+  // Counts one further than there are batches when all were seen, and counts a batch before it is
+  // made, for that may throw.
   void advance() {
     current_ = {};  // its memory is free for the next one
-    if (next_ < count_) current_ = job_ != nullptr ? threads_->take(*job_) : make_(next_);
-    ++next_;
+    arrived_ = false;
+    const index_t k = next_++;
+    if (k < count_) current_ = job_ != nullptr ? threads_->take(*job_) : make_(k);
+    arrived_ = true;
   }
 
   std::shared_ptr<const void> owner_;
@@ -201,6 +205,7 @@ class epoch_range {
   std::shared_ptr<detail::prefetcher::job> job_;
   index_t count_;
   index_t next_ = 0;
+  bool arrived_ = false;  // at a batch or the end; not before the first one, nor where making threw
   batch current_;
 };
 
