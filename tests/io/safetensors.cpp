@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // safetensors: what is written is read back, the bytes are the format's, damaged files are refused
 // with the name of the file.
+#include <algorithm>
 #include <cstdio>
+#include <iterator>
 
 #include <doctest/doctest.h>
 
@@ -152,6 +154,22 @@ TEST_CASE("safetensors: damaged files") {
   const byte_vector whole = write_safetensors({{"a", random({3}, f32)}, {"b", random({2}, f64)}});
   for (std::size_t n = 0; n < whole.size(); ++n) {
     CHECK_THROWS_AS(read_safetensors(byte_span(whole).first(n), "f"), io_error);
+  }
+}
+
+TEST_CASE("safetensors: bytes of BOOL are 0 or 1, or the tensor is refused by its name") {
+  byte_vector f = file_of("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+                          "\"b\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[1,4]}}",
+                          4);
+  for (const int bad : {2, 7, 128, 255}) {
+    const std::uint8_t bytes[] = {1, 0, static_cast<std::uint8_t>(bad)};
+    std::copy(std::begin(bytes), std::end(bytes), f.end() - 3);
+    CHECK(refusal(f) == text("safetensors: a BOOL that is neither 0 nor 1; 'f' offset ", f.size(),
+                             ": b; is it damaged?"));
+    f.back() = 1;
+    const named_tensors back = read_safetensors(f, "f");
+    CHECK(numbers(back[0].second) == std::vector<double>{7});
+    CHECK(numbers(back[1].second) == std::vector<double>{1, 0, 1});
   }
 }
 

@@ -154,10 +154,13 @@ inline named_tensors read_safetensors(byte_span bytes, const std::string& file) 
   in.finish();
   named_tensors r;
   for (const detail::placed_tensor& t : all) {
+    const byte_span own =
+        data.subspan(static_cast<std::size_t>(t.begin), static_cast<std::size_t>(t.end - t.begin));
+    // Other bytes are no value of bool: reading them as one is undefined.
+    if (t.type == bool8 && std::any_of(own.begin(), own.end(), [](auto byte) { return byte > 1; }))
+      in.fail("a BOOL that is neither 0 nor 1", t.name, "is it damaged?");
     tensor x = empty(t.sizes, t.type);
-    if (t.end > t.begin) {
-      std::memcpy(x.data(), data.data() + t.begin, static_cast<std::size_t>(t.end - t.begin));
-    }
+    if (!own.empty()) std::memcpy(x.data(), own.data(), own.size());
     r.emplace_back(t.name, x);
   }
   return r;
