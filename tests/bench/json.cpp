@@ -34,11 +34,19 @@ TEST_CASE("json: what others write") {
   CHECK(parse_json("\n {\"a\" : [ ] } \r\n")["a"].items().empty());
 }
 
+TEST_CASE("json: what Google Benchmark writes for numbers that are not finite is null") {
+  const json read = parse_json("[NaN, -NaN, Infinity, -Infinity, 1]");
+  REQUIRE(read.items().size() == 5);
+  for (std::size_t i = 0; i < 4; ++i) CHECK(read.items()[i] == json());
+}
+
 TEST_CASE("json: damaged text is refused, with its place") {
   for (const char* bad :
        {"", "{", "[1,]", "{\"a\"}", "{\"a\":1,}", "{a:1}", "[1 2]", "tru", "\"abc", "\"\\x\"",
         "\"\\u12g4\"", "\"\\u12", "\"a\nb\"", "1 2", "[", "]", "+1", "\"\\"})
     CHECK_THROWS_AS(parse_json(bad), value_error);
+  for (const char* bad : {"inf", "-inf", "nan", "-nan", "nan(1)", "INFINITY", "1e999", "-1e999"})
+    CHECK_THROWS_AS(parse_json(text("[", bad, "]")), value_error);
   CHECK_THROWS_WITH_AS(parse_json("[1, ?]"), "parse_json: no value; at byte 4 of 6", value_error);
   CHECK_THROWS_AS(parse_json(std::string(100000, '[')), value_error);
   CHECK(parse_json(std::string(100, '[') + std::string(100, ']')).items().size() == 1);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -85,6 +86,30 @@ TEST_CASE("statistics: the shift between two lists") {
   }
   CHECK(hits >= 462);
   CHECK(hits <= 490);
+}
+
+TEST_CASE("statistics: shifts are those of the whole list of differences, which is never made") {
+  generator random(9);
+  for (const std::size_t size : {1u, 2u, 5u, 30u}) {
+    std::vector<double> a(size), b(size + 3), all;
+    for (double& x : a) x = static_cast<double>(random.below(20)) - 10;  // with ties
+    for (double& y : b) y = static_cast<double>(random.below(20)) * 0.7;
+    for (const double x : a)
+      for (const double y : b) all.push_back(y - x);
+    std::sort(all.begin(), all.end());
+    CHECK(shift_between(a, b).estimate == doctest::Approx(quantile(all, 0.5)).epsilon(1e-15));
+    std::sort(a.begin(), a.end());
+    std::sort(b.begin(), b.end());
+    for (std::size_t k = 0; k < all.size(); ++k)
+      CHECK(detail::difference_at(a, b, static_cast<index_t>(k + 1)) == all[k]);
+  }
+  std::vector<double> a(100000), b(100000);
+  for (double& x : a) x = random.normal();
+  for (double& y : b) y = random.normal() + 0.5;
+  const shift found = shift_between(a, b);
+  CHECK(found.range.contains(0.5));
+  CHECK(found.estimate == doctest::Approx(0.5).epsilon(0.05));
+  CHECK(found.range.half_width() < 0.02);
 }
 
 TEST_CASE("statistics: a summary is not moved by a few wild values") {

@@ -3,6 +3,7 @@
 // JSON text to a value. Text from files is not trusted: depth and form are checked, and errors say
 // where.
 #include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -54,10 +55,11 @@ class json_reader {
     if (at_ < text_.size() && text_[at_] == '"') return string();
     if (take("true")) return true;
     if (take("false")) return false;
-    if (take("null") || take("NaN")) return {};
+    for (const char* none : {"null", "NaN", "-NaN", "Infinity", "-Infinity"})
+      if (take(none)) return {};
     double x = 0;
     const auto end = std::from_chars(text_.data() + at_, text_.data() + text_.size(), x);
-    if (end.ec != std::errc()) fail("no value");
+    if (end.ec != std::errc() || !std::isfinite(x)) fail("no value");
     at_ = static_cast<std::size_t>(end.ptr - text_.data());
     return x;
   }
@@ -137,8 +139,8 @@ class json_reader {
 
 }  // namespace detail
 
-// value_error with the place: not JSON, or nested deeper than 100. (NaN is read as null: Google
-// Benchmark writes it.)
+// value_error with the place: not JSON, or nested deeper than 100. Every number is finite. (NaN and
+// Infinity are read as null: Google Benchmark writes them.)
 inline json parse_json(std::string_view text) { return detail::json_reader(text).document(); }
 
 }  // namespace adze::bench

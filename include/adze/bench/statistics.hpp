@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -64,6 +65,27 @@ inline double two_sided_normal(double alpha) {
   return low;
 }
 
+// The k-th smallest, from 1, of all differences y - x of values in rising order. By halving, for a
+// list of them would be too long: long runs have 10^10.
+inline double difference_at(std::span<const double> a, std::span<const double> b, index_t k) {
+  const auto up_to = [&](double most) {
+    index_t count = 0;
+    std::size_t fit = 0;  // a larger x lets more of b fit
+    for (const double x : a) {
+      while (fit < b.size() && b[fit] - x <= most) ++fit;
+      count += static_cast<index_t>(fit);
+    }
+    return count;
+  };
+  double low = b.front() - a.back(), high = b.back() - a.front();
+  if (up_to(low) >= k) return low;
+  for (;;) {
+    const double middle = std::midpoint(low, high);
+    if (!(low < middle && middle < high)) return high;
+    (up_to(middle) >= k ? high : low) = middle;
+  }
+}
+
 }  // namespace detail
 
 // Where the median of the distribution lies with at least this confidence: two order statistics,
@@ -96,19 +118,17 @@ struct shift {
 inline shift shift_between(std::span<const double> a, std::span<const double> b,
                            double confidence = 0.95) {
   if (a.empty() || b.empty()) raise<value_error>("shift_between: no values; nothing to compare");
-  std::vector<double> differences;
-  differences.reserve(a.size() * b.size());
-  for (const double x : a)
-    for (const double y : b) differences.push_back(y - x);
-  std::sort(differences.begin(), differences.end());
+  const std::vector<double> from = in_order(a), to = in_order(b);
+  const auto at = [&](index_t k) { return detail::difference_at(from, to, k); };
+  const auto all = static_cast<index_t>(a.size() * b.size());
   const auto n = static_cast<double>(a.size()), m = static_cast<double>(b.size());
   const double reach =
       detail::two_sided_normal(1 - confidence) * std::sqrt(n * m * (n + m + 1) / 12);
   const double rank = std::floor(n * m / 2 - reach);
-  shift made{quantile(differences, 0.5), {}};
+  shift made{std::midpoint(at((all + 1) / 2), at(all / 2 + 1)), {}};
   if (rank >= 1) {
-    const auto k = static_cast<std::size_t>(rank);
-    made.range = {differences[k - 1], differences[differences.size() - k]};
+    const auto k = static_cast<index_t>(rank);
+    made.range = {at(k), at(all - k + 1)};
   }
   return made;
 }
