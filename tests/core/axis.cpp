@@ -76,7 +76,16 @@ TEST_CASE("axis: no data, one value and extreme values still give ticks and fini
                                  {1e-300},
                                  {-1e300, 1e300},
                                  {1e-300, 1e300},
-                                 {1.0, 1.0 + 1e-15}}) {
+                                 {1.0, 1.0 + 1e-15},
+                                 {1.0, std::nextafter(1.0, 2.0)},
+                                 {5e-324},
+                                 {-5e-324},
+                                 {0.0, 5e-324},
+                                 {1e-310, 2e-310},
+                                 {-1e-308, 3e-308},
+                                 {-1e-300, 1e-300},
+                                 {1e-299, 1.1e-299},
+                                 {3e-295}}) {
         const axis a = made({.logarithmic = logarithmic, .snap = snap}, values);
         CHECK(a.ticks().size() >= 2);
         CHECK(a.ticks().size() <= 20);

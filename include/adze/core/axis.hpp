@@ -45,9 +45,12 @@ class axis {
   // Call once, after the last include: fixes range and ticks.
   [[gnu::cold]] void finish() {
     if (!(low_ <= high_)) low_ = 0, high_ = 1;
-    const double least = std::max(std::fabs(low_), std::fabs(high_)) * 1e-9;
-    if (high_ - low_ <= least || high_ == low_) {
-      const double pad = low_ == 0 || options_.logarithmic ? 0.5 : std::fabs(low_) * 0.1;
+    // Below these the steps between ticks would be subnormal, or lost beside the values.
+    const double least = std::max(std::max(std::fabs(low_), std::fabs(high_)) * 1e-9,
+                                  options_.logarithmic ? 1e-9 : 1e-300);
+    if (high_ - low_ <= least) {
+      const bool zero = std::fabs(low_) < 1e-290;
+      const double pad = zero || options_.logarithmic ? 0.5 : std::fabs(low_) * 0.1;
       low_ -= pad;
       high_ += pad;
     }
@@ -72,6 +75,9 @@ class axis {
   }
 
  private:
+  // Whatever the range, the ticks come to an end.
+  bool more() const { return ticks_.size() < 1000; }
+
   double forward(double value) const { return options_.logarithmic ? std::log10(value) : value; }
 
   [[gnu::cold]] void make_linear_ticks() {
@@ -85,7 +91,8 @@ class axis {
       low_ = first * step;
       high_ = last * step;
     }
-    for (double i = first; i <= last; ++i) ticks_.push_back({i * step, linear_label(i, step)});
+    for (double i = first; i <= last && more(); ++i)
+      ticks_.push_back({i * step, linear_label(i, step)});
   }
 
   static std::string linear_label(double index, double step) {
@@ -104,7 +111,7 @@ class axis {
     }
     const double decades = high_ - low_;
     const double stride = std::max(1.0, std::ceil(decades / static_cast<double>(options_.ticks)));
-    for (double e = std::floor(low_ / stride) * stride; e <= high_ + 1e-9; e += stride) {
+    for (double e = std::floor(low_ / stride) * stride; e <= high_ + 1e-9 && more(); e += stride) {
       for (const double digit : {1.0, 2.0, 5.0}) {
         if (digit != 1 && decades > 3) continue;
         const double at = e + std::log10(digit);
@@ -118,7 +125,7 @@ class axis {
     const double low = std::pow(10.0, low_);
     const double high = std::pow(10.0, high_);
     const double step = nice_step(high - low, options_.ticks);
-    for (double i = std::ceil(low / step); i * step <= high; ++i) {
+    for (double i = std::ceil(low / step); i * step <= high && more(); ++i) {
       ticks_.push_back({i * step, linear_label(i, step)});
     }
   }
