@@ -3,9 +3,9 @@
 // The exceptions of the library and the builder of their texts.
 // Every text reads "op: what is wrong; what was received; hint". Nothing is changed by a call
 // that throws. No streams here: this header is included everywhere.
+#include <charconv>
 #include <concepts>
 #include <cstdarg>
-#include <cstdio>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -43,12 +43,11 @@ template <std::integral T> std::string to_text(T n) {
   if constexpr (std::is_same_v<T, bool>) return n ? "true" : "false";
   return std::to_string(n);
 }
-// Shortest of six significant digits, without a trailing run of zeros.
+// Shortest of six significant digits, without a trailing run of zeros; always with a point,
+// whatever the locale.
 inline std::string to_text(double x) {
-  std::string s(32, '\0');
-  const int n = std::snprintf(s.data(), s.size(), "%g", x);
-  s.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
-  return s;
+  char s[32];
+  return std::string(s, std::to_chars(s, s + sizeof s, x, std::chars_format::general, 6).ptr);
 }
 
 namespace detail {

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: MIT
 // Tensors as text, the way NumPy prints arrays: nested brackets, aligned columns, the middle of
 // long axes left out. Meant for reading, not for parsing: io/ writes files.
+#include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <iosfwd>
 #include <string>
 #include <vector>
@@ -20,10 +20,10 @@ struct print_options {
 
 namespace detail {
 
-inline std::string number_text(const char* format, int precision, double x) {
-  char buffer[400];  // %f of the largest double has 309 digits
-  const int n = std::snprintf(buffer, sizeof buffer, format, precision, x);
-  return std::string(buffer, static_cast<std::size_t>(n));
+inline std::string number_text(std::chars_format format, int precision, double x) {
+  char buffer[400];  // the largest double has 309 digits before the point
+  return std::string(buffer,
+                     std::to_chars(buffer, buffer + sizeof buffer, x, format, precision).ptr);
 }
 
 class printer {
@@ -87,9 +87,10 @@ class printer {
     const double v = value(offset);
     if (std::isnan(v)) return "nan";  // never "-nan"
     if (std::isinf(v)) return v > 0 ? "inf" : "-inf";
-    if (!is_floating(x_.dtype())) return number_text("%.*f", 0, v);
-    if (powers_) return number_text("%.*e", o_.precision, v);
-    return whole_ ? number_text("%.*f.", 0, v) : number_text("%.*f", o_.precision, v);
+    if (!is_floating(x_.dtype())) return number_text(std::chars_format::fixed, 0, v);
+    if (powers_) return number_text(std::chars_format::scientific, o_.precision, v);
+    if (whole_) return number_text(std::chars_format::fixed, 0, v) + ".";
+    return number_text(std::chars_format::fixed, o_.precision, v);
   }
 
   void write(index_t axis, index_t offset) {
