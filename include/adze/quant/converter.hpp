@@ -60,12 +60,8 @@ template <class = void> class converter {
   const std::optional<coded_value>& coded(value_id id) const { return coded_[at(id)]; }
 
   // ---- parameters of fake quantizers, which are constants here
-  parameters parameters_of(const graph_step& fake) const {
-    const auto& op = *fake.op.template as<fake_quantize_op<>>();
-    return {from_.constant(fake.inputs[1]), from_.constant(fake.inputs[2]), op.grain, op.codes};
-  }
   std::optional<edge> edge_of(const graph_step& fake) const {
-    const parameters p = parameters_of(fake);
+    const parameters p = parameters_of(from_, fake);
     if (!p.scale.defined() || p.scale.numel() != 1 || p.codes.low < -128 || p.codes.high > 255 ||
         (p.codes.low < 0 && p.codes.high > 127)) {
       return std::nullopt;
@@ -158,8 +154,8 @@ template <class = void> class converter {
     for (std::size_t k = 0; k < first; ++k) in.push_back(float_of(s.inputs[k]));
     for (const std::size_t k : {first, first + 1}) {
       const graph_step* w = weight_quantizer(s.inputs[k]);
-      if (w == nullptr || !refusal(parameters_of(*w)).empty()) return false;
-      const parameters p = parameters_of(*w);
+      if (w == nullptr || !weight_refusal(parameters_of(from_, *w)).empty()) return false;
+      const parameters p = parameters_of(from_, *w);
       const graph_value& from = from_.at(w->inputs[0]);
       in.push_back(constant(from.name, quantize(from.constant, p)));
       in.push_back(constant(from.name + "_scale",
@@ -214,9 +210,10 @@ template <class = void> class converter {
   bool layer(const graph_step& s) {
     const graph_step* weight = weight_quantizer(s.inputs[1]);
     if (weight == nullptr) return refuse(s, step_kind::layer, "its weight is not quantized");
-    const parameters p = parameters_of(*weight);
+    const parameters p = parameters_of(from_, *weight);
     const tensor w = from_.constant(weight->inputs[0]);
-    if (const std::string why = refusal(p); !why.empty()) return refuse(s, step_kind::layer, why);
+    if (const std::string why = weight_refusal(p); !why.empty())
+      return refuse(s, step_kind::layer, why);
     const coded_value x = *coded(s.inputs[0]);
     const graph_step* clamp = clamp_after(s.outputs[0]);
     const value_id result = clamp != nullptr ? clamp->outputs[0] : s.outputs[0];
@@ -245,19 +242,6 @@ template <class = void> class converter {
     return true;
   }
 
-  static std::string refusal(const parameters& p) {
-    if (storage_of(p.codes) != i8) return "its weight codes do not fit s8";
-    if (p.grain.of == granularity::kind::group) return "its weight is quantized in groups";
-    if (p.grain.of == granularity::kind::axis && p.grain.axis != 0) {
-      return "its weight has scales along another axis than its outputs";
-    }
-    for (index_t i = 0; p.zero_point.defined() && i < p.zero_point.numel(); ++i) {
-      if (p.zero_point.dtype() != i32 || p.zero_point.template data_as<std::int32_t>()[i] != 0) {
-        return "its weight has zero points";
-      }
-    }
-    return {};
-  }
   // In steps of the sums' scale, as s32 or back as floats.
   tensor bias_of(const graph_step& s, const tensor& sum_scale, bool real) const {
     if (s.inputs[2] == no_value) return {};

@@ -95,18 +95,62 @@ template <class = void> void absorb_constants(graph& g) {
   adze::detail::sweep(g);
 }
 
+// The scale of a channel's weights w under which |bias| / (x w) and the largest sum fit s32
+// together, at least the one it has. A code is at most twice its weight in steps, hence 2^30. Where
+// no code but 0 is left, the bias gets 22 bits, which floats hold exactly.
+inline double roomy_scale(double bias, double weights, double largest) {
+  const double fits = (bias + weights) * 0x1p-30;
+  return largest < 0.49 * fits ? std::max(fits, bias * 0x1p-22) : fits;
+}
+
+// Weights of pruned and almost dead channels have scales near 0, in whose steps no bias fits s32:
+// such channels, and those whose sums might not fit beside their bias, get larger ones.
+template <class = void> void make_room_for_biases(graph& g) {
+  const std::vector<index_t> by = adze::detail::producers(g);
+  for (const graph_step& s : g.steps) {
+    const auto [x, w] = quantizers_of_layer(g, s, by);
+    if (w == nullptr) continue;
+    const edge left = edge_at(g, *x);
+    const double reach = std::max(left.codes.high - left.zero, left.zero - left.codes.low);
+    const tensor weight = adze::detail::dense_as(g.constant(w->inputs[0]), f32);
+    const tensor bias = g.constant(s.inputs[2]);
+    const parameters p = parameters_of(g, *w);
+    const index_t outputs = weight.shape()[0],
+                  each = weight.numel() / std::max<index_t>(1, outputs);
+    const tensor codes = adze::detail::dense_copy(quantize(g.constant(w->inputs[0]), p));
+    const tensor b = bias.defined() ? adze::detail::dense_as(bias, f64) : zeros({outputs}, f64);
+    tensor scale = sum_scales(1, adze::detail::dense_as(p.scale, f32), outputs);
+    bool changed = false;
+    for (index_t o = 0; o < outputs; ++o) {
+      double sum = 0, size = 0, largest = 0;
+      for (index_t i = o * each; i < (o + 1) * each; ++i) {
+        const double value = std::abs(weight.data_as<float>()[i]);
+        sum += std::abs(codes.data_as<std::int8_t>()[i]);
+        size += value, largest = std::max(largest, value);
+      }
+      float& now = scale.data_as<float>()[o];
+      const double steps = std::abs(b.data_as<double>()[o]) / left.scale;
+      const double most = steps / now + reach * sum;
+      if (!(most > 0x1p31 - 0x1p9) || std::isinf(most)) continue;  // rounded up, it still fits
+      now = static_cast<float>(roomy_scale(steps, reach * size, largest));
+      changed = true;
+    }
+    if (!changed) continue;
+    graph_step& fake = g.steps[static_cast<std::size_t>(w - g.steps.data())];
+    fake.op.template as<fake_quantize_op<>>()->grain = per_axis(0);
+    fake.inputs = {w->inputs[0], g.add_constant(g.at(w->inputs[1]).name, scale, false), no_value};
+  }
+}
+
 // Biases in s32 steps of the sums they are added to.
 template <class = void> void quantize_biases(graph& g) {
   const std::vector<index_t> by = adze::detail::producers(g);
   std::vector<graph_step> steps;
   const std::vector<graph_step> old = g.steps;
   for (graph_step s : old) {
-    const bool layer =
-        s.op.template as<linear_op<>>() != nullptr || s.op.template as<conv2d_op<>>() != nullptr;
-    const tensor bias = layer ? g.constant(s.inputs[2]) : tensor();
-    const graph_step* x = bias.defined() ? quantizer_of(g, s.inputs[0], by) : nullptr;
-    const graph_step* w = x != nullptr ? quantizer_of(g, s.inputs[1], by) : nullptr;
-    if (w != nullptr && is_by_output(*w) && g.constant(x->inputs[1]).numel() == 1) {
+    const auto [x, w] = quantizers_of_layer(g, s, by);
+    const tensor bias = w != nullptr ? g.constant(s.inputs[2]) : tensor();
+    if (bias.defined()) {
       const tensor scale =
           sum_scales(g.constant(x->inputs[1]).template item<float>(),
                      adze::detail::dense_as(g.constant(w->inputs[1]), f32), bias.numel());
@@ -153,6 +197,7 @@ template <class = void> graph frozen(graph g) {
   freeze_observers(g);
   absorb_constants(g);
   g = fuse(std::move(g));
+  make_room_for_biases(g);
   quantize_biases(g);
   return g;
 }

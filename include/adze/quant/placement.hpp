@@ -101,10 +101,25 @@ template <class = void> observer_options result_options(const graph_step& s, obs
   return o;
 }
 
-// A weight's quantizer with one scale for all outputs or one for each.
-template <class = void> bool is_by_output(const graph_step& fake) {
-  const granularity& g = fake.op.as<fake_quantize_op<>>()->grain;
-  return g.of == granularity::kind::tensor || (g.of == granularity::kind::axis && g.axis == 0);
+// The parameters of a fake quantizer whose scales are constants.
+template <class = void> parameters parameters_of(const graph& g, const graph_step& fake) {
+  const auto& op = *fake.op.as<fake_quantize_op<>>();
+  return {g.constant(fake.inputs[1]), g.constant(fake.inputs[2]), op.grain, op.codes};
+}
+
+// Why no integer layer can have a weight in these codes; empty where one can.
+template <class = void> std::string weight_refusal(const parameters& p) {
+  if (storage_of(p.codes) != i8) return "its weight codes do not fit s8";
+  if (p.grain.of == granularity::kind::group) return "its weight is quantized in groups";
+  if (p.grain.of == granularity::kind::axis && p.grain.axis != 0) {
+    return "its weight has scales along another axis than its outputs";
+  }
+  for (index_t i = 0; p.zero_point.defined() && i < p.zero_point.numel(); ++i) {
+    if (p.zero_point.dtype() != i32 || p.zero_point.template data_as<std::int32_t>()[i] != 0) {
+      return "its weight has zero points";
+    }
+  }
+  return {};
 }
 
 // Scales of the sums of a layer, [out]: those of x times those of the weight, in f32.

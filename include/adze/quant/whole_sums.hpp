@@ -20,6 +20,25 @@ const graph_step* quantizer_of(const graph& g, value_id id, const std::vector<in
   return nullptr;
 }
 
+// The quantizers of a layer that convert puts on integers: its sums are whole steps. Null for any
+// other step.
+struct layer_quantizers {
+  const graph_step *x = nullptr, *w = nullptr;
+};
+template <class = void>
+layer_quantizers quantizers_of_layer(const graph& g, const graph_step& s,
+                                     const std::vector<index_t>& by) {
+  const bool layer =
+      s.op.template as<linear_op<>>() != nullptr || s.op.template as<conv2d_op<>>() != nullptr;
+  const graph_step* x = layer ? quantizer_of(g, s.inputs[0], by) : nullptr;
+  const graph_step* w = x != nullptr ? quantizer_of(g, s.inputs[1], by) : nullptr;
+  if (w == nullptr || !g.constant(w->inputs[0]).defined()) return {};
+  const parameters left = parameters_of(g, *x);
+  const bool bytes = left.scale.numel() == 1 && left.storage() != i32;
+  return bytes && weight_refusal(parameters_of(g, *w)).empty() ? layer_quantizers{x, w}
+                                                               : layer_quantizers{};
+}
+
 // The scale of one step of an average's sum: that of its input over the elements of a window; 0
 // where windows differ.
 template <class = void> float mean_step(const graph& g, const graph_step& s, float x) {
@@ -71,13 +90,10 @@ template <class = void> void snap_sums(graph& g) {
     steps.push_back(s);
     const bool layer =
         s.op.template as<linear_op<>>() != nullptr || s.op.template as<conv2d_op<>>() != nullptr;
-    const bool own = layer || is_image_mean(g, s) || s.op.template as<avg_pool2d_op<>>() != nullptr;
-    const graph_step* x = own ? quantizer_of(g, s.inputs[0], by) : nullptr;
-    const graph_step* w = x != nullptr && layer ? quantizer_of(g, s.inputs[1], by) : nullptr;
-    if (x == nullptr || (layer && (w == nullptr || !is_by_output(*w))) ||
-        g.constant(x->inputs[1]).numel() != 1) {
-      continue;
-    }
+    const bool means = is_image_mean(g, s) || s.op.template as<avg_pool2d_op<>>() != nullptr;
+    auto [x, w] = quantizers_of_layer(g, s, by);
+    if (means) x = quantizer_of(g, s.inputs[0], by);
+    if (x == nullptr || g.constant(x->inputs[1]).numel() != 1) continue;
     const float scale = g.constant(x->inputs[1]).template item<float>();
     const index_t rank = g.at(s.outputs[0]).sizes.rank();
     tensor step;
