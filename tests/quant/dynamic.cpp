@@ -89,6 +89,53 @@ TEST_CASE("quantize_dynamic: LSTM and GRU, several layers, both directions") {
   check(gru);
 }
 
+// Every operand that could make the kernels read or write where there is nothing.
+TEST_CASE("dynamic_lstm, dynamic_gru: wrong states, weights and biases are errors") {
+  const tensor x = random({4, 3, 5}, f32), h = zeros({3, 6}, f32), few = zeros({1, 6}, f32);
+  const auto codes = [](index_t out, index_t in) { return full({out, in}, 1, i8); };
+  const auto scales = [](index_t out) { return full({out}, 0.01, f32); };
+  const auto lstm = [&](const tensor& c, index_t width, const tensor& bias, const tensor& v) {
+    return record(dynamic_lstm_op<>{}, v, h, c, codes(width, 5), scales(width), codes(width, 6),
+                  scales(width), bias, bias)[0];
+  };
+  const auto gru = [&](const tensor& state, index_t width, const tensor& bias, const tensor& v) {
+    return record(dynamic_gru_op<>{}, v, state, codes(width, 5), scales(width), codes(width, 6),
+                  scales(width), bias, bias)[0];
+  };
+  const tensor none;
+  CHECK(lstm(h, 24, zeros({24}, f32), x).shape() == shape{4, 3, 6});
+  CHECK(gru(h, 18, none, x).shape() == shape{4, 3, 6});
+  CHECK(message_of([&] { lstm(few, 24, none, x); }) ==
+        "dynamic_lstm: the states h and c must have one shape; got f32[3,6] and f32[1,6]");
+  CHECK_THROWS_AS(lstm(zeros({3, 6}, i32), 24, none, x), dtype_error);
+  CHECK_THROWS_AS(lstm(h, 24, none, zeros({4, 3, 5}, i32)), dtype_error);
+  CHECK_THROWS_AS(lstm(h, 18, none, x), shape_error);
+  CHECK_THROWS_AS(lstm(h, 24, zeros({6}, f32), x), shape_error);
+  CHECK_THROWS_AS(lstm(h, 24, none, zeros({0, 3, 5}, f32)), shape_error);
+  CHECK_THROWS_AS(gru(few, 18, none, x), shape_error);
+  CHECK_THROWS_AS(gru(zeros({3, 6}, i32), 18, none, x), dtype_error);
+  CHECK_THROWS_AS(gru(h, 24, none, x), shape_error);
+  CHECK_THROWS_AS(gru(h, 18, zeros({24}, f32), x), shape_error);
+  CHECK_THROWS_AS(gru(h, 18, none, zeros({0, 3, 5}, f32)), shape_error);
+  // A plan's packed step sees only the states.
+  const auto step = dynamic_lstm_op<>{}.prepare(
+      list{none, none, none, codes(24, 5), scales(24), codes(24, 6), scales(24), none, none});
+  const tensor* const in[] = {&x, &h, &few};
+  adze::detail::results out;
+  CHECK_THROWS_AS(step->run(in, out), shape_error);
+}
+
+TEST_CASE("dynamic_linear, int4_linear: a bias of another size is an error") {
+  const tensor x = random({3, 8}, f32), few = zeros({1}, f32), none;
+  const tensor w = full({5, 8}, 1, i8), scales = full({5}, 0.01, f32);
+  CHECK_THROWS_AS(record(dynamic_linear_op<>{}, x, w, scales, few), shape_error);
+  CHECK_THROWS_AS(dynamic_linear_op<>{}.prepare(list{none, w, scales, few}), shape_error);
+  const tensor nibbles = full({5, 4}, 0x99, u8), groups = full({5, 1}, 0.01, f32);
+  CHECK_THROWS_AS(record(int4_linear_op<>{8, 8}, x, nibbles, groups, few), shape_error);
+  CHECK_THROWS_AS(int4_linear_op<>({8, 8}).prepare(list{none, nibbles, groups, few}), shape_error);
+  CHECK_THROWS_AS(record(int4_linear_op<>{8, 0}, x, nibbles, groups, none), value_error);
+}
+
 TEST_CASE("quantize_weights: four bits by group, odd sizes, plans") {
   const no_grad guard;
   manual_seed(8);

@@ -19,12 +19,14 @@ struct packed_codes {
 };
 
 template <class = void>
-void check_dynamic_weight(std::string_view op, const tensor& w, const tensor& scales) {
+void check_dynamic_weight(std::string_view op, const tensor& w, const tensor& scales,
+                          const tensor& bias) {
   if (w.dtype() != i8 || w.rank() != 2 || scales.dtype() != f32 ||
       scales.shape() != shape{w.shape()[0]}) {
     raise<dtype_error>(op, ": takes an i8 weight [out, in] and f32 scales [out]; got ", w, " and ",
                        scales);
   }
+  check_real_bias(op, bias, w.shape()[0]);
 }
 
 // y = x w^T + bias for rows of floats.
@@ -68,7 +70,7 @@ template <class = void> struct dynamic_linear_op {
   static constexpr value_set nondifferentiable = values::output(0);
 
   tensor forward(const tensor& x, const tensor& w, const tensor& scales, const tensor& bias) const {
-    detail::check_dynamic_weight(name, w, scales);
+    detail::check_dynamic_weight(name, w, scales, bias);
     const detail::packed_codes packed(adze::detail::dense_as(w, i8), scales, reduced);
     const tensor b = bias.defined() ? adze::detail::dense_as(bias, f32) : bias;
     return detail::dynamic_forward(x, packed, b, act, per_row);
@@ -77,7 +79,7 @@ template <class = void> struct dynamic_linear_op {
 
   std::unique_ptr<adze::detail::prepared_step> prepare(tensor_list constants) const {
     if (!constants[1].defined() || !constants[2].defined()) return nullptr;
-    detail::check_dynamic_weight(name, constants[1], constants[2]);
+    detail::check_dynamic_weight(name, constants[1], constants[2], constants[3]);
     auto packed = std::make_shared<const detail::packed_codes>(
         adze::detail::dense_as(constants[1], i8), constants[2], reduced);
     const tensor b =

@@ -14,7 +14,16 @@ struct recurrent_weights {
   index_t bytes() const { return input->codes.bytes() + hidden->codes.bytes(); }
 };
 
-template <class = void> recurrent_weights pack_recurrent(tensor_list c, bool reduced) {
+// Codes and scales of both matrices, both biases; `gates` rows of each matrix for each state.
+template <class = void>
+recurrent_weights pack_recurrent(std::string_view op, index_t gates, tensor_list c, bool reduced) {
+  check_dynamic_weight(op, c[0], c[1], c[4]);
+  check_dynamic_weight(op, c[2], c[3], c[5]);
+  const index_t width = gates * c[2].size(1);
+  if (c[0].size(0) != width || c[2].size(0) != width) {
+    raise<shape_error>(op, ": needs weights [", gates, " h, i] and [", gates, " h, h]; got ", c[0],
+                       " and ", c[2]);
+  }
   recurrent_weights w;
   w.input = std::make_shared<const packed_codes>(adze::detail::dense_as(c[0], i8), c[1], reduced);
   w.hidden = std::make_shared<const packed_codes>(adze::detail::dense_as(c[2], i8), c[3], reduced);
@@ -26,13 +35,17 @@ template <class = void> recurrent_weights pack_recurrent(tensor_list c, bool red
 // Sums over the inputs of all steps at once, then each step's state by itself.
 template <class = void> class dynamic_recurrence {
  public:
-  dynamic_recurrence(const tensor& x, const tensor& h, const recurrent_weights& w)
-      : w_(w), x_(adze::detail::dense_as(x, f32)), h_(adze::detail::dense_as(h, f32)) {
+  dynamic_recurrence(std::string_view op, const tensor& x, const tensor& h,
+                     const recurrent_weights& w)
+      : w_(w) {
+    for (const tensor* t : {&x, &h}) adze::detail::floating_compute_type(op, *t);
     if (x.rank() != 3 || h.rank() != 2 || x.size(1) != h.size(0) ||
         x.size(2) != w.input->codes.rows() || h.size(1) != w.hidden->codes.rows()) {
-      raise<shape_error>("dynamic recurrence: x [t, b, ", w.input->codes.rows(), "] and h [b, ",
+      raise<shape_error>(op, ": x [t, b, ", w.input->codes.rows(), "] and h [b, ",
                          w.hidden->codes.rows(), "] belong to the weights; got ", x, " and ", h);
     }
+    if (x.size(0) == 0) raise<shape_error>(op, ": needs at least one step; got x ", x);
+    x_ = adze::detail::dense_as(x, f32), h_ = adze::detail::dense_as(h, f32);
     steps = x.size(0), batch = x.size(1), hidden = h.size(1), width = w.input->codes.cols();
     states = empty({steps, batch, hidden}, f32);
     gates = empty({steps, batch, width}, f32);
@@ -61,7 +74,12 @@ template <class = void> class dynamic_recurrence {
 template <class = void>
 std::array<tensor, 3> dynamic_lstm(const tensor& x, const tensor& h, const tensor& c,
                                    const recurrent_weights& w) {
-  dynamic_recurrence<> r(x, h, w);
+  constexpr std::string_view op = "dynamic_lstm";
+  adze::detail::floating_compute_type(op, c);
+  if (c.shape() != h.shape()) {
+    raise<shape_error>(op, ": the states h and c must have one shape; got ", h, " and ", c);
+  }
+  dynamic_recurrence<> r(op, x, h, w);
   tensor sums = empty({r.batch, r.width}, f32);
   tensor before = adze::detail::dense_copy(adze::detail::dense_as(c, f32)), cell = empty(c.shape());
   for (index_t t = 0; t < r.steps; ++t) {
@@ -79,7 +97,7 @@ std::array<tensor, 3> dynamic_lstm(const tensor& x, const tensor& h, const tenso
 
 template <class = void>
 std::array<tensor, 2> dynamic_gru(const tensor& x, const tensor& h, const recurrent_weights& w) {
-  dynamic_recurrence<> r(x, h, w);
+  dynamic_recurrence<> r("dynamic_gru", x, h, w);
   tensor sums = empty({r.batch, r.width}, f32);
   for (index_t t = 0; t < r.steps; ++t) {
     r.state_sums(t, sums);
@@ -110,7 +128,7 @@ template <class = void> struct dynamic_lstm_op {
                                 const tensor& ws, const tensor& u, const tensor& us,
                                 const tensor& b, const tensor& a) const {
     const tensor all[] = {w, ws, u, us, b, a};
-    return detail::dynamic_lstm(x, h, c, detail::pack_recurrent(all, reduced));
+    return detail::dynamic_lstm(x, h, c, detail::pack_recurrent(name, 4, all, reduced));
   }
   std::vector<tensor> backward(backward_context&, tensor_list) const {
     return std::vector<tensor>(9);
@@ -119,7 +137,8 @@ template <class = void> struct dynamic_lstm_op {
     for (std::size_t i = 3; i < 7; ++i) {
       if (!constants[i].defined()) return nullptr;
     }
-    const detail::recurrent_weights w = detail::pack_recurrent(constants.subspan(3), reduced);
+    const detail::recurrent_weights w =
+        detail::pack_recurrent(name, 4, constants.subspan(3), reduced);
     return adze::detail::make_step(
         [w](const tensor* const* in) { return detail::dynamic_lstm(*in[0], *in[1], *in[2], w); },
         {0x3fu << 3}, w.bytes());
@@ -139,7 +158,7 @@ template <class = void> struct dynamic_gru_op {
                                 const tensor& u, const tensor& us, const tensor& b,
                                 const tensor& a) const {
     const tensor all[] = {w, ws, u, us, b, a};
-    return detail::dynamic_gru(x, h, detail::pack_recurrent(all, reduced));
+    return detail::dynamic_gru(x, h, detail::pack_recurrent(name, 3, all, reduced));
   }
   std::vector<tensor> backward(backward_context&, tensor_list) const {
     return std::vector<tensor>(8);
@@ -148,7 +167,8 @@ template <class = void> struct dynamic_gru_op {
     for (std::size_t i = 2; i < 6; ++i) {
       if (!constants[i].defined()) return nullptr;
     }
-    const detail::recurrent_weights w = detail::pack_recurrent(constants.subspan(2), reduced);
+    const detail::recurrent_weights w =
+        detail::pack_recurrent(name, 3, constants.subspan(2), reduced);
     return adze::detail::make_step(
         [w](const tensor* const* in) { return detail::dynamic_gru(*in[0], *in[1], w); },
         {0x3fu << 2}, w.bytes());

@@ -33,6 +33,13 @@ void check_layer_inputs(std::string_view op, const tensor& w, const tensor& mult
   }
 }
 
+// A bias that is added to floats: floating, [outputs], or undefined.
+template <class = void>
+void check_real_bias(std::string_view op, const tensor& bias, index_t outputs) {
+  if (!bias.defined() || (is_floating(bias.dtype()) && bias.shape() == shape{outputs})) return;
+  raise<shape_error>(op, ": the bias must be floats [", outputs, "]; got ", bias);
+}
+
 // How the sums of a layer become its results: t m as a float, m being the scale of x times that of
 // the weight, and for codes what quantize() makes of it.
 struct layer_finish {

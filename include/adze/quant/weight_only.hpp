@@ -93,13 +93,13 @@ template <class = void> struct int4_linear_op {
   tensor forward(const tensor& x, const tensor& packed, const tensor& scales,
                  const tensor& bias) const {
     adze::detail::floating_compute_type(name, x);
-    check(packed, scales);
+    check(packed, scales, bias);
     return layer(packed, scales, bias)(x);
   }
   std::array<tensor, 4> backward(backward_context&, const tensor&) const { return {}; }
   std::unique_ptr<adze::detail::prepared_step> prepare(tensor_list constants) const {
     if (!constants[1].defined() || !constants[2].defined()) return nullptr;
-    check(constants[1], constants[2]);
+    check(constants[1], constants[2], constants[3]);
     auto made = std::make_shared<const detail::int4_layer>(
         layer(constants[1], constants[2],
               constants[3].defined() ? adze::detail::plain_copy(constants[3], f32) : tensor()));
@@ -113,13 +113,15 @@ template <class = void> struct int4_linear_op {
     const tensor b = bias.defined() ? adze::detail::dense_as(bias, f32) : bias;
     return {packed, adze::detail::dense_as(scales, f32), b, in, group, act};
   }
-  void check(const tensor& packed, const tensor& scales) const {
+  void check(const tensor& packed, const tensor& scales, const tensor& bias) const {
+    if (group < 1) raise<value_error>(name, ": a group has at least one input; got ", group);
     const index_t out = packed.rank() == 2 ? packed.shape()[0] : 0;
     if (packed.dtype() != u8 || packed.shape() != shape{out, (in + 1) / 2} ||
         scales.shape() != shape{out, (in + group - 1) / group}) {
       raise<shape_error>(name, ": takes a u8 weight [out, ", (in + 1) / 2, "] and scales [out, ",
                          (in + group - 1) / group, "]; got ", packed, " and ", scales);
     }
+    detail::check_real_bias(name, bias, out);
   }
 };
 
