@@ -71,6 +71,30 @@ TEST_CASE("lsq: values and gradients of inputs and steps, per tensor and per axi
   }
 }
 
+TEST_CASE("lsq: one axis with a step for each element") {
+  tensor x = tensor_f64{-1.2, -0.3, 0.6, 1.4, -7.0};
+  x.set_requires_grad();
+  const lsq_options o{.bits = 8, .grain = per_axis(0)};
+  const tensor steps = lsq_start(x, o);
+  REQUIRE(steps.shape() == shape{5});
+  for (std::size_t i = 0; i < 5; ++i) {
+    CHECK(of(steps)[i] == doctest::Approx(std::abs(of(x)[i]) * 2 / std::sqrt(127.0)));
+  }
+  tensor own = tensor_f64{0.25, 0.5, 0.004, 0.3, 0.01};  // the third and the last beyond the codes
+  own.set_requires_grad();
+  const tensor y = lsq(x, own, o), g = random({5});
+  const list d = gradients(y, g, {x, own});
+  REQUIRE(d[1].shape() == shape{5});
+  for (std::size_t i = 0; i < 5; ++i) {
+    const double v = of(x)[i] / of(own)[i], r = std::nearbyint(v), q = std::clamp(r, -128.0, 127.0);
+    CHECK(of(y)[i] == doctest::Approx(q * of(own)[i]));
+    CHECK(of(d[0])[i] == doctest::Approx(q == r ? of(g)[i] : 0.0));
+    const double slope = q == r ? r - v : q;
+    CHECK(of(d[1])[i] == doctest::Approx(of(g)[i] * slope / std::sqrt(127.0)));
+  }
+  CHECK_THROWS_AS(lsq_start(x, {.grain = per_group(2)}), value_error);
+}
+
 TEST_CASE("lsq: the slope of the step at the outermost codes") {
   const tensor x = tensor_f64{-2.3, -2.1, -1.9, 1.4, 1.6, 1.8};
   tensor s = full({}, 0.5, f64);

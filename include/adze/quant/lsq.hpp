@@ -18,6 +18,28 @@ struct lsq_options {
 
 }  // namespace adze::quant
 
+namespace adze::quant::detail::inline ADZE_ISA {
+
+// f(x, axes) over all elements that share a step; x itself where each has a step of its own, for no
+// axes would mean all of them.
+template <class F>
+tensor over_shared(const tensor& x, const granularity& grain, std::string_view op, F f) {
+  index_list over;
+  const bool all = grain.of == granularity::kind::tensor;
+  const index_t axis = all ? -1 : resolve_axis(grain.axis, x.rank(), op);
+  for (index_t i = 0; i < x.rank(); ++i) {
+    if (i != axis) over.push_back(i);
+  }
+  return !all && over.empty() ? x : f(x, over);
+}
+
+template <class = void> void check_lsq_grain(std::string_view op, const granularity& grain) {
+  if (grain.of != granularity::kind::group) return;
+  raise<value_error>(op, ": steps are per tensor or per axis; got ", to_text(grain));
+}
+
+}  // namespace adze::quant::detail::inline ADZE_ISA
+
 namespace adze::quant::inline ADZE_ISA {
 
 // The step is an input that is trained; steps below f32's epsilon are taken as that.
@@ -47,21 +69,13 @@ template <class = void> struct lsq_op {
       const tensor one = adze::detail::filled(x.shape(), x.dtype(), 1.0);
       const tensor slope =
           mapped(kernels::code_loops<kernels::code_bodies::scale_slope>, x, step, &one);
-      d[1] = sum(g * slope, others(x.rank())) * gradient_scale;
+      const auto sums = [](const tensor& v, const index_list& over) { return sum(v, over); };
+      d[1] = detail::over_shared(g * slope, grain, name, sums) * gradient_scale;
     }
     return d;
   }
 
  private:
-  index_list others(index_t rank) const {
-    index_list over;
-    const bool all = grain.of == granularity::kind::tensor;
-    const index_t axis = all ? -1 : resolve_axis(grain.axis, rank, name);
-    for (index_t i = 0; i < rank; ++i) {
-      if (i != axis) over.push_back(i);
-    }
-    return over;
-  }
   tensor mapped(const kernels::map_loops& loops, const tensor& x, const tensor& step,
                 const tensor* g) const {
     adze::detail::floating_compute_type(name, x);
@@ -85,17 +99,10 @@ template <class = void> struct lsq_op {
 template <class = void> tensor lsq_start(const tensor& x, const lsq_options& o = {}) {
   const no_grad plain;
   const double most = o.codes().high;
-  tensor s;
-  if (o.grain.of == granularity::kind::tensor) {
-    s = mean(abs(x));
-  } else {
-    index_list over;
-    const index_t axis = resolve_axis(o.grain.axis, x.rank(), "lsq_start");
-    for (index_t i = 0; i < x.rank(); ++i) {
-      if (i != axis) over.push_back(i);
-    }
-    s = mean(abs(x), over);
-  }
+  detail::check_lsq_grain("lsq_start", o.grain);
+  const tensor s =
+      detail::over_shared(abs(x), o.grain, "lsq_start",
+                          [](const tensor& v, const index_list& over) { return mean(v, over); });
   return adze::detail::dense_copy(s * (2.0 / std::sqrt(most))).set_requires_grad();
 }
 
@@ -103,9 +110,7 @@ template <class = void> tensor lsq_start(const tensor& x, const lsq_options& o =
 // 0; of the step: sum of g times low or high outside, round(v) - v of v = x / step inside, times
 // 1 / sqrt(elements per step * high). Second gradients take the slopes as constants.
 template <class = void> tensor lsq(const tensor& x, const tensor& step, const lsq_options& o = {}) {
-  if (o.grain.of == granularity::kind::group) {
-    raise<value_error>("lsq: steps are per tensor or per axis; got ", to_text(o.grain));
-  }
+  detail::check_lsq_grain("lsq", o.grain);
   const code_range codes = o.codes();
   const double count = double(x.numel()) / double(std::max<index_t>(1, step.numel()));
   const double scale = o.scale_gradient && count > 0 ? 1 / std::sqrt(count * codes.high) : 1.0;
