@@ -136,6 +136,62 @@ TEST_CASE("dynamic_linear, int4_linear: a bias of another size is an error") {
   CHECK_THROWS_AS(record(int4_linear_op<>{8, 0}, x, nibbles, groups, none), value_error);
 }
 
+TEST_CASE("linears without inputs give their bias, without outputs nothing") {
+  const no_grad guard;
+  const edge left{0.1f, 3, {0, 255}}, result{0.5f, 5, {0, 255}};
+  for (const index_t rows : {0, 1, 4, 70}) {
+    for (const index_t in : {0, 9}) {
+      for (const index_t out : {0, 1, 5, 300}) {
+        if (in > 0 && out > 0) continue;
+        const tensor x = zeros({2, rows, in}, f32), w = zeros({out, in}, i8), none;
+        const tensor b = random({out}, f32), scales = full({out}, 0.25, f32);
+        const auto expected = numbers(expand(b, {2, rows, out}));
+        const auto check = [&](const auto& op, const tensor& v, const list& rest,
+                               const std::vector<double>& wanted) {
+          const tensor y = record(op, v, rest[0], rest[1], rest[2]);
+          CHECK(y.shape() == shape{2, rows, out});
+          CHECK(numbers(y) == wanted);
+          const auto step = op.prepare(list{none, rest[0], rest[1], rest[2]});
+          const tensor* const only[] = {&v};
+          adze::detail::results again;
+          step->run(only, again);
+          CHECK(numbers(again[0]) == wanted);
+        };
+        for (const bool per_row : {false, true}) {
+          dynamic_linear_op<> op;
+          op.per_row = per_row;
+          check(op, x, {w, scales, b}, expected);
+        }
+        const tensor nibbles = zeros({out, (in + 1) / 2}, u8);
+        const tensor groups = full({out, (in + 7) / 8}, 0.25, f32);
+        check(int4_linear_op<>{in, 8}, x, {nibbles, groups, b}, expected);
+        integer_linear_op<> op;
+        op.finish = {.x = left, .y = result, .real = true};
+        const tensor codes = zeros({2, rows, in}, u8);
+        check(op, codes, {w, scales, b}, expected);
+        op.finish.real = false;
+        const tensor whole = full({out}, -3, i32);  // of 0.25: a code and a half below 5, to even
+        check(op, codes, {w, scales, whole},
+              std::vector<double>(static_cast<std::size_t>(2 * rows * out), 3.0));
+      }
+    }
+  }
+}
+
+TEST_CASE("quantize_dynamic, quantize_weights: layers without inputs or without outputs") {
+  const no_grad guard;
+  for (const shape& sizes : {shape{5, 0}, shape{0, 7}}) {
+    const tensor x = zeros({3, sizes[1]}, f32), w = zeros(sizes, f32);
+    const tensor b = random({sizes[0]}, f32);
+    const graph g = trace([&](const tensor& v) { return linear(v, w, b); }, x);
+    for (const graph& q : {quantize_dynamic(g), quantize_weights(g, {.group = 8})}) {
+      CHECK(q.steps[0].op.name() != "linear");
+      CHECK(numbers(q(x)) == numbers(g(x)));
+      CHECK(numbers(compile(q, x)(x)) == numbers(g(x)));
+    }
+  }
+}
+
 TEST_CASE("quantize_weights: four bits by group, odd sizes, plans") {
   const no_grad guard;
   manual_seed(8);

@@ -24,8 +24,14 @@ struct dynamic_options {
 
 namespace adze::quant::inline ADZE_ISA {
 
-// The parameters of a weight by the smallest and the largest element that share a scale.
+// The parameters of a weight by the smallest and the largest element that share a scale; scale 1
+// for a weight without elements.
 template <class = void> parameters weight_parameters(const tensor& w, const format& f) {
+  if (w.numel() == 0) {
+    const shape each = parameter_shape(f.grain, w.shape(), "weight_parameters");
+    return {adze::detail::filled(each, f32, 1.0), adze::detail::filled(each, i32, 0.0), f.grain,
+            f.codes()};
+  }
   observer o({.format = f});
   o.observe(w);
   return o.parameters();

@@ -49,7 +49,7 @@ tensor dynamic_forward(const tensor& x, const packed_codes& w, const tensor& bia
   }
   const tensor in = adze::detail::dense_as(x, f32);
   tensor y = empty(x.shape().with(x.rank() - 1, w.codes.cols()), f32);
-  const index_t rows = in.numel() / std::max<index_t>(1, w.codes.rows());
+  const index_t rows = result_rows(y);
   dynamic_rows(dense_matrix(in.data_as<float>(), rows, w.codes.rows()), w, bias,
                dense_matrix(y.data_as<float>(), rows, w.codes.cols()), act, per_row);
   return adze::detail::dense_as(y, x.dtype());

@@ -16,7 +16,8 @@ template <class = void> kernels::left_codes left_of(const edge& x) {
 
 // Weight [out, in] of s8 as the right side of a product.
 template <class = void> matrix<const std::int8_t> weight_matrix(const tensor& w) {
-  const index_t in = w.numel() / std::max<index_t>(1, w.shape()[0]);
+  index_t in = 1;
+  for (index_t i = 1; i < w.rank(); ++i) in *= w.shape()[i];
   return matrix<const std::int8_t>{w.data_as<std::int8_t>(), w.shape()[0], in, in, 1}.transposed();
 }
 
@@ -38,6 +39,11 @@ template <class = void>
 void check_real_bias(std::string_view op, const tensor& bias, index_t outputs) {
   if (!bias.defined() || (is_floating(bias.dtype()) && bias.shape() == shape{outputs})) return;
   raise<shape_error>(op, ": the bias must be floats [", outputs, "]; got ", bias);
+}
+
+// The rows of a dense layer's result; its input may have no features to count them by.
+inline index_t result_rows(const tensor& y) {
+  return y.numel() / std::max<index_t>(1, y.shape().back());
 }
 
 // How the sums of a layer become its results: t m as a float, m being the scale of x times that of
@@ -67,7 +73,7 @@ struct layer_finish {
 template <class In, class Out>
 void linear_codes(const layer_finish& f, const tensor& x, const kernels::integer_weights<>& w,
                   const tensor& multiplier, const tensor& bias, tensor& y) {
-  const index_t rows = x.numel() / std::max<index_t>(1, w.rows());
+  const index_t rows = result_rows(y);
   const kernels::affine left = f.left();
   kernels::gemm_int8<In, Out>({x.data_as<In>(), rows, w.rows(), w.rows(), 1}, w,
                               dense_matrix(y.data_as<Out>(), rows, w.cols()),

@@ -65,7 +65,7 @@ struct int4_layer {
     }
     const tensor in = adze::detail::dense_as(x, f32);
     tensor y = empty(x.shape().with(x.rank() - 1, weights.cols()), f32);
-    const index_t rows = in.numel() / std::max<index_t>(1, weights.rows());
+    const index_t rows = result_rows(y);
     kernels::int4_linear<>(
         dense_matrix(in.data_as<float>(), rows, weights.rows()), weights,
         dense_matrix(y.data_as<float>(), rows, weights.cols()),
