@@ -185,6 +185,10 @@ TEST_CASE("observer: fixed ranges, wrong options") {
   CHECK(message_of([] { of(statistic::histogram, weight_format()); }) ==
         "quant::observer: histograms are per tensor; got per index of axis 0");
   CHECK_THROWS_AS(of(statistic::min_max, {.bits = 1}), value_error);
+  for (const index_t bins : {0, -1}) {
+    CHECK(message_of([&] { observer({.kind = statistic::histogram, .bins = bins}); }) ==
+          text("quant::histogram: needs one bin at least; got ", bins));
+  }
 }
 
 }  // namespace

@@ -6,13 +6,15 @@
 #include <cmath>
 #include <vector>
 
+#include <adze/core/error.hpp>
 #include <adze/kernels/affine.hpp>
 
 namespace adze::quant {
 
 class histogram {
  public:
-  explicit histogram(index_t bins = 2048) : counts_(static_cast<std::size_t>(bins), 0.0) {}
+  // Errors: value_error for less than one bin.
+  explicit histogram(index_t bins = 2048) : counts_(checked(bins), 0.0) {}
 
   bool empty() const { return total_ == 0; }
   double low() const { return low_; }
@@ -84,6 +86,10 @@ class histogram {
   }
 
  private:
+  static std::size_t checked(index_t bins) {
+    if (bins < 1) raise<value_error>("quant::histogram: needs one bin at least; got ", bins);
+    return static_cast<std::size_t>(bins);
+  }
   void grow(double low, double high) {
     histogram wide(static_cast<index_t>(bins()));
     wide.low_ = low, wide.high_ = high;

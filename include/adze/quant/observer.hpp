@@ -44,7 +44,7 @@ namespace adze::quant::inline ADZE_ISA {
 class observer {
  public:
   observer() : observer(observer_options{}) {}
-  // Errors: value_error where a histogram is asked for by axis or group, or bits are wrong.
+  // Errors: value_error where a histogram is asked for by axis or group, or bits or bins are wrong.
   explicit observer(const observer_options& o) : options_(o), counts_(o.bins) {
     static_cast<void>(o.format.codes());
     const bool whole = o.format.grain.of == granularity::kind::tensor;
