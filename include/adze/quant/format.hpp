@@ -29,7 +29,8 @@ struct format {
   code_range custom{0, 0};  // other codes, in place of those of `bits`, sign and `narrow`
   bool operator==(const format&) const = default;
 
-  // The codes in use, both ends included; reduce_range halves both, rounding down (127 to 63).
+  // The codes in use, both ends included; reduce_range halves both, rounding down: 127 to 63, and
+  // -127 to -64, so that a narrow format has all codes of the reduced range, as PyTorch's has.
   // Errors: value_error for bits that there are not, no codes, or a symmetric unsigned format with
   // reduced range, of which PyTorch's are not symmetric.
   code_range codes() const {
