@@ -11,6 +11,7 @@
 #include <adze/nn/rnn.hpp>
 #include <adze/nn/sequential.hpp>
 #include <adze/ops/embedding.hpp>
+#include <adze/quant/sensitivity.hpp>
 #include <adze/quant/weight_only.hpp>
 
 #include "../ops/checks.hpp"
@@ -221,6 +222,16 @@ TEST_CASE("quantize_dynamic, quantize_weights: a bias that is computed keeps its
   const graph g = trace([&](const tensor& v) { return linear(v, w, sum(v, {0})); }, x);
   CHECK(numbers(quantize_dynamic(g)(x)) == numbers(g(x)));
   CHECK(numbers(quantize_weights(g, {.group = 8})(x)) == numbers(g(x)));
+  const tensor steps = random({3, 2, 16}, f32), in = random({16, 16}, f32),
+               own = random({16, 4}, f32), zero = zeros({2, 4}, f32);
+  const auto f = [&](const tensor& v) {
+    const tensor b = sum(v, {0, 1});
+    return record(lstm_op<>{}, v, zero, zero, in, own, b, b)[0];
+  };
+  const graph l = trace(f, steps);
+  const graph q = quantize_dynamic(l), c = convert(calibrated(l, full8(), {steps}));
+  CHECK(numbers(compile(q, steps)(steps)) == numbers(l(steps)));
+  CHECK(numbers(compile(c, steps)(steps)) == numbers(l(steps)));
 }
 
 TEST_CASE("quantize_dynamic: a tied weight is there twice, under two names") {

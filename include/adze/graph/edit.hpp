@@ -20,10 +20,12 @@ template <class = void> std::vector<index_t> producers(const graph& g) {
   return by;
 }
 
+template <class = void> bool is_constant_or_absent(const graph& g, value_id id) {
+  return id == no_value || g.constant(id).defined();
+}
 // A layer (x, weight, bias) whose weight and bias, if it has one, are constants.
 template <class = void> bool has_constant_weight(const graph& g, const graph_step& s) {
-  const bool bias = s.inputs[2] == no_value || g.constant(s.inputs[2]).defined();
-  return g.constant(s.inputs[1]).defined() && bias;
+  return g.constant(s.inputs[1]).defined() && is_constant_or_absent(g, s.inputs[2]);
 }
 
 // Every reader of `from`, the graph's outputs too, reads `to` instead.

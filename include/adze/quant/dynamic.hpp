@@ -91,7 +91,9 @@ template <class = void> graph quantize_dynamic(graph g, const dynamic_options& o
     if (!lstm && s.op.template as<gru_op<>>() == nullptr) continue;
     const std::size_t first = lstm ? 3 : 2;  // of the weights, after x and the states
     if (!detail::quantizable_weight(g, s.inputs[first], o) ||
-        !detail::quantizable_weight(g, s.inputs[first + 1], o)) {
+        !detail::quantizable_weight(g, s.inputs[first + 1], o) ||
+        !adze::detail::is_constant_or_absent(g, s.inputs[first + 2]) ||
+        !adze::detail::is_constant_or_absent(g, s.inputs[first + 3])) {
       continue;
     }
     const auto input = detail::code_constants(g, s.inputs[first], o.weight);

@@ -137,8 +137,10 @@ template <class = void> std::size_t recurrent_weights_at(const graph& g, const g
                             : s.op.as<gru_op<>>() != nullptr ? 2
                                                              : 0;
   if (first == 0) return 0;
-  const bool constant =
-      g.constant(s.inputs[first]).defined() && g.constant(s.inputs[first + 1]).defined();
+  const bool constant = g.constant(s.inputs[first]).defined() &&
+                        g.constant(s.inputs[first + 1]).defined() &&
+                        adze::detail::is_constant_or_absent(g, s.inputs[first + 2]) &&
+                        adze::detail::is_constant_or_absent(g, s.inputs[first + 3]);
   return constant ? first : 0;
 }
 
