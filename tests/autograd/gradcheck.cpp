@@ -21,6 +21,19 @@ struct wrong_square_op {  // the gradient is off by the given factor and term
     return g * (c.in(0) * (2.0 * factor) + term);
   }
 };
+// x^2 whose gradient at some elements is another number.
+struct faulty_square_op {
+  std::vector<std::pair<index_t, double>> faults{};
+  static constexpr std::string_view name = "faulty_square";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::input(0));
+  tensor forward(const tensor& x) const { return x * x; }
+  tensor backward(backward_context& c, const tensor& g) const {
+    tensor d = g * c.in(0) * 2.0;
+    for (const auto& [i, value] : faults) d.data_as<double>()[i] = value;
+    return d;
+  }
+};
 struct kernel_only_op {  // x^3 whose gradient is computed on plain data
   static constexpr std::string_view name = "kernel_only";
   static constexpr numeric precision = numeric::any;
@@ -90,6 +103,20 @@ TEST_CASE("gradcheck accepts right gradients and notices wrong ones, however lit
   CHECK(says(r.where, "input 0 element "));
   CHECK(r.worst > 1e5);
   CHECK_FALSE(gradgradcheck([](const tensors& v) { return detach(v[0]) * v[0]; }, x));
+}
+
+TEST_CASE("gradcheck does not forget a NaN over later elements, right or wrong ones") {
+  const no_leaks guard;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const tensors x{varied_leaf({4})};
+  const auto check = [&](std::vector<std::pair<index_t, double>> faults) {
+    return gradcheck([&](const tensors& v) { return record(faulty_square_op{faults}, v[0]); }, x);
+  };
+  for (const auto& r : {check({{1, nan}}), check({{0, 100.0}, {1, nan}, {3, 200.0}})}) {
+    CHECK_FALSE(r.ok);
+    CHECK(std::isnan(r.worst));
+    CHECK(says(r.where, "input 0 element 1: gradient nan"));
+  }
 }
 
 TEST_CASE("gradcheck leaves its inputs as they were and wants f64") {

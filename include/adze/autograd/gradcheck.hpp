@@ -103,8 +103,8 @@ gradcheck_result gradcheck(const tensor_function& f, const std::vector<tensor>& 
       const double got = g.defined() ? g.data_as<double>()[i] : 0.0;
       const double error =
           std::abs(got - expected) / (o.absolute + o.relative * std::abs(expected));
-      // Written so that NaN counts as the worst.
-      if (!(error <= r.worst)) {
+      // Written so that NaN counts as the worst, and stays it.
+      if (!(error <= r.worst) && !std::isnan(r.worst)) {
         r.worst = error;
         r.where = text("input ", w, " element ", i, ": gradient ", got, ", difference ", expected);
       }
