@@ -224,6 +224,31 @@ TEST_CASE("a gradient that is a kernel only says: not twice differentiable") {
   CHECK_FALSE(x.grad().defined());
 }
 
+TEST_CASE("a root that hands its gradient through does not hide the next op from create_graph") {
+  const no_leaks guard;
+  const tensor x = leaf({1, 2}), b = leaf({3, 4});
+  const tensor y = sum(x * x) + sum(x);
+  const tensor g = grad(y, x, {.create_graph = true});
+  CHECK(elements(g) == std::vector<double>{3, 5});
+  CHECK(elements(grad(sum(g * g), x)) == std::vector<double>{12, 20});
+  const auto f = [](const tensor& t) { return sum(t * t) + sum(t); };
+  CHECK(elements(hvp(f, tensor_f64{1, 2}, tensor_f64{5, 7})) == std::vector<double>{10, 14});
+  // With a gradient of the caller's, plain or a frozen leaf; it stays what it was.
+  tensor v = tensor_f64{1, 10};
+  for (int i = 0; i < 2; ++i) {
+    const tensor along = grad(x * 2.0 + b, x, {.gradients = {v}, .create_graph = true});
+    CHECK(elements(along) == std::vector<double>{2, 20});
+    const tensor same = grad(x + b, x, {.gradients = {v}, .create_graph = true});
+    CHECK(elements(same) == std::vector<double>{1, 10});
+    CHECK_FALSE(same.requires_grad());
+    v.set_requires_grad().set_requires_grad(false);
+  }
+  // What loses terms is still noticed behind such a root.
+  const tensor z = sum(record(kernel_only_op{}, x, b)) + sum(x);
+  CHECK(says(thrown<state_error>([&] { grad(z, x, {.create_graph = true}); }),
+             "kernel_only: not twice differentiable"));
+}
+
 TEST_CASE("without create_graph gradients are plain, with it they carry a graph") {
   const no_leaks guard;
   const tensor x = leaf({1, 2});

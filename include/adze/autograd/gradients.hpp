@@ -78,7 +78,7 @@ inline void own_gradients(node* n, backward_context& c, std::span<tensor> g, res
   if (!c.create()) return n->info->backward(n->op(), c, g, out);
   std::vector<tensor> probes(g.size());
   for (std::size_t k = 0; k < g.size(); ++k) {
-    if (!g[k].defined() || g[k].impl().owner != nullptr) continue;
+    if (!g[k].defined() || g[k].requires_grad()) continue;
     g[k] = alias(g[k]);
     probes[k] = g[k].set_requires_grad();
   }
@@ -89,8 +89,13 @@ inline void own_gradients(node* n, backward_context& c, std::span<tensor> g, res
                          "without a recorded form, so create_graph would lose terms");
     }
   }
-  for (tensor& x : probes)
-    if (x.defined()) x.set_requires_grad(false);
+  for (tensor& x : probes) {
+    if (!x.defined()) continue;
+    x.set_requires_grad(false);
+    for (std::size_t j = 0; j < out.count; ++j) {  // handed through: plain again
+      if (out[j].defined() && out[j].impl().owner == x.impl().owner) out[j] = alias(out[j]);
+    }
+  }
 }
 
 // x again, as the result of a node of its own: gradients can be asked for at one place where a
