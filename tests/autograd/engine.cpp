@@ -155,6 +155,34 @@ TEST_CASE("two simultaneous runs that reach the same leaf: the second throws, th
   CHECK(elements(x.grad()) == std::vector<double>{5, 5});
 }
 
+TEST_CASE("a refused run leaves the gradients of the running one where they are") {
+  const no_leaks guard;
+  const tensor x = leaf({1, 2});
+  std::promise<void> inside, finish;
+  // When the hook is called the slot of x holds 3 of its 5, that of `shared` all of its 2.
+  const tensor shared = x * 1.0;
+  const tensor slow = sum(shared * 2.0) + sum(x * 3.0);
+  bool first_call = true;
+  add_hook(shared, [&](const tensor&) {
+    if (!std::exchange(first_call, false)) return tensor();
+    inside.set_value();
+    finish.get_future().wait();
+    return tensor();
+  });
+  std::vector<double> got;
+  std::thread first([&] { got = elements(grad(slow, x)); });
+  inside.get_future().wait();
+  for (const tensor& other : {x, shared}) {
+    CHECK(says(thrown<state_error>([&] { backward(sum(other * 7.0)); }), "to the same leaf"));
+    CHECK(says(thrown<state_error>([&] { grad(sum(other * 7.0), x); }), "to the same leaf"));
+  }
+  finish.set_value();
+  first.join();
+  CHECK(got == std::vector<double>{5, 5});
+  backward(sum(shared * 7.0));
+  CHECK(elements(x.grad()) == std::vector<double>{7, 7});
+}
+
 TEST_CASE("the state of a thread is its own") {
   const no_grad here;
   bool there = false;

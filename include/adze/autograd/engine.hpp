@@ -33,7 +33,8 @@ class backward_run {
   backward_run& operator=(const backward_run&) = delete;
   ~backward_run() {
     for (node* n : order_) {
-      for (std::uint32_t k = 0; k < n->outputs; ++k) n->slots()[k].gradient = tensor();
+      // A run that is refused has put nothing in: what is there belongs to the one that goes on.
+      for (std::uint32_t k = 0; flows_ && k < n->outputs; ++k) n->slots()[k].gradient = tensor();
       if (n->leaf && leaf_of(n).run == id_) {
         leaf_of(n).run = 0;
         leaf_of(n).user.store(0, std::memory_order_release);
@@ -55,6 +56,7 @@ class backward_run {
   void go() {
     const enable_grad mode(request_.create);
     collect();
+    flows_ = true;
     for (std::size_t i = 0; i < request_.roots.size(); ++i) {
       node* n = owner_of(*request_.roots[i]);
       accumulate(n->slots()[request_.roots[i]->impl().output].gradient, request_.seeds[i],
@@ -75,6 +77,7 @@ class backward_run {
 
   void add(node* n) {
     if (n->mark == id_) return;
+    if (n->leaf) claim(n);
     if (nested_) {
       stashed_marks_.push_back(static_cast<index_t>(n->mark));
       stashed_marks_.push_back(static_cast<index_t>(n->want_mark));
@@ -85,10 +88,12 @@ class backward_run {
     }
     n->mark = id_;
     order_.push_back(n);
-    if (n->leaf) claim(n);
   }
 
-  // The slots of a leaf serve one run at a time, also when grad() does not add to `.grad`.
+  // The slots of a leaf serve one run at a time, also when grad() does not add to `.grad`. Asked
+  // before anything of the leaf is touched. Two runs at once over shared nodes above the leaves
+  // are refused by the leaves too, but only when the first has begun to flow before the second
+  // starts: what they write while they collect is not guarded.
   void claim(node* n) {
     leaf_data& leaf = leaf_of(n);
     std::uint64_t user = 0;
@@ -219,6 +224,7 @@ class backward_run {
   run_request& request_;
   std::uint64_t id_;
   bool nested_;
+  bool flows_ = false;  // the reachable nodes are collected, gradients are under way
   std::vector<node*> order_;
   // What the run outside had in nodes that both reach: two marks, and gradients of all results.
   std::vector<node*> stashed_;
