@@ -134,6 +134,40 @@ TEST_CASE("gradcheck leaves its inputs as they were and wants f64") {
   CHECK(gradcheck([](const tensors& v) { return v[0] * v[1]; }, mixed));
 }
 
+TEST_CASE("gradcheck wants a result in f64, of one shape, and something to check") {
+  const no_leaks guard;
+  const tensors x{varied_leaf({40})};
+  const auto narrow = [](const tensors& v) { return cast(v[0] * v[0], f32); };
+  const std::string text = ": differences need a result in f64; the function returned f32[40]";
+  CHECK(thrown<dtype_error>([&] { gradcheck(narrow, x); }) == "gradcheck" + text);
+  CHECK(thrown<dtype_error>([&] { gradgradcheck(narrow, x); }) == "gradgradcheck" + text);
+  CHECK(says(thrown<dtype_error>([&] { gradcheck([](const tensors&) { return tensor(); }, x); }),
+             "returned undefined"));
+  int calls = 0;
+  const auto grows = [&](const tensors& v) { return ++calls < 3 ? v[0] : sum(v[0]); };
+  CHECK(thrown<shape_error>([&] { gradcheck(grows, x); }) ==
+        "gradcheck: the function returned f64[40] first, then f64[]");
+  CHECK(thrown<value_error>([&] {
+          gradcheck([](const tensors& v) { return v[0]; }, {varied({2}), tensor_i64{1}});
+        }) == "gradcheck: none of the 2 inputs requires grad, so there is nothing to check; call "
+              "set_requires_grad()");
+}
+
+TEST_CASE("gradcheck puts the element back when the function throws") {
+  const no_leaks guard;
+  const tensors x{varied_leaf({3})};
+  const auto before = elements(x[0]);
+  for (const int last : {1, 2, 4}) {
+    int calls = 0;
+    const auto f = [&](const tensors& v) {
+      if (++calls > last) raise<value_error>("on purpose");
+      return v[0] * v[0];
+    };
+    CHECK(thrown<value_error>([&] { gradcheck(f, x); }) == "on purpose");
+    CHECK(elements(x[0]) == before);
+  }
+}
+
 TEST_CASE("a strided leaf is checked in place") {
   const no_leaks guard;
   tensor x = transpose(varied({3, 4}));

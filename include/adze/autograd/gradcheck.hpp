@@ -45,12 +45,34 @@ template <class = void> tensor direction_like(const tensor& x, std::uint64_t see
   return v;
 }
 
+// The result of a function that is checked: of f64, and `like` the one of the first call.
+template <class = void>
+const tensor& checked_result(const tensor& y, std::string_view op, const tensor& like = {}) {
+  if (!y.defined() || y.dtype() != f64) {
+    raise<dtype_error>(op, ": differences need a result in f64; the function returned ", y);
+  }
+  if (like.defined() && y.shape() != like.shape()) {
+    raise<shape_error>(op, ": the function returned ", like, " first, then ", y);
+  }
+  return y;
+}
+
 template <class = void> double dot(const tensor& a, const tensor& b) {
-  const tensor x = dense_copy(a), y = dense_copy(b);
+  const tensor x = dense_copy(checked_result(a, "gradcheck", b)), y = dense_copy(b);
   double s = 0.0;
   for (index_t i = 0; i < x.numel(); ++i) s += x.data_as<double>()[i] * y.data_as<double>()[i];
   return s;
 }
+
+// An element that has its value again in the end, also when the function throws.
+struct moved_element {
+  double& to;
+  const double before;
+  explicit moved_element(double& x) : to(x), before(x) {}
+  moved_element(const moved_element&) = delete;
+  moved_element& operator=(const moved_element&) = delete;
+  ~moved_element() { to = before; }
+};
 
 template <class = void> void check_f64(const std::vector<tensor>& inputs, std::string_view op) {
   for (const tensor& x : inputs) {
@@ -66,15 +88,20 @@ namespace adze::inline ADZE_ISA {
 
 // Compares d<f(inputs), v>/d(input) with central differences for every input that requires grad;
 // v is a random direction. f must depend smoothly on them near the given values.
+// Errors: value_error when no input requires grad, dtype_error unless they and the result are f64.
 template <class = void>
 gradcheck_result gradcheck(const tensor_function& f, const std::vector<tensor>& inputs,
                            const gradcheck_options& o = {}) {
   detail::check_f64(inputs, "gradcheck");
   const tensor y = f(inputs);
-  const tensor v = detail::direction_like(y, o.seed);
+  const tensor v = detail::direction_like(detail::checked_result(y, "gradcheck"), o.seed);
   std::vector<tensor> wanted;
   for (const tensor& x : inputs) {
     if (x.requires_grad()) wanted.push_back(x);
+  }
+  if (wanted.empty()) {
+    raise<value_error>("gradcheck: none of the ", inputs.size(), " inputs requires grad, so there ",
+                       "is nothing to check; call set_requires_grad()");
   }
   std::vector<tensor> gradients(wanted.size());
   if (y.requires_grad()) {
@@ -92,13 +119,12 @@ gradcheck_result gradcheck(const tensor_function& f, const std::vector<tensor>& 
         at += rest % x.shape()[a] * x.strides()[static_cast<std::size_t>(a)];
         rest /= x.shape()[a];
       }
-      double& element = x.data_as<double>()[at];
-      const double before = element, h = o.step * std::max(1.0, std::abs(before));
-      element = before + h;
+      const detail::moved_element element(x.data_as<double>()[at]);
+      const double h = o.step * std::max(1.0, std::abs(element.before));
+      element.to = element.before + h;
       const double above = detail::dot(f(inputs), v);
-      element = before - h;
+      element.to = element.before - h;
       const double below = detail::dot(f(inputs), v);
-      element = before;
       const double expected = (above - below) / (2 * h);
       const double got = g.defined() ? g.data_as<double>()[i] : 0.0;
       const double error =
@@ -120,7 +146,8 @@ template <class = void>
 gradcheck_result gradgradcheck(const tensor_function& f, const std::vector<tensor>& inputs,
                                gradcheck_options o = {}) {
   detail::check_f64(inputs, "gradgradcheck");
-  tensor v = detail::direction_like(f(inputs), o.seed + 1);
+  const tensor first = detail::checked_result(f(inputs), "gradgradcheck");
+  tensor v = detail::direction_like(first, o.seed + 1);
   v.set_requires_grad();
   std::vector<tensor> all = inputs;
   all.push_back(v);
