@@ -109,6 +109,44 @@ struct product_op {
   }
 };
 
+// tanh of the sum of any number of tensors; the gradients read the result alone.
+struct tanh_sum_op {
+  static constexpr std::string_view name = "tanh_sum";
+  static constexpr numeric precision = numeric::promote;
+  static constexpr adze::value_set reads = values::output(0);
+  tensor forward(tensor_list x) const {
+    tensor y = x[0];
+    for (std::size_t i = 1; i < x.size(); ++i) y = y + x[i];
+    return tanh(y);
+  }
+  std::vector<tensor> backward(backward_context& c, const tensor& g) const {
+    const tensor y = c.out(0);
+    return std::vector<tensor>(c.inputs(), g * (1.0 - y * y));
+  }
+};
+struct scaled_sums_op {  // x[0] * (sum of x), and tanh of it
+  static constexpr std::string_view name = "scaled_sums";
+  static constexpr numeric precision = numeric::promote;
+  static constexpr adze::value_set reads = values::inputs | values::output(1);
+  std::array<tensor, 2> forward(tensor_list x) const {
+    tensor y = x[0];
+    for (std::size_t i = 1; i < x.size(); ++i) y = y + x[i];
+    return {y * x[0], tanh(y * x[0])};
+  }
+  std::vector<tensor> backward(backward_context& c, tensor_list g) const {
+    tensor slope, sum = c.in(0);
+    for (std::size_t i = 1; i < c.inputs(); ++i) sum = sum + c.in(i);
+    if (g[0].defined()) slope = g[0];
+    if (g[1].defined()) {
+      const tensor y = c.out(1);
+      slope = slope.defined() ? slope + g[1] * (1.0 - y * y) : g[1] * (1.0 - y * y);
+    }
+    std::vector<tensor> d(c.inputs(), slope * c.in(0));
+    d[0] = d[0] + slope * sum;
+    return d;
+  }
+};
+
 }  // namespace user
 
 namespace adze {
@@ -279,7 +317,35 @@ TEST_CASE("an op of a list takes any number of tensors") {
     CHECK(gradcheck(f, x));
     CHECK(gradgradcheck(f, x));
     x[0].set_requires_grad(false);
+    if (n > 1) CHECK(gradcheck(f, x));
+  }
+}
+
+TEST_CASE("an op of a list may read its results, with and without its inputs") {
+  const no_leaks guard;
+  for (const int n : {1, 2, 3, 30}) {
+    CAPTURE(n);
+    std::vector<tensor> x;
+    for (int i = 0; i < n; ++i) x.push_back(varied_leaf({2, 3}, i));
+    const auto f = [](const std::vector<tensor>& v) {
+      return record(user::tanh_sum_op{}, tensor_list(v));
+    };
+    CHECK(detail::owner_of(f(x))->saved_count == 1);
     CHECK(gradcheck(f, x));
+    CHECK(gradgradcheck(f, x));
+    const auto pair = [](const std::vector<tensor>& v) {
+      const auto y = record(user::scaled_sums_op{}, tensor_list(v));
+      return y[0] * y[1];
+    };
+    CHECK(detail::owner_of(record(user::scaled_sums_op{}, tensor_list(x))[0])->saved_count ==
+          n + 1);
+    CHECK(gradcheck(pair, x));
+    CHECK(gradgradcheck(pair, x));
+    // A result that was saved and changed is noticed.
+    tensor y = f(x);
+    const tensor total = sum(y);
+    y.impl().store->version.fetch_add(1);
+    CHECK(says(thrown<state_error>([&] { backward(total); }), "tanh_sum: a value saved for its"));
   }
 }
 

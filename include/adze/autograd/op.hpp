@@ -83,7 +83,7 @@ class backward_context {
 
   const tensor& in(std::size_t i) const;
   tensor out(std::size_t k) const {
-    const tensor& plain = fetch(values::output(static_cast<int>(k)), node_->inputs);
+    const tensor& plain = fetch(values::output(static_cast<int>(k)));
     if (!create_) return plain;
     tensor y = alias(plain);
     detail::attach(y, node_, static_cast<std::uint32_t>(k));
@@ -108,7 +108,7 @@ class backward_context {
     const detail::edge& e = node_->edges()[j];
     return e.to->slots()[e.output];
   }
-  const tensor& fetch(value_set v, std::size_t list_index) const;
+  const tensor& fetch(value_set v, std::size_t list_index = 0) const;
 
   detail::node* node_;
   bool create_;
@@ -365,10 +365,13 @@ inline const tensor& backward_context::fetch(value_set v, std::size_t list_index
   if ((bits & v.bits) == 0) {
     raise<state_error>(node_->info->name, ": backward reads a value that `reads` does not name");
   }
-  const std::size_t at = node_->info->inputs == detail::is_list
-                             ? list_index
-                             : static_cast<std::size_t>(__builtin_popcount(bits & (v.bits - 1)));
-  return node_->saved()[at].value;
+  // A list has all its inputs in front, or none.
+  const std::uint32_t inputs = node_->info->inputs == detail::is_list ? values::inputs.bits : 0;
+  const std::uint32_t before = bits & (v.bits - 1) & ~inputs;
+  const std::size_t front = (bits & inputs) == 0     ? 0
+                            : (v.bits & inputs) != 0 ? list_index
+                                                     : node_->inputs;
+  return node_->saved()[front + static_cast<std::size_t>(__builtin_popcount(before))].value;
 }
 
 }  // namespace adze

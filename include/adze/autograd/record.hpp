@@ -59,14 +59,12 @@ inline void keep_node(const op_info& info, void* op, const tensor* const* in, st
   }
   const std::size_t named = std::min<std::size_t>(out.count, 8);  // those a value_set can name
   value_set bits = reads_of(info, op, wants != 0 || list ? wants | std::uint32_t{list} : 0);
-  std::uint32_t saved = 0;
-  if (list) {
-    saved = bits.bits != 0 ? static_cast<std::uint32_t>(n) : 0;
-  } else {
-    const std::uint32_t real = ((std::uint32_t{1} << n) - 1) | (0xffu >> (8 - named) << 24);
-    bits.bits &= real;
-    saved = static_cast<std::uint32_t>(__builtin_popcount(bits.bits));
-  }
+  const std::uint32_t real = 0xffu >> (8 - named) << 24;
+  bits.bits &= real | (list ? values::inputs.bits : (std::uint32_t{1} << n) - 1);
+  const bool all = list && (bits.bits & values::inputs.bits) != 0;  // of a list all or none
+  const auto saved = static_cast<std::uint32_t>(
+      all ? n + static_cast<std::size_t>(__builtin_popcount(bits.bits & real))
+          : static_cast<std::size_t>(__builtin_popcount(bits.bits)));
   node* node = make_node(static_cast<std::uint32_t>(n), static_cast<std::uint32_t>(out.count),
                          saved, info.bytes);
   node->info = &info;
@@ -75,17 +73,16 @@ inline void keep_node(const op_info& info, void* op, const tensor* const* in, st
   saved_tensor* save = node->saved();
   for (std::size_t i = 0; i < n; ++i) {
     const tensor_impl* p = in[i]->impl_or_null();
-    if (p != nullptr && (list ? saved != 0 : (bits.bits >> i & 1) != 0)) {
-      save->value = *in[i];
-      save->version = in[i]->version();
+    if (list ? all : (bits.bits >> i & 1) != 0) {
+      if (p != nullptr) *save = {*in[i], in[i]->version()};
+      ++save;
     }
-    if (list ? saved != 0 : (bits.bits >> i & 1) != 0) ++save;
     if (p == nullptr || p->owner == nullptr || p->owner->frozen) continue;
     retain(p->owner);
     node->edges()[i] = {static_cast<struct node*>(p->owner), p->output};
     number = std::max(number, node->edges()[i].to->number);
   }
-  for (std::size_t k = 0; k < named && !list; ++k) {
+  for (std::size_t k = 0; k < named; ++k) {
     if ((bits.bits >> (24 + k) & 1) == 0) continue;
     save->value = out[k];
     save->version = out[k].version();
