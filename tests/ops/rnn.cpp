@@ -7,6 +7,7 @@
 
 #include <adze/autograd/gradcheck.hpp>
 #include <adze/ops/gru.hpp>
+#include <adze/ops/inplace.hpp>
 #include <adze/ops/lstm.hpp>
 #include <adze/ops/rnn.hpp>
 
@@ -198,6 +199,37 @@ TEST_CASE("gradients where only the last state is used, and where weights are fr
   };
   const problem relu(3, 2, 3, 4, 1);
   CHECK(gradcheck(inner, relu.all(false)).ok);
+}
+
+TEST_CASE("a result changed in place is noticed by the gradients that read it") {
+  const problem three(3, 2, 3, 4, 3), four(3, 2, 3, 4, 4), one(3, 2, 3, 4, 1);
+  const auto check = [](std::string_view name, auto call) {
+    CAPTURE(name);
+    auto y = call();
+    tensor total = mixed(y);
+    {
+      const no_grad guard;
+      mul_(y[0], 0.0);
+    }
+    CHECK_THROWS_WITH_AS(backward(total), doctest::Contains("a value saved for its gradient"),
+                         state_error);
+    // While recording, the change has a place of its own in the graph; the old value is gone.
+    y = call();
+    total = sum(y[1]);
+    mul_(y[0], 0.5);
+    CHECK_THROWS_AS(backward(total), state_error);
+    // The last step is a tensor of its own, which no gradient reads.
+    y = call();
+    total = sum(y[0]);
+    mul_(y[1], 0.5);
+    CHECK_NOTHROW(backward(total));
+  };
+  const auto in = four.all(true);
+  check("lstm", [&] { return lstm(in[0], in[1], in[4], weights_of(in, 5)); });
+  const auto of_gru = three.all(false), of_rnn = one.all(false);
+  check("gru", [&] { return gru(of_gru[0], of_gru[1], weights_of(of_gru, 4)); });
+  check("rnn",
+        [&] { return rnn(of_rnn[0], of_rnn[1], weights_of(of_rnn, 4), rnn_activation::tanh); });
 }
 
 TEST_CASE("a sequence read through a transposed view is the same sequence") {

@@ -6,9 +6,8 @@
 namespace adze::inline ADZE_ISA {
 
 template <class = void> struct gru_op {
-  tensor states{};  // [t, b, h] in the dtype of x
-  tensor gates{};   // [t, b, 3h]: r, z, n after their activations
-  tensor sums{};    // [t, b, 3h]: over the state, of which n is needed
+  tensor gates{};  // [t, b, 3h] in the dtype of x: r, z, n after their activations
+  tensor sums{};   // [t, b, 3h]: over the state, of which n is needed
 
   static constexpr std::string_view name = "gru";
   static constexpr numeric precision = numeric::low;
@@ -18,12 +17,13 @@ template <class = void> struct gru_op {
   std::array<tensor, 2> forward(const tensor& x, const tensor& h, const tensor& w, const tensor& u,
                                 const tensor& b, const tensor& a) {
     detail::check_recurrent(name, 3, {x, h, w, u, b, a});
-    x.dtype() == f64 ? run<double>({x, h, w, u, b, a}) : run<float>({x, h, w, u, b, a});
+    tensor states =
+        x.dtype() == f64 ? run<double>({x, h, w, u, b, a}) : run<float>({x, h, w, u, b, a});
     detail::keep_in(x.dtype(), {&states, &gates, &sums});
     return {states, detail::last_step(states)};
   }
   std::array<tensor, 6> backward(backward_context& c, tensor_list g) const {
-    return states.dtype() == f64 ? slopes<double>(c, g) : slopes<float>(c, g);
+    return c.out_type() == f64 ? slopes<double>(c, g) : slopes<float>(c, g);
   }
   std::array<tensor, 2> composed(const tensor& x, const tensor& h, const tensor& w, const tensor& u,
                                  const tensor& b, const tensor& a) const {
@@ -41,22 +41,24 @@ template <class = void> struct gru_op {
   }
 
  private:
-  template <class T> void run(const detail::recurrent_inputs& in) {
+  template <class T> tensor run(const detail::recurrent_inputs& in) {
     const detail::recurrence<T> r(in);
     gates = r.input_sums(false);
     sums = r.make(r.steps, r.width);
-    states = r.make(r.steps, r.hidden);
+    tensor states = r.make(r.steps, r.hidden);
     for (index_t t = 0; t < r.steps; ++t) {
       const T* state = r.before(states, t);
       r.state_sums(state, r.at(sums, t));
       kernels::gru_cell(r.at(gates, t), static_cast<const T*>(r.at(sums, t)), state,
                         r.at(states, t), r.cell());
     }
+    return states;
   }
   template <class T> std::array<tensor, 6> slopes(const backward_context& c, tensor_list g) const {
     const tensor in[] = {c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5)};
     const detail::recurrence<T> r({in[0], in[1], in[2], in[3], in[4], in[5]});
     const tensor outputs = detail::output_slopes(g[0]);
+    const tensor states = c.out(0);
     detail::step_reader<T> gate(gates), sum(sums), before(states);
     tensor d = detail::gradient_or_zero(g[1], r.h.shape(), dtype_of<T>);
     tensor input_slope = r.make(r.steps, r.width), hidden_slope = r.make(r.steps, r.width);

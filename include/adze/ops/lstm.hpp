@@ -6,8 +6,8 @@
 namespace adze::inline ADZE_ISA {
 
 template <class = void> struct lstm_op {
-  tensor states{}, cells{};  // [t, b, h] in the dtype of x
-  tensor gates{};            // [t, b, 4h]: i, f, g, o after their activations
+  tensor cells{};  // [t, b, h] in the dtype of x
+  tensor gates{};  // [t, b, 4h]: i, f, g, o after their activations
 
   static constexpr std::string_view name = "lstm";
   static constexpr numeric precision = numeric::low;
@@ -22,12 +22,13 @@ template <class = void> struct lstm_op {
     if (cell.shape() != h.shape()) {
       raise<shape_error>(name, ": the states h and c must have one shape; got ", h, " and ", cell);
     }
-    x.dtype() == f64 ? run<double>({x, h, w, u, b, a}, cell) : run<float>({x, h, w, u, b, a}, cell);
+    tensor states = x.dtype() == f64 ? run<double>({x, h, w, u, b, a}, cell)
+                                     : run<float>({x, h, w, u, b, a}, cell);
     detail::keep_in(x.dtype(), {&states, &cells, &gates});
     return {states, detail::last_step(states), detail::last_step(cells)};
   }
   std::array<tensor, 7> backward(backward_context& c, tensor_list g) const {
-    return states.dtype() == f64 ? slopes<double>(c, g) : slopes<float>(c, g);
+    return c.out_type() == f64 ? slopes<double>(c, g) : slopes<float>(c, g);
   }
   std::array<tensor, 3> composed(const tensor& x, const tensor& h, const tensor& cell,
                                  const tensor& w, const tensor& u, const tensor& b,
@@ -44,11 +45,11 @@ template <class = void> struct lstm_op {
   }
 
  private:
-  template <class T> void run(const detail::recurrent_inputs& in, const tensor& cell) {
+  template <class T> tensor run(const detail::recurrent_inputs& in, const tensor& cell) {
     const detail::recurrence<T> r(in);
     const tensor first = detail::dense_as(cell, dtype_of<T>);
     gates = r.input_sums(true);
-    states = r.make(r.steps, r.hidden);
+    tensor states = r.make(r.steps, r.hidden);
     cells = r.make(r.steps, r.hidden);
     for (index_t t = 0; t < r.steps; ++t) {
       T* sums = r.at(gates, t);
@@ -56,6 +57,7 @@ template <class = void> struct lstm_op {
       const T* c_before = t == 0 ? first.data_as<T>() : r.at(cells, t - 1);
       kernels::lstm_cell(sums, c_before, r.at(cells, t), r.at(states, t), r.cell());
     }
+    return states;
   }
   template <class T> std::array<tensor, 7> slopes(const backward_context& c, tensor_list g) const {
     const tensor in[] = {c.in(0), c.in(1), c.in(3), c.in(4), c.in(5), c.in(6)};
@@ -77,7 +79,7 @@ template <class = void> struct lstm_op {
     std::array<tensor, 7> all;
     all[1] = d;
     all[2] = dc;
-    detail::weight_slopes<T>(c, r, {slope, slope, states}, 3, all.data());
+    detail::weight_slopes<T>(c, r, {slope, slope, c.out(0)}, 3, all.data());
     return detail::in_input_types(c, std::move(all));
   }
 };

@@ -175,7 +175,9 @@ template <class T> void add_step(const tensor& g, index_t t, tensor& d) {
   if (g.defined()) add_into(d, alias(g, d.shape(), dense_strides(d.shape()), t * d.numel()));
 }
 
-inline constexpr value_set six = {0x3f}, seven = {0x7f};  // the first inputs
+// What gradients read: the first inputs, and all states, which the caller gets as a result.
+inline constexpr value_set six = value_set{0x3f} | values::output(0);
+inline constexpr value_set seven = value_set{0x7f} | values::output(0);
 
 // What all gradients of a layer are made from.
 template <class T>

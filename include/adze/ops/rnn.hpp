@@ -9,7 +9,6 @@ namespace adze::inline ADZE_ISA {
 
 template <class = void> struct rnn_op {
   rnn_activation activation = rnn_activation::tanh;
-  tensor states{};  // [t, b, h] in the dtype of x
 
   static constexpr std::string_view name = "rnn";
   static constexpr numeric precision = numeric::low;
@@ -17,14 +16,15 @@ template <class = void> struct rnn_op {
       gradient_reads(detail::six, detail::six, detail::six, detail::six, detail::six, detail::six);
 
   std::array<tensor, 2> forward(const tensor& x, const tensor& h, const tensor& w, const tensor& u,
-                                const tensor& b, const tensor& a) {
+                                const tensor& b, const tensor& a) const {
     detail::check_recurrent(name, 1, {x, h, w, u, b, a});
-    x.dtype() == f64 ? run<double>({x, h, w, u, b, a}) : run<float>({x, h, w, u, b, a});
+    tensor states =
+        x.dtype() == f64 ? run<double>({x, h, w, u, b, a}) : run<float>({x, h, w, u, b, a});
     detail::keep_in(x.dtype(), {&states});
     return {states, detail::last_step(states)};
   }
   std::array<tensor, 6> backward(backward_context& c, tensor_list g) const {
-    return states.dtype() == f64 ? slopes<double>(c, g) : slopes<float>(c, g);
+    return c.out_type() == f64 ? slopes<double>(c, g) : slopes<float>(c, g);
   }
   std::array<tensor, 2> composed(const tensor& x, const tensor& h, const tensor& w, const tensor& u,
                                  const tensor& b, const tensor& a) const {
@@ -39,9 +39,9 @@ template <class = void> struct rnn_op {
   }
 
  private:
-  template <class T> void run(const detail::recurrent_inputs& in) {
+  template <class T> tensor run(const detail::recurrent_inputs& in) const {
     const detail::recurrence<T> r(in);
-    states = r.input_sums(true);
+    tensor states = r.input_sums(true);
     for (index_t t = 0; t < r.steps; ++t) {
       T* y = r.at(states, t);
       r.add_state_sums(r.before(states, t), y);
@@ -49,11 +49,13 @@ template <class = void> struct rnn_op {
           ? kernels::rnn_cell<T, kernels::activation_tanh<T>>(y, r.cell())
           : kernels::rnn_cell<T, kernels::activation_relu<T>>(y, r.cell());
     }
+    return states;
   }
   template <class T> std::array<tensor, 6> slopes(const backward_context& c, tensor_list g) const {
     const tensor in[] = {c.in(0), c.in(1), c.in(2), c.in(3), c.in(4), c.in(5)};
     const detail::recurrence<T> r({in[0], in[1], in[2], in[3], in[4], in[5]});
     const tensor outputs = detail::output_slopes(g[0]);
+    const tensor states = c.out(0);
     detail::step_reader<T> state(states);
     tensor d = detail::gradient_or_zero(g[1], r.h.shape(), dtype_of<T>);
     tensor slope = r.make(r.steps, r.width);
