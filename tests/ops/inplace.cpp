@@ -144,6 +144,58 @@ TEST_CASE("a change through a view of a result is legal; the base must be taken 
   }
 }
 
+TEST_CASE("a constant into which a value with a gradient was written throws on use") {
+  const tensor w = leaf({2, 3});
+  const auto rows_into = [&](tensor& out) {
+    for (index_t t = 0; t < 2; ++t) {
+      tensor row = select(out, 0, t);
+      copy_(row, select(w, 0, t) * 2.0);
+    }
+  };
+  tensor out = zeros({2, 3}, f64);
+  CHECK(message_of([&] { rows_into(out); }) ==
+        "select: input 0 (f64[2,3]) is a constant, but a value with a gradient was written into "
+        "its memory through another handle or view (version 0, now 1); use the changed handle, or "
+        "put the parts together with stack() or concat(), or detach() what is written");
+  for (const pattern& p : patterns()) {
+    if (p.name != "mul_" && p.name != "add_" && p.name != "copy_" && p.name != "div_") continue;
+    CAPTURE(p.name);
+    tensor all = ones({2, 3}, f64);
+    tensor copy = all, row = select(all, 0, 1), other = select(all, 0, 0),
+           plain = ones({2, 3}, f64);
+    const tensor x = select(w, 0, 0);
+    p.in_place(row, x);
+    CHECK(row.requires_grad());
+    const auto lost = [&](auto f) { return contains(message_of(f), "is a constant, but a value"); };
+    CHECK(lost([&] { sum(all); }));
+    CHECK(lost([&] { all* w; }));
+    CHECK(lost([&] { add_(copy, 1.0); }));
+    CHECK(lost([&] { add_(copy, w); }));
+    CHECK(lost([&] { add_(other, 1.0); }));
+    CHECK(lost([&] { add_(plain, all); }));
+    CHECK(lost([&] { copy_(plain, all); }));
+    {
+      const no_grad guard;  // the values may be read
+      CHECK(distance(select(all, 0, 1), p.out_of_place(ones({3}, f64), x)) == 0.0);
+    }
+    // The handle that was changed goes on, and what is made from it by hand is a constant again.
+    CHECK(sum(row).requires_grad());
+    CHECK_FALSE(sum(detach(row)).requires_grad());
+    backward(sum(row * 2.0));
+    // Written over as a whole it is a constant, too.
+    fill_(all, 3.0);
+    CHECK(sum(all).item() == 18.0);
+  }
+  // What carries no gradient is written as before, and read through the base.
+  tensor log = zeros({2, 3}, f64);
+  for (index_t t = 0; t < 2; ++t) {
+    tensor row = select(log, 0, t);
+    copy_(row, detach(select(w, 0, t)));
+  }
+  CHECK(distance(log, detach(w)) == 0.0);
+  CHECK((log * w).requires_grad());
+}
+
 TEST_CASE(
     "under no_grad a result changes and stays usable; an older copy of it is the same handle") {
   for (const pattern& p : patterns()) {

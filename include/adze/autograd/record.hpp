@@ -19,7 +19,22 @@ namespace adze::detail::inline ADZE_ISA {
                      "); use the changed handle, or clone() before the change");
 }
 
-// Which inputs want a gradient; checks that attached ones are not stale.
+// A constant into whose memory a value of a graph was written after it was made.
+inline bool is_overwritten(const tensor_impl& p) {
+  return p.stamp < p.store->recorded.load(std::memory_order_relaxed);
+}
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise_overwritten(std::string_view op,
+                                                                     std::size_t i,
+                                                                     const tensor& x) {
+  raise<state_error>(op, ": input ", i, " (", x,
+                     ") is a constant, but a value with a gradient was written into its memory "
+                     "through another handle or view (version ",
+                     x.impl().stamp, ", now ", x.version(),
+                     "); use the changed handle, or put the parts together with stack() or "
+                     "concat(), or detach() what is written");
+}
+
+// Which inputs want a gradient; checks that none is stale.
 struct wanted {
   bool any = false;
   std::uint32_t bits = 0;  // of the first 24
@@ -29,7 +44,11 @@ inline wanted wanted_inputs(const op_info& info, const tensor* const* in, std::s
   if (state.no_grad) return w;
   for (std::size_t i = 0; i < n; ++i) {
     const tensor_impl* p = in[i]->impl_or_null();
-    if (p == nullptr || p->owner == nullptr || p->owner->frozen) continue;
+    if (p == nullptr) continue;
+    if (p->owner == nullptr || p->owner->frozen) {
+      if (is_overwritten(*p)) raise_overwritten(info.name, i, *in[i]);
+      continue;
+    }
     if (!p->owner->leaf && p->stamp != p->store->version.load(std::memory_order_relaxed)) {
       raise_stale(info, i, *in[i]);
     }

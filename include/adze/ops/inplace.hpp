@@ -66,6 +66,11 @@ template <class = void> void check_operand(std::string_view op, const tensor& y,
   }
 }
 
+// What a call that records nothing reads must not have lost a gradient, see record.hpp.
+inline void check_constant(std::string_view op, std::size_t i, const tensor& x) {
+  if (grad_enabled() && is_overwritten(x.impl())) raise_overwritten(op, i, x);
+}
+
 // Called after the memory of y was written by a call that records nothing.
 inline void mark_changed(tensor& y) {
   tensor_impl& p = y.impl();
@@ -98,6 +103,7 @@ template <class = void> tensor& rebind(tensor& y, tensor value) {
   to.data = from.data;
   to.strides = from.strides;
   to.stamp = from.store->version.fetch_add(1, std::memory_order_relaxed) + 1;
+  if (to.owner != nullptr) to.store->recorded.store(to.stamp, std::memory_order_relaxed);
   y = std::move(value);
   return y;
 }
@@ -122,6 +128,7 @@ tensor& map_in_place(std::string_view name, const kernels::map_loops& loops, con
 template <class Op> tensor& apply_in_place(std::string_view name, const Op& op, tensor& y) {
   check_writable(name, y);
   if (state.watch == nullptr && !wants_gradient(y)) {
+    check_constant(name, 0, y);
     return map_in_place(name, op.loops, &op.f, y, nullptr);
   }
   tensor value = record(op, y);
@@ -134,6 +141,8 @@ tensor& apply_in_place(std::string_view name, const Op& op, tensor& y, const ten
   check_writable(name, y);
   check_operand(name, y, x);
   if (state.watch == nullptr && !wants_gradient(y) && !wants_gradient(x)) {
+    check_constant(name, 0, y);
+    check_constant(name, 1, x);
     return map_in_place(name, op.loops, &op.f, y, &x);
   }
   tensor value = record(op, y, x);
@@ -201,6 +210,7 @@ template <class> tensor& copy_(tensor& y, const tensor& x) {
   if (detail::state.watch != nullptr || detail::wants_gradient(x) || detail::wants_gradient(y)) {
     return detail::rebind(y, clone(expand(cast(x, y.dtype()), y.shape())));
   }
+  detail::check_constant("copy_", 1, x);
   const tensor from = detail::overlaps(y, x) ? detail::dense_copy(x) : x;
   kernels::copy(y.shape(), detail::operand_of(y), detail::operand_of(from, y.shape()));
   detail::mark_changed(y);

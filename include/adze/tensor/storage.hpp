@@ -22,6 +22,7 @@ template <class T> bool release_last(T* p) noexcept {
 struct alignas(64) storage {
   std::atomic<std::uint32_t> refs{1};
   std::atomic<std::uint32_t> version{0};
+  std::atomic<std::uint32_t> recorded{0};  // the version that a graph's value was written as
   std::size_t bytes = 0;
   std::byte* data = nullptr;
   void (*deleter)(void* context) = nullptr;  // for borrowed memory

@@ -28,7 +28,7 @@ struct tensor_impl {
   std::atomic<std::uint32_t> refs{1};
   adze::dtype type = dtype::f32;
   std::uint16_t output = 0;    // which result of `owner` this is
-  std::uint32_t stamp = 0;     // the storage's version when `owner` was attached
+  std::uint32_t stamp = 0;     // the storage's version when this was made or changed
   node_head* owner = nullptr;  // the node that made it, or its leaf node
   storage* store = nullptr;
   std::byte* data = nullptr;  // first element
@@ -186,7 +186,10 @@ inline std::size_t checked_bytes(const shape& sizes, dtype type) {
                                       index_t offset = 0) {
   detail::tensor_impl& p = x.impl();
   detail::retain(p.store);
-  return detail::make_record(p.store, p.data + offset * size_of(p.type), p.type, sizes, strides);
+  tensor y =
+      detail::make_record(p.store, p.data + offset * size_of(p.type), p.type, sizes, strides);
+  y.impl().stamp = p.store->version.load(std::memory_order_relaxed);
+  return y;
 }
 // A second record of the same elements, without the gradient record.
 inline tensor alias(const tensor& x) { return alias(x, x.shape(), x.strides()); }
