@@ -8,6 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <adze/autograd/backward.hpp>
+#include <adze/autograd/checkpoint.hpp>
 #include <adze/ops/inplace.hpp>
 
 #include "checks.hpp"
@@ -99,6 +100,55 @@ TEST_CASE("leaves that require grad, and views of them, change only under no_gra
   frozen.set_requires_grad(false);
   add_(frozen, 1.0);  // wants no gradient at present
   CHECK(frozen.version() == 1);
+}
+
+TEST_CASE("memory is closed to changes only while a leaf that requires grad lives in it") {
+  tensor x = smooth({2, 3}, f64, 1.0, 0.9), view = reshape(x, {3, 2});
+  const auto closed = [](tensor t) {
+    return contains(message_of([&] { mul_(t, 1.0); }), "shares memory with, a leaf that requires");
+  };
+  x.set_requires_grad();
+  CHECK(closed(x));
+  CHECK(closed(view));
+  x.set_requires_grad(false);
+  CHECK_FALSE(closed(x));
+  CHECK_FALSE(closed(view));
+  {
+    tensor other = reshape(view, {6});
+    other.set_requires_grad().set_requires_grad();
+    x.set_requires_grad();
+    other.set_requires_grad(false);
+    CHECK(closed(view));
+    CHECK(closed(other));
+    other.set_requires_grad();
+    x.set_requires_grad(false);
+    CHECK(closed(view));
+    CHECK(closed(x));
+  }
+  CHECK_FALSE(closed(view));
+  // Leaves in one memory count one by one.
+  std::vector<tensor> several;
+  for (int i = 0; i < 3; ++i) several.push_back(alias(x).set_requires_grad());
+  while (!several.empty()) {
+    CHECK(closed(view));
+    several.pop_back();
+  }
+  CHECK_FALSE(closed(view));
+}
+
+TEST_CASE("what a run gave a leaf of its own stays changeable") {
+  const tensor x = leaf({3});
+  tensor v = smooth({3}, f64, 1.0, 0.9);
+  const tensor before = clone(v);
+  const tensor g = grad(x * x, x, {.gradients = {v}, .create_graph = true});
+  CHECK(distance(g, detach(x) * before * 2.0) < 1e-15);
+  mul_(v, 0.5);  // the caller's tensor, which was no leaf
+  CHECK(distance(v, before * 0.5) == 0.0);
+  // The inputs of a checkpoint are leaves in its second run only.
+  tensor a = x * 2.0;
+  backward(sum(checkpoint([](const std::vector<tensor>& in) { return exp(in[0]); }, {a})));
+  add_(a, 1.0);
+  CHECK(distance(a, detach(x) * 2.0 + 1.0) < 1e-15);
 }
 
 TEST_CASE("older copies and views throw on use after a change") {
@@ -194,6 +244,12 @@ TEST_CASE("a constant into which a value with a gradient was written throws on u
   }
   CHECK(distance(log, detach(w)) == 0.0);
   CHECK((log * w).requires_grad());
+  // A leaf that is frozen at present is a constant as well.
+  tensor frozen = leaf({2, 3});
+  frozen.set_requires_grad(false);
+  tensor part = select(frozen, 0, 0);
+  add_(part, select(w, 0, 0));
+  CHECK_THROWS_AS(sum(frozen), state_error);
 }
 
 TEST_CASE(

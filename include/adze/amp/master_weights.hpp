@@ -173,7 +173,10 @@ template <class O> class master_weights {
     adze::detail::tensor_impl& p = x.impl();
     adze::detail::storage* const fresh =
         adze::detail::make_storage(static_cast<std::size_t>(elements * size_of(f32)));
+    const bool counted = p.counted;
+    adze::detail::count_leaf(p, false);
     adze::detail::release(std::exchange(p.store, fresh));
+    adze::detail::count_leaf(p, counted);
     p.data = fresh->data;
     p.strides = strides;
   }

@@ -57,7 +57,12 @@ struct checkpoint_op {
     for (std::size_t i = 0; i < x.size(); ++i) {
       x[i] = c.in(i);
       if (i >= inputs || !c.wants(i)) continue;
-      x[i] = c.create() ? record(detail::pass_op{}, x[i]) : alias(x[i]).set_requires_grad();
+      if (c.create()) {
+        x[i] = record(detail::pass_op{}, x[i]);
+      } else {
+        x[i] = alias(x[i]);
+        detail::make_leaf(x[i]);
+      }
     }
     const tensor y =
         run_again(std::vector<tensor>(x.begin(), x.begin() + static_cast<index_t>(inputs)));

@@ -80,7 +80,7 @@ inline void own_gradients(node* n, backward_context& c, std::span<tensor> g, res
   for (std::size_t k = 0; k < g.size(); ++k) {
     if (!g[k].defined() || g[k].requires_grad()) continue;
     g[k] = alias(g[k]);
-    probes[k] = g[k].set_requires_grad();
+    probes[k] = make_leaf(g[k]);
   }
   n->info->backward(n->op(), c, g, out);
   for (std::size_t j = 0; j < out.count; ++j) {

@@ -135,12 +135,14 @@ inline void attach(tensor& x, node* n, std::uint32_t k) {
   attach_owned(x, n, k);
 }
 
-inline void make_leaf(tensor& x) {
+// Not counted in its memory: a leaf for the engine's own use may be another view of a user's
+// tensor, which stays changeable.
+inline tensor& make_leaf(tensor& x) {
   node* n = make_node(0, 1, 0, sizeof(leaf_data));
   n->leaf = true;
   ::new (n->op()) leaf_data;
   attach_owned(x, n, 0);
-  x.impl().store->holds_leaf.store(true, std::memory_order_relaxed);
+  return x;
 }
 
 }  // namespace adze::detail
@@ -161,6 +163,7 @@ inline tensor& tensor::set_requires_grad(bool on) {
   }
   if (on && p.owner == nullptr) detail::make_leaf(*this);
   if (p.owner != nullptr) p.owner->frozen = !on;
+  detail::count_leaf(p, on);
   return *this;
 }
 

@@ -14,8 +14,8 @@ inline bool wants_gradient(const tensor& x) { return grad_enabled() && x.require
 // What may not be changed at all.
 template <class = void> void check_writable(std::string_view op, const tensor& y) {
   const tensor_impl& p = y.impl();
-  const bool frozen_leaf = p.owner != nullptr && p.owner->leaf && p.owner->frozen;
-  if (grad_enabled() && !frozen_leaf && p.store->holds_leaf.load(std::memory_order_relaxed)) {
+  const bool leaf = p.owner != nullptr && p.owner->leaf && !p.owner->frozen;
+  if (grad_enabled() && (leaf || p.store->leaves.load(std::memory_order_relaxed) != 0)) {
     raise<state_error>(op, ": ", y, " is, or shares memory with, a leaf that requires grad; ",
                        "change it under no_grad");
   }

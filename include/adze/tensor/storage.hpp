@@ -27,8 +27,8 @@ struct alignas(64) storage {
   std::byte* data = nullptr;
   void (*deleter)(void* context) = nullptr;  // for borrowed memory
   void* context = nullptr;
-  std::atomic<bool> holds_leaf{false};  // a leaf that requires grad lives here
-  bool placed = false;                  // header and data are the deleter's to free
+  std::atomic<std::uint32_t> leaves{0};  // that require grad and live here
+  bool placed = false;                   // header and data are the deleter's to free
 };
 static_assert(sizeof(storage) == 64);
 

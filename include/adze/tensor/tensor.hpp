@@ -27,6 +27,7 @@ inline void release(node_head* n) noexcept {
 struct tensor_impl {
   std::atomic<std::uint32_t> refs{1};
   adze::dtype type = dtype::f32;
+  bool counted = false;        // among the leaves of `store`
   std::uint16_t output = 0;    // which result of `owner` this is
   std::uint32_t stamp = 0;     // the storage's version when this was made or changed
   node_head* owner = nullptr;  // the node that made it, or its leaf node
@@ -36,9 +37,17 @@ struct tensor_impl {
   dims strides{};
 };
 
+// Whether x counts as a leaf that requires grad in the memory it lives in.
+inline void count_leaf(tensor_impl& x, bool on) noexcept {
+  if (x.counted == on) return;
+  x.counted = on;
+  x.store->leaves.fetch_add(on ? 1U : 0U - 1U, std::memory_order_relaxed);
+}
+
 // Out of line, the count too: every handle of every op ends here, hundreds in a program.
 [[gnu::noinline]] inline void release(tensor_impl* x) noexcept {
   if (!release_last(x)) return;
+  count_leaf(*x, false);
   release(x->owner);
   release(x->store);
   x->~tensor_impl();
