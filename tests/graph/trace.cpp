@@ -147,6 +147,60 @@ TEST_CASE("trace: several inputs and outputs, lists, absent inputs, in-place ops
   CHECK(apart(r.run(list{x})[0], now.output) == 0.0);
 }
 
+TEST_CASE("trace: a value that was changed through another handle or view is refused") {
+  const tensor x = random({2, 8});
+  const auto refused = [&](auto f) {
+    return message_of([&] { trace(f, x); }).find("through another handle or view") !=
+           std::string::npos;
+  };
+  CHECK(message_of([&] {
+          trace(
+              [](const tensor& in) {
+                tensor out = zeros({4, 8}, f64), top = slice(out, 0, {0, 2});
+                copy_(top, in);
+                return out;
+              },
+              x);
+        }) == "trace: f64[4,8] was changed in place through another handle or view, which a graph "
+              "cannot follow (version 0, now 1); use the changed handle, or put the parts together "
+              "with stack() or concat()");
+  CHECK(refused([](const tensor& in) {
+    tensor y = in * 2.0, row = slice(y, 0, {0, 1});
+    mul_(row, 0.0);
+    return y;
+  }));
+  CHECK(refused([](const tensor& in) {
+    tensor y = in * 2.0, row = slice(y, 0, {0, 1});
+    mul_(y, 0.0);
+    return row + 1.0;
+  }));
+  CHECK(refused([](const tensor& in) {  // a second handle of what the trace has not seen yet
+    tensor out = zeros({2, 8}, f64), second = out;
+    copy_(second, in);
+    return out;
+  }));
+  CHECK(refused([](const tensor& in) {
+    tensor y = in * 2.0, second = y;
+    add_(second, 1.0);
+    return y * second;
+  }));
+  // The changed handle itself, and views of it, are followed.
+  const auto f = [](const tensor& in) {
+    tensor out = zeros({2, 8}, f64);
+    copy_(out, in);
+    mul_(out, 3.0);
+    tensor row = slice(out, 0, {1, 2});
+    return row + slice(out, 0, {0, 1});
+  };
+  const graph g = trace(f, random({2, 8}));
+  CHECK(apart(g(x), f(x)) == 0.0);
+  // A batch norm that is used twice writes its statistics, as the graph does.
+  nn::batch_norm2d norm{{.channels = 3, .type = f64}};
+  const tensor image = random({2, 3, 4, 4});
+  const graph twice = trace([&](const tensor& in) { return norm(relu(norm(in))); }, image);
+  CHECK(apart(twice(image), norm(relu(norm(image)))) < 1e-12);
+}
+
 TEST_CASE("trace: an absent result of an op is not stored; one of the function is refused") {
   const tensor x = random({2, 3});
   const graph g = trace([](const tensor& v) { return record(half_op{}, v)[0]; }, x);

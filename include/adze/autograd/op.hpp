@@ -184,11 +184,13 @@ inline value_set reads_of(const op_info& info, const void* op, std::uint32_t wan
   return r;
 }
 
-// Sees each recorded call, before the forward and after it.
+// Sees each recorded call, before the forward and after it, and each result that a change in place
+// has put into the memory of another tensor.
 struct observer {
   void (*before)(observer& self, const op_info& info, const void* op, const tensor* const* in,
                  std::size_t n) = nullptr;
   void (*after)(observer& self, const op_info& info, results& out) = nullptr;
+  void (*moved)(observer& self, const tensor& value) = nullptr;
 };
 
 // Arity from the signature of forward.

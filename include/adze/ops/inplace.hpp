@@ -104,6 +104,9 @@ template <class = void> tensor& rebind(tensor& y, tensor value) {
   to.strides = from.strides;
   to.stamp = from.store->version.fetch_add(1, std::memory_order_relaxed) + 1;
   if (to.owner != nullptr) to.store->recorded.store(to.stamp, std::memory_order_relaxed);
+  if (observer* watch = state.watch; watch != nullptr && watch->moved != nullptr) {
+    watch->moved(*watch, value);
+  }
   y = std::move(value);
   return y;
 }
