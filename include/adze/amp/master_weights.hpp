@@ -112,7 +112,10 @@ template <class O> class master_weights {
       kept[i] = found->second;
       rest_of_it.tensors.erase(found);
     }
-    inner_.load_state_dict(rest_of_it);
+    {
+      const lying_as_in_a_step guard(*this);
+      inner_.load_state_dict(rest_of_it);
+    }
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       if (!kept[i].defined()) continue;
       tensor to = kept_of(entries_[i]);
@@ -180,6 +183,26 @@ template <class O> class master_weights {
     p.data = fresh->data;
     p.strides = strides;
   }
+  // Moments lie like the parameter they belong to: while O makes new ones, leaves without memory
+  // show the strides that they have in a step.
+  class lying_as_in_a_step {
+   public:
+    explicit lying_as_in_a_step(master_weights& o) : of_(o) {
+      for (entry& e : of_.entries_) {
+        if (e.narrow) e.wide.impl().strides = e.strides;
+      }
+    }
+    ~lying_as_in_a_step() {
+      for (entry& e : of_.entries_) {
+        if (e.narrow && of_.how_.kept != keep::master) e.wide.impl().strides = dims{};
+      }
+    }
+    lying_as_in_a_step(const lying_as_in_a_step&) = delete;
+    lying_as_in_a_step& operator=(const lying_as_in_a_step&) = delete;
+
+   private:
+    master_weights& of_;
+  };
   void rest() {
     collected_ = false;
     if (how_.kept == keep::master) return;
