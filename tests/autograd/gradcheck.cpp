@@ -83,6 +83,23 @@ struct fused_pair_op {  // two results by one kernel
   std::array<tensor, 2> composed(const tensor& x) const { return {sin(x), cos(x)}; }
 };
 
+struct fused_apart_op {  // x^2 and w^3: each result follows one input
+  static constexpr std::string_view name = "fused_apart";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::inputs, values::inputs);
+  std::array<tensor, 2> forward(const tensor& x, const tensor& w) const { return composed(x, w); }
+  std::array<tensor, 2> backward(backward_context& c, tensor_list g) const {
+    const no_grad plain;
+    std::array<tensor, 2> d;
+    if (g[0].defined() && c.wants(0)) d[0] = g[0] * c.in(0) * 2.0;
+    if (g[1].defined() && c.wants(1)) d[1] = g[1] * c.in(1) * c.in(1) * 3.0;
+    return d;
+  }
+  std::array<tensor, 2> composed(const tensor& x, const tensor& w) const {
+    return {x * x, w * w * w};
+  }
+};
+
 using tensors = std::vector<tensor>;
 
 }  // namespace
@@ -242,6 +259,22 @@ TEST_CASE("a fused op with two results, one of them unused") {
   };
   CHECK(gradcheck(both, x));
   CHECK(gradgradcheck(both, x));
+}
+
+TEST_CASE("a fused op whose second result is a constant to the wanted input") {
+  const no_leaks guard;
+  for (const bool both : {true, false}) {
+    const tensors x{varied_leaf({3}), both ? varied_leaf({3}, 1) : varied({3}, 1)};
+    const auto f = [](const tensors& v) {
+      const auto [a, b] = record(fused_apart_op{}, v[0], v[1]);
+      return a * b + b;
+    };
+    CHECK(gradcheck(f, x));
+    CHECK(gradgradcheck(f, x));
+    // Only what no wanted input leads to: no gradient.
+    const tensor y = sum(record(fused_apart_op{}, x[0], x[1])[1]);
+    CHECK_FALSE(grad(y, x[0], {.create_graph = true}).defined());
+  }
 }
 
 TEST_CASE("a gradient that is a kernel only says: not twice differentiable") {

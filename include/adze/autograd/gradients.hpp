@@ -124,7 +124,8 @@ struct pass_op {
   std::vector<capture> wanted(n->inputs);
   std::size_t given = 0, captures = 0;
   for (std::uint32_t k = 0; k < n->outputs; ++k) {
-    if (!n->slots()[k].gradient.defined()) continue;
+    // A result may be a constant to the inputs that are wanted.
+    if (!n->slots()[k].gradient.defined() || !forward[k].requires_grad()) continue;
     roots[given] = &forward[k];
     seeds[given++] = n->slots()[k].gradient;
   }
