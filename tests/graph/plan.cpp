@@ -95,6 +95,35 @@ TEST_CASE("plan: a step whose only input is absent") {
   CHECK(same_bits(compile(trace(f, x), x)(x), f(x)));
 }
 
+TEST_CASE("plan: of a graph that was converted to another dtype") {
+  manual_seed(5);
+  const auto net_of = [] {
+    return nn::sequential{nn::linear{{.in = 6, .out = 8}},
+                          [](const tensor& x) { return relu(x) + 1.0; },
+                          nn::linear{{.in = 8, .out = 3}}};
+  };
+  const tensor x = random({4, 6}, f32);
+  for (const dtype type : {bf16, f16, f64}) {
+    CAPTURE(name_of(type));
+    auto net = net_of();
+    graph g = trace(net, x);
+    const graph_cost before = cost(g);
+    const index_t weights = constant_bytes(g);
+    to(g, type);
+    const tensor now = cast(x, type);
+    const no_grad guard;
+    const plan p = compile(g, now);
+    CHECK(p(now).dtype() == type);
+    CHECK(distance(numbers(p(now)), numbers(g(now))) < (type == f64 ? 1e-12 : 0.05));
+    CHECK(p.constant_bytes() * 4 == weights * size_of(type));
+    CHECK(constant_bytes(g) * 4 == weights * size_of(type));
+    const graph_cost after = cost(g);
+    CHECK(after.parameter_bytes * 4 == before.parameter_bytes * size_of(type));
+    CHECK(after.parameters == before.parameters);
+    CHECK(cost(p.steps()).peak_bytes > 0);
+  }
+}
+
 TEST_CASE("plan: a snapshot of the model") {
   nn::linear layer{{.in = 3, .out = 2}};
   const tensor x = random({2, 3}, f32);

@@ -35,6 +35,7 @@ struct graph_cost {
 namespace adze::detail::inline ADZE_ISA {
 
 template <class = void> index_t bytes_of(const graph_value& v) {
+  if (v.constant.defined()) return v.constant.numel() * size_of(v.constant.dtype());
   return v.sizes.numel() * size_of(v.type);
 }
 
@@ -146,7 +147,7 @@ template <class = void> graph_cost cost(const graph& g) {
       now.bytes_moved += detail::is_view(s.op.name()) ? 0 : detail::bytes_of(v);
       if (!v.constant.defined() || !v.parameter || counted[static_cast<std::size_t>(id)]) continue;
       counted[static_cast<std::size_t>(id)] = 1;
-      now.parameters += v.sizes.numel();
+      now.parameters += v.constant.numel();
       c.parameter_bytes += detail::bytes_of(v);
     }
     for (const value_id id : s.outputs) {

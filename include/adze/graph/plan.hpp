@@ -117,7 +117,8 @@ std::unique_ptr<prepared_step> prepare_step(const graph& g, const graph_step& s)
   return prepare_core_step<>(g, s, constants);
 }
 
-// Sizes of all values at these inputs: one run of the graph.
+// Sizes and dtypes of all values at these inputs: one run of the graph. Constants may have changed
+// since the trace, by to(graph, dtype) for instance.
 template <class = void> void resize_values(graph& g, const std::vector<tensor>& example) {
   tracer<> t;
   run_traced(
@@ -125,6 +126,9 @@ template <class = void> void resize_values(graph& g, const std::vector<tensor>& 
   for (std::size_t i = 0; i < example.size(); ++i) {
     g.at(g.inputs[i]).sizes = example[i].shape();
     g.at(g.inputs[i]).type = example[i].dtype();
+  }
+  for (graph_value& v : g.values) {
+    if (v.constant.defined()) v.sizes = v.constant.shape(), v.type = v.constant.dtype();
   }
   for (std::size_t i = 0; i < g.steps.size(); ++i) {
     for (std::size_t k = 0; k < g.steps[i].outputs.size(); ++k) {
