@@ -124,6 +124,20 @@ TEST_CASE("plan: of a graph that was converted to another dtype") {
   }
 }
 
+TEST_CASE("plan: sums of integers before a ReLU") {
+  for (const dtype type : {i64, i32, i8, u8, bool8}) {
+    CAPTURE(name_of(type));
+    const tensor x = cast(tensor_i64{1, -2, 3, 100}, type),
+                 y = cast(tensor_i64{-5, 1, 3, 100}, type);
+    const auto f = [](const std::vector<tensor>& v) { return relu(v[0] + v[1]); };
+    const graph g = trace(f, std::vector<tensor>{x, y});
+    const no_grad guard;
+    const tensor expected = f({x, y});
+    CHECK(same_bits(fuse(g)(x, y), expected));
+    CHECK(same_bits(compile(g, {x, y})(x, y), expected));
+  }
+}
+
 TEST_CASE("plan: a snapshot of the model") {
   nn::linear layer{{.in = 3, .out = 2}};
   const tensor x = random({2, 3}, f32);

@@ -38,7 +38,8 @@ template <class = void> graph fuse(graph g) {
       linear->act = kernels::activation::relu;
     } else if (auto* conv = layer->op.template as<conv2d_op<>>()) {
       conv->act = kernels::activation::relu;
-    } else if (layer->op.template as<binary<functors::add_f>>() != nullptr) {
+    } else if (layer->op.template as<binary<functors::add_f>>() != nullptr &&
+               is_floating(g.at(s.inputs[0]).type)) {  // sums of integers wrap before the ReLU
       layer->op = erased_op::of(binary<functors::add_relu_f>{});
     } else {
       continue;
