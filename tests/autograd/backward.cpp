@@ -65,6 +65,21 @@ TEST_CASE("gradients accumulate in leaves; set_grad clears and replaces") {
   CHECK(elements(x.grad()) == list{2, 2, 2});
 }
 
+TEST_CASE("set_grad takes a gradient without its graph: no cycle") {
+  const no_leaks guard;
+  tensor x = leaf({1, 2, 3});
+  const tensor g = grad(sum(x * x * x), x, {.create_graph = true});
+  x.set_grad(g);
+  CHECK_FALSE(x.grad().requires_grad());
+  CHECK(elements(x.grad()) == list{3, 12, 27});
+  x.set_grad(x);
+  CHECK_FALSE(x.grad().requires_grad());
+  tensor y = leaf({1, 1, 1});
+  x.set_grad(y * x);
+  y.set_grad(x * y);
+  CHECK(elements(grad(sum(g), x)) == list{6, 12, 18});
+}
+
 TEST_CASE("x * x, x + x, x - x: one tensor on both sides") {
   const no_leaks guard;
   const tensor x = leaf({3, -2});

@@ -181,7 +181,8 @@ inline void tensor::set_grad(const tensor& g) {
     raise<shape_error>("set_grad: the gradient must look like the tensor; tensor ", *this,
                        ", gradient ", g);
   }
-  detail::leaf_of(n).gradient = g;
+  // Plain, as backward() leaves it: with its graph it would hold what holds it.
+  detail::leaf_of(n).gradient = g.defined() && g.impl().owner != nullptr ? alias(g) : g;
 }
 
 }  // namespace adze

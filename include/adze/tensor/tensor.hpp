@@ -132,7 +132,7 @@ class tensor {
   tensor& set_requires_grad(bool on = true);
   // The accumulated gradient of a leaf; undefined before the first backward().
   tensor grad() const;
-  // Replaces it; the shape and dtype must be the leaf's. An undefined g clears.
+  // Replaces it by g as plain data; the shape and dtype must be the leaf's. An undefined g clears.
   void set_grad(const tensor& g);
   // Counts the changes in place of the storage; shared by all its views.
   std::uint32_t version() const { return impl().store->version.load(std::memory_order_relaxed); }
