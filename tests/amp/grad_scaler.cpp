@@ -157,6 +157,26 @@ TEST_CASE("grad_scaler: an optimizer steps unless itself saw an overflow; all lo
   CHECK(b.steps == 0);
 }
 
+TEST_CASE(
+    "grad_scaler: a step without gradients throws, and leaves the way to the right one open") {
+  for (const bool unscaled : {false, true}) {
+    CAPTURE(unscaled);
+    amp::grad_scaler s({.init_scale = 16});
+    counter o;
+    for (int i = 0; i < 2; ++i) {
+      if (unscaled) s.unscale_(o);
+      CHECK(says(thrown<state_error>([&] { s.step(o); }), "no parameter of the optimizer has"));
+      CHECK(says(thrown<state_error>([&] { s.update(); }), "no gradient was checked"));
+    }
+    o.gradient(16);
+    CHECK(s.step(o));
+    CHECK(elements(o.list[0].grad())[0] == 1);
+    s.update();
+    CHECK(o.steps == 1);
+    CHECK(s.growth_tracker() == 1);
+  }
+}
+
 TEST_CASE("grad_scaler: calls out of order say so, and change nothing") {
   amp::grad_scaler s({.init_scale = 16});
   counter o, none;
@@ -422,7 +442,7 @@ struct model {
   bool unscale(int k, bool has, bool bad) {
     run& r = runs[k];
     if (r.unscaled || r.stepped) return false;
-    r = {true, false, has, has && bad};
+    r = {has, false, has, has && bad};  // without gradients nothing was done
     return true;
   }
   std::optional<bool> step(int k, bool has, bool bad) {

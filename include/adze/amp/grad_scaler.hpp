@@ -61,7 +61,8 @@ class grad_scaler {
     return y;
   }
 
-  // Divides the gradients of all parameters by the scale and looks whether they are finite.
+  // Divides the gradients of all parameters by the scale and looks whether they are finite. Does
+  // nothing where there are none.
   // Errors: state_error when that was done since the last update(), or after step(); dtype_error
   // for f16 gradients, which have no room for it: keep f32 parameters, or use master_weights.
   template <optimizer O> void unscale_(O& o) {
@@ -82,7 +83,7 @@ class grad_scaler {
 
   // Calls o.step() unless a gradient of its parameters is infinite or NaN. Returns whether it did.
   // Errors: state_error when it was called since the last update(), or when no parameter has a
-  // gradient.
+  // gradient; after that it can be called again.
   template <optimizer O> bool step(O& o) {
     if (!enabled()) {
       o.step();
@@ -177,7 +178,7 @@ class grad_scaler {
       statistics_.gradients += u.nonzero;
       statistics_.saved += u.lost;
     }
-    r.stage = stage::unscaled;
+    if (r.checked) r.stage = stage::unscaled;  // else nothing was done, and it may come again
   }
 
   void lower() {
