@@ -202,6 +202,28 @@ TEST_CASE("anomaly mode names the op that made the first NaN, forward or backwar
           "nan_gradient: backward made the first NaN, in the gradient of input 0 (f64[2]); its "
           "inputs had none");
     CHECK_FALSE(x.grad().defined());
+    // What was NaN before is not laid at the door of the op that meets it.
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    const tensor bad = tensor_f64{1, nan};
+    CHECK(thrown<numeric_error>([&] { x* bad; }) ==
+          "mul: forward gives NaN, in result 0 (f64[2]); input 1 (f64[2]) had one already");
+    CHECK(thrown<numeric_error>([&] { backward(x * 3.0, {.gradient = bad}); }) ==
+          "mul_scalar: backward gives NaN, in the gradient of input 0 (f64[2]); the gradient of "
+          "result 0 had one already");
+    const tensor z = x * 2.0;
+    add_hook(z, [&](const tensor&) { return bad; });
+    CHECK(says(thrown<numeric_error>([&] { backward(sum(z)); }), "of result 0 had one already"));
+    tensor from_outside;
+    {
+      detail::state.anomaly = false;
+      from_outside = sum(x * bad);
+      detail::state.anomaly = true;
+    }
+    CHECK(says(thrown<numeric_error>([&] { backward(from_outside); }),
+               "mul: backward gives NaN, in the gradient of input 0 (f64[2]); a value saved for it "
+               "(f64[2]) had one already"));
+    CHECK(detail::state.anomaly);
+    CHECK_FALSE(x.grad().defined());
     const tensor views = transpose(reshape(x, {1, 2}));  // strided values are looked at, too
     CHECK(elements(views * 1.0) == std::vector<double>{-1, 2});
     for (const dtype t : {f32, f16, bf16}) {

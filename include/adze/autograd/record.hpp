@@ -145,7 +145,7 @@ inline void record_plain(const op_info& info, void* op, const tensor* const* in,
   const wanted want = wanted_inputs(info, in, n);
   if (info.writes.bits != 0) refuse_writes(info, in, n);
   run_forward(info, op, in, n, out);
-  if (state.anomaly) check_finite(info, out, "forward");
+  if (state.anomaly) check_forward(info, in, n, out);
   if (want.any) keep_node(info, op, in, n, want.bits, out);
 }
 
