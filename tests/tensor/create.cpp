@@ -64,6 +64,11 @@ TEST_CASE("ranges") {
   const index_t big = index_t{1} << 60;
   CHECK(arange(big, big + 2).as<index_t>()(1) == big + 1);
   CHECK_THROWS_AS(arange(0, 3, 0), value_error);
+  const double endless = std::numeric_limits<double>::infinity();
+  for (const double step : {endless, -endless}) {
+    CHECK_THROWS_AS(arange(0.0, 3.0, step), value_error);
+    CHECK_THROWS_AS(arange(3.0, 0.0, step), value_error);
+  }
   CHECK_THROWS_AS(arange(0.0, 1.0, std::nan("")), value_error);
   CHECK(numbers(linspace(-1, 1, 5)) == values_of{-1, -0.5, 0, 0.5, 1});
   CHECK(numbers(linspace(0.1, 0.7, 2, f64)) == values_of{0.1, 0.7});

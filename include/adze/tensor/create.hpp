@@ -83,7 +83,7 @@ requires std::is_arithmetic_v<T> tensor arange(T start, T stop, std::type_identi
   const auto first = static_cast<double>(start), last = static_cast<double>(stop);
   const auto by = static_cast<double>(step);
   const double estimate = std::ceil((last - first) / by);
-  if (!(estimate < 1e15) || by == 0.0) {
+  if (!(estimate < 1e15) || by == 0.0 || !std::isfinite(by)) {
     raise<value_error>("arange: no such range; got start ", first, ", stop ", last, ", step ", by);
   }
   if constexpr (std::is_integral_v<T>) {  // exact also beyond 2^53
