@@ -349,6 +349,13 @@ TEST_CASE("hvp of sum(x^3) is 6 x v; of linear functions and constants zero") {
   for (std::size_t i = 0; i < h.size(); ++i) CHECK(std::abs(h[i] - 6 * ex[i] * ev[i]) <= 1e-12);
   CHECK(elements(hvp([](const tensor& t) { return sum(t * 2.0); }, x, v)) ==
         std::vector<double>(50, 0.0));
+  const auto constant = [](const tensor&) { return detail::filled({}, f64, 3.0); };
+  CHECK(elements(hvp(constant, x, v)) == std::vector<double>(50, 0.0));
+  {
+    const no_grad plain;  // it records by itself
+    CHECK(elements(hvp([](const tensor& t) { return sum(t * t * t); }, x, v)) == h);
+    CHECK_FALSE(grad_enabled());
+  }
   CHECK_FALSE(x.requires_grad());
   // Off the diagonal: f = sum(x)^2 has the Hessian of twos.
   const auto full = elements(hvp([](const tensor& t) { return square(sum(t)); }, x, v));

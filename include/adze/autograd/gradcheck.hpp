@@ -179,15 +179,17 @@ gradcheck_result gradgradcheck(const tensor_function& f, const std::vector<tenso
   return r;
 }
 
-// The product of the Hessian of f (a function to a single element) at x with v.
+// The product of the Hessian of f (a function to a single element) at x with v; zeros where f is
+// linear in x or does not depend on it. Records by itself, under no_grad too.
 template <class = void>
 tensor hvp(const std::function<tensor(const tensor&)>& f, const tensor& x, const tensor& v) {
+  const enable_grad mode;
   tensor leaf = detail::dense_copy(x);
   leaf.set_requires_grad();
-  const tensor g = grad(f(leaf), leaf, {.create_graph = true});
-  if (!g.defined() || !g.requires_grad()) {
-    return detail::zeros_of(x.shape(), x.dtype());  // f is linear in x, or constant
-  }
+  const tensor y = f(leaf);
+  tensor g;
+  if (y.requires_grad()) g = grad(y, leaf, {.create_graph = true});
+  if (!g.requires_grad()) return detail::zeros_of(x.shape(), x.dtype());
   const tensor h = grad(g, leaf, {.gradients = {v}});
   return h.defined() ? h : detail::zeros_of(x.shape(), x.dtype());
 }
