@@ -194,6 +194,18 @@ TEST_CASE("several roots, with and without gradients") {
   backward(tensor_list(roots), std::vector<tensor>{tensor(), tensor_f64{10, 20}, tensor()});
   CHECK(elements(x.grad()) == list{23, 44});
   CHECK(elements(w.grad()) == list{2, 3});
+  // As many gradients as roots, or none; both list forms say so alike.
+  const std::vector<tensor> some{tensor(), tensor_f64{1, 1}}, many(4);
+  const std::string text = ": needs one gradient per root, or none; got ";
+  CHECK(thrown<value_error>([&] { backward(tensor_list(roots), some); }) ==
+        "backward" + text + "2 gradients for 3 roots");
+  CHECK(thrown<value_error>([&] { backward(tensor_list(roots), many); }) ==
+        "backward" + text + "4 gradients for 3 roots");
+  CHECK(thrown<value_error>([&] { grad(roots, std::vector{x}, {.gradients = some}); }) ==
+        "grad" + text + "2 gradients for 3 roots");
+  CHECK(thrown<value_error>([&] { grad(sum(x), x, {.gradients = many}); }) ==
+        "grad" + text + "4 gradients for 1 roots");
+  CHECK(elements(x.grad()) == list{23, 44});
   // The same root twice counts twice.
   const tensor y = sum(x * x);
   const std::vector<tensor> twice{y, y};

@@ -5,6 +5,24 @@
 // only one that can build a graph of gradients. engine.hpp holds the run itself.
 #include <adze/autograd/engine.hpp>
 
+namespace adze::detail::inline ADZE_ISA {
+
+// One gradient per root, each possibly undefined, or none at all.
+inline std::vector<tensor> seeds_for(tensor_list roots, tensor_list gradients,
+                                     std::string_view op) {
+  if (!gradients.empty() && gradients.size() != roots.size()) {
+    raise<value_error>(op, ": needs one gradient per root, or none; got ", gradients.size(),
+                       " gradients for ", roots.size(), " roots");
+  }
+  std::vector<tensor> seeds;
+  for (std::size_t i = 0; i < roots.size(); ++i) {
+    seeds.push_back(seed_for(roots[i], gradients.empty() ? tensor() : gradients[i], op));
+  }
+  return seeds;
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
 namespace adze::inline ADZE_ISA {
 
 struct backward_options {
@@ -23,16 +41,13 @@ inline void backward(const tensor& root, const backward_options& o = {}) {
   detail::run(r);
 }
 
-// Several roots at once: the gradients of their sum.
+// Several roots at once: the gradients of their sum. Errors: as above; value_error for another
+// number of gradients than of roots.
 inline void backward(tensor_list roots, tensor_list gradients = {}, bool retain_graph = false) {
   const std::vector<tensor> held(roots.begin(), roots.end());
+  const std::vector<tensor> seeds = detail::seeds_for(roots, gradients, "backward");
   std::vector<const tensor*> at;
-  std::vector<tensor> seeds;
-  for (std::size_t i = 0; i < roots.size(); ++i) {
-    at.push_back(&held[i]);
-    seeds.push_back(
-        detail::seed_for(roots[i], i < gradients.size() ? gradients[i] : tensor(), "backward"));
-  }
+  for (const tensor& root : held) at.push_back(&root);
   detail::run_request r{.roots = at, .seeds = seeds, .retain = retain_graph};
   detail::run(r);
 }
@@ -45,17 +60,13 @@ struct grad_options {
 };
 
 // d(sum of outputs)/d(inputs[i]), one per input; undefined where the outputs do not depend on it.
-// Inputs may be leaves or intermediate results. No `.grad` is touched.
+// Inputs may be leaves or intermediate results. No `.grad` is touched. Errors: as backward's.
 inline std::vector<tensor> grad(tensor_list outputs, tensor_list inputs,
                                 const grad_options& o = {}) {
   const std::vector<tensor> held(outputs.begin(), outputs.end());
+  const std::vector<tensor> seeds = detail::seeds_for(outputs, o.gradients, "grad");
   std::vector<const tensor*> roots;
-  std::vector<tensor> seeds;
-  for (std::size_t i = 0; i < outputs.size(); ++i) {
-    roots.push_back(&held[i]);
-    seeds.push_back(
-        detail::seed_for(outputs[i], i < o.gradients.size() ? o.gradients[i] : tensor(), "grad"));
-  }
+  for (const tensor& root : held) roots.push_back(&root);
   std::vector<detail::capture> captures;
   for (const tensor& x : inputs) {
     if (!x.requires_grad()) {
