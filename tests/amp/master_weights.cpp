@@ -313,6 +313,19 @@ TEST_CASE("master_weights: the moments of a transposed parameter come back in it
   }
 }
 
+TEST_CASE("master_weights: zero_grad passes over parameters that never required a gradient") {
+  for (const dtype type : {f32, bf16}) {
+    tensor used = parameter({4}, type), fixed = cast(varied({4}), type);
+    const auto before = elements(fixed);
+    amp::master_weights<optim::sgd> o({used, fixed}, {.lr = 0.1});
+    used.set_grad(cast(varied({4}, 1), type));
+    o.step();
+    o.zero_grad();
+    CHECK_FALSE(used.grad().defined());
+    CHECK(elements(fixed) == before);
+  }
+}
+
 TEST_CASE("master_weights: whole models in 16 bits learn, with clipping and a scaler") {
   manual_seed(3);
   const tensor target = tensor_i64{0, 1, 2, 3, 0, 1, 2, 3};

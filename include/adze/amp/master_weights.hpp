@@ -78,7 +78,9 @@ template <class O> class master_weights {
   }
 
   void zero_grad() {
-    for (const entry& e : entries_) tensor(e.model).set_grad({});
+    for (const entry& e : entries_) {  // what never required a gradient has none to forget
+      if (e.model.impl().owner != nullptr) tensor(e.model).set_grad({});
+    }
     inner_.zero_grad();
     collected_ = false;
   }
