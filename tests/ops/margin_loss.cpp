@@ -80,7 +80,7 @@ TEST_CASE("triplet, hinge and ranking losses equal their formulas") {
         each.push_back(std::max(0.0, distance_of(b, i) - distance_of(c, i) + margin));
       }
       for (const reduction reduce : all_reductions) {
-        const margin_options o{.margin = margin, .p = p, .reduce = reduce};
+        const triplet_options o{.margin = margin, .p = p, .reduce = reduce};
         CHECK(distance(numbers(triplet_margin_loss(a, b, c, o)), reduced(each, reduce)) < 1e-12);
         const auto f = [&](const std::vector<tensor>& in) {
           return triplet_margin_loss(in[0], in[1], in[2], o);
@@ -100,6 +100,15 @@ TEST_CASE("triplet, hinge and ranking losses equal their formulas") {
         return margin_ranking_loss(x, y, t, {.margin = 0.3, .reduce = r});
       },
       [&](double x, double y) { return std::max(0.0, -sign[i++ % 15] * (x - y) + 0.3); }, a, b);
+}
+
+TEST_CASE("the margin of triplets and of the hinge stays 1 where another option is given") {
+  const tensor_f64 a{{0, 0}}, near{{0, 1}}, far{{0, 1.5}};
+  CHECK(triplet_margin_loss(a, near, far, {.p = 1}).item() == doctest::Approx(0.5));
+  CHECK(triplet_margin_loss(a, near, far).item() == doctest::Approx(0.5));
+  const tensor_f64 x{0.25, 0.5}, t{-1, -1};
+  CHECK(hinge_embedding_loss(x, t, {.reduce = reduction::sum}).item() == 1.25);
+  CHECK(margin_ranking_loss(x, x, t, {.reduce = reduction::sum}).item() == 0.0);
 }
 
 TEST_CASE("losses with a margin say what does not fit") {

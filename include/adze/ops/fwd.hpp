@@ -329,7 +329,15 @@ template <class = void>
 tensor cosine_similarity(const tensor& a, const tensor& b, index_t axis = 1, double eps = 1e-8);
 struct margin_options {
   double margin = 0.0;
-  double p = 2.0;  // norm of the distance, triplet only
+  reduction reduce = reduction::mean;
+};
+struct hinge_options {
+  double margin = 1.0;
+  reduction reduce = reduction::mean;
+};
+struct triplet_options {
+  double margin = 1.0;
+  double p = 2.0;  // norm of the distance
   reduction reduce = reduction::mean;
 };
 template <class = void>
@@ -337,10 +345,9 @@ tensor cosine_embedding_loss(const tensor& a, const tensor& b, const tensor& tar
                              const margin_options& o = {});
 template <class = void>
 tensor triplet_margin_loss(const tensor& anchor, const tensor& positive, const tensor& negative,
-                           const margin_options& o = {.margin = 1.0});
+                           const triplet_options& o = {});
 template <class = void>
-tensor hinge_embedding_loss(const tensor& x, const tensor& target,
-                            const margin_options& o = {.margin = 1.0});
+tensor hinge_embedding_loss(const tensor& x, const tensor& target, const hinge_options& o = {});
 template <class = void>
 tensor margin_ranking_loss(const tensor& a, const tensor& b, const tensor& target,
                            const margin_options& o = {});

@@ -46,7 +46,7 @@ tensor cosine_embedding_loss(const tensor& a, const tensor& b, const tensor& tar
 // max(|anchor - positive + 1e-6|_p - |anchor - negative + 1e-6|_p + margin, 0) along the last axis.
 template <class>
 tensor triplet_margin_loss(const tensor& anchor, const tensor& positive, const tensor& negative,
-                           const margin_options& o) {
+                           const triplet_options& o) {
   const auto distance = [&](const tensor& b) { return norm(anchor - b + 1e-6, o.p, {-1}); };
   return detail::reduce_loss(
       detail::at_least_zero(distance(positive) - distance(negative) + o.margin), o.reduce);
@@ -54,7 +54,7 @@ tensor triplet_margin_loss(const tensor& anchor, const tensor& positive, const t
 
 // x where the target is 1, max(margin - x, 0) where it is -1.
 template <class>
-tensor hinge_embedding_loss(const tensor& x, const tensor& target, const margin_options& o) {
+tensor hinge_embedding_loss(const tensor& x, const tensor& target, const hinge_options& o) {
   detail::check_same_shape("hinge_embedding_loss", x, target);
   const tensor loss = where(target != 1.0, detail::at_least_zero(o.margin - x), 0.0) +
                       where(target != -1.0, x, 0.0);
