@@ -80,7 +80,6 @@
 #include <adze/nn/pool.hpp>
 #include <adze/nn/rnn.hpp>
 #include <adze/nn/sequential.hpp>
-#include <adze/nn/size_2d.hpp>
 #include <adze/nn/state_dict.hpp>
 #include <adze/nn/transformer.hpp>
 #include <adze/ops/activation.hpp>
@@ -118,6 +117,7 @@
 #include <adze/ops/reduce.hpp>
 #include <adze/ops/reshape.hpp>
 #include <adze/ops/rnn.hpp>
+#include <adze/ops/size_2d.hpp>
 #include <adze/ops/slice.hpp>
 #include <adze/ops/softmax.hpp>
 #include <adze/ops/sort.hpp>

@@ -177,13 +177,25 @@ TEST_CASE("derivatives of conv_transpose2d, first and second") {
 }
 
 TEST_CASE("conv1d is conv2d on one line") {
-  const conv_options o{.stride = {1, 2}, .padding = {0, 1}, .dilation = {1, 2}};
+  const conv1d_options o{.stride = 2, .padding = {1}, .dilation = {2}};
+  const conv_options flat{.stride = {1, 2}, .padding = {0, 1}, .dilation = {1, 2}};
   const tensor x = random({2, 3, 11}), w = random({4, 3, 3}), b = random({4});
   const tensor y = conv1d(x, w, b, o);
   CHECK(y.shape() == shape{2, 4, 5});
-  CHECK(off_by(y, naive(reshape(x, {2, 3, 1, 11}), reshape(w, {4, 3, 1, 3}), b, o)) < 1e-12);
+  CHECK(off_by(y, naive(reshape(x, {2, 3, 1, 11}), reshape(w, {4, 3, 1, 3}), b, flat)) < 1e-12);
+  CHECK(conv1d(x, w, b, {.padding = {1}}).shape() == x.shape().with(1, 4));
   check_gradients([&](const list& v) { return conv1d(v[0], v[1], v[2], o); },
                   {random_leaf({1, 2, 7}), random_leaf({2, 2, 3}), random_leaf({2})});
+}
+
+TEST_CASE("one number is both the height's and the width's, with braces or without") {
+  const tensor x = random({2, 3, 9, 8}), w = random({3, 3, 3, 3});
+  const tensor y = conv2d(x, w, {}, {.stride = {2, 2}, .padding = {1, 1}, .dilation = {2, 2}});
+  CHECK(distance(conv2d(x, w, {}, {.stride = 2, .padding = 1, .dilation = 2}), y) == 0.0);
+  CHECK(distance(conv2d(x, w, {}, {.stride = {2}, .padding = {1}, .dilation = {2}}), y) == 0.0);
+  CHECK(conv2d(x, w, {}, {.padding = {1, 0}}).shape() == shape{2, 3, 9, 6});
+  CHECK(conv_transpose2d(x, w, {}, {.stride = {2}, .output_padding = {1}}).shape() ==
+        shape{2, 3, 20, 18});
 }
 
 TEST_CASE("one image without a batch axis") {

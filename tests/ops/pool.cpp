@@ -207,6 +207,17 @@ TEST_CASE("an image without a batch axis is pooled as a batch of one, with its o
         0.0);
 }
 
+TEST_CASE("one number is both the height's and the width's, with braces or without") {
+  const tensor x = random({2, 3, 9, 8});
+  const pool_options braces{.kernel = {3}, .stride = {2}, .padding = {1}}, both{3, 2, 1};
+  for (const auto pool : {max_pool2d<>, avg_pool2d<>}) {
+    CHECK(pool(x, braces).shape() == shape{2, 3, 5, 4});
+    CHECK(distance(pool(x, braces), pool(x, both)) == 0.0);
+  }
+  CHECK(adaptive_avg_pool2d(x, 2).shape() == shape{2, 3, 2, 2});
+  CHECK(adaptive_max_pool2d(x, {2}).shape() == shape{2, 3, 2, 2});
+}
+
 TEST_CASE("layers pass their options on") {
   const tensor x = random({2, 3, 9, 9}, f32);
   const nn::max_pool2d m{{.kernel = 3, .stride = {2, 1}, .padding = 1}};

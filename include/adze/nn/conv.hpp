@@ -3,7 +3,6 @@
 // Convolution layers: nn::conv2d c{{.in = 3, .out = 16, .kernel = 3, .padding = 1}}; shapes of
 // weights and their first values are PyTorch's. Sizes are one number or {height, width}.
 #include <adze/nn/linear.hpp>
-#include <adze/nn/size_2d.hpp>
 #include <adze/ops/conv.hpp>
 
 namespace adze::nn {
@@ -40,7 +39,7 @@ template <class O> [[gnu::cold]] void check_conv_layer(std::string_view layer, c
   check_layer_size(layer, "in", o.in);
   check_layer_size(layer, "out", o.out);
   check_layer_size(layer, "groups", o.groups);
-  const nn::size_2d kernel = o.kernel;
+  const size_2d kernel = o.kernel;
   check_layer_size(layer, "kernel", std::min(kernel.height, kernel.width));
   if (o.in % o.groups != 0 || o.out % o.groups != 0) {
     raise<value_error>(layer, ": groups must divide in and out; got in ", o.in, ", out ", o.out,
@@ -90,9 +89,9 @@ struct conv1d {
   }
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::conv1d(x, weight, bias,
-                        {.stride = {1, options.stride},
-                         .padding = {0, options.padding},
-                         .dilation = {1, options.dilation},
+                        {.stride = options.stride,
+                         .padding = options.padding,
+                         .dilation = options.dilation,
                          .groups = options.groups});
   }
   void visit(auto&& f) {

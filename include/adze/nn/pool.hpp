@@ -1,7 +1,6 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Pooling layers: nn::max_pool2d{{.kernel = 2}}. Sizes are one number or {height, width}.
-#include <adze/nn/size_2d.hpp>
 #include <adze/ops/pool.hpp>
 
 namespace adze::nn {

@@ -77,15 +77,6 @@ template <class = void> tensor bias_image(const shape& sizes, const tensor& bias
   return bias.defined() ? y + reshape(bias, {1, -1, 1, 1}) : y;
 }
 
-// Images of one line, to the names of two: the second entry of every option counts.
-inline conv_options line_options(const conv_options& o) {
-  return {.stride = {1, o.stride[1]},
-          .padding = {0, o.padding[1]},
-          .dilation = {1, o.dilation[1]},
-          .groups = o.groups,
-          .exact = o.exact};
-}
-
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
@@ -166,7 +157,7 @@ template <class = void> struct conv2d_op {
 // x [n, o, h, w] and the conv2d weight [o, c / groups, kh, kw] give [n, c, size].
 template <class = void> struct conv_transpose2d_op {
   conv_options o{};
-  std::array<index_t, 2> size{1, 1};  // of the result
+  size_2d size = 1;  // of the result
   static constexpr std::string_view name = "conv_transpose2d";
   static constexpr numeric precision = numeric::low;
   static constexpr auto reads = gradient_reads(values::input(1), values::input(0), values::nothing);
@@ -203,7 +194,7 @@ template <class = void> struct conv_transpose2d_op {
 // From x [n, c, h, w] and the gradient g [n, o, oh, ow] of the result: [o, c / groups, kh, kw].
 template <class = void> struct conv2d_weight_gradient_op {
   conv_options o{};
-  std::array<index_t, 2> kernel{1, 1};
+  size_2d kernel = 1;
   static constexpr std::string_view name = "conv2d_weight_gradient";
   static constexpr numeric precision = numeric::low;
   static constexpr auto reads = gradient_reads(values::input(1), values::input(0));
@@ -306,15 +297,18 @@ tensor conv2d(const tensor& x, const tensor& w, const tensor& bias, const conv_o
   return record(conv2d_op<>{o}, x, w, bias);
 }
 
-// The same along one axis: x [n, c, l], w [o, c / groups, k]. The second entries of the options
-// count.
+// The same along one axis: x [n, c, l], w [o, c / groups, k].
 template <class>
-tensor conv1d(const tensor& x, const tensor& w, const tensor& bias, const conv_options& o) {
+tensor conv1d(const tensor& x, const tensor& w, const tensor& bias, const conv1d_options& o) {
   if (x.rank() != 3 || w.rank() != 3) {
     raise<shape_error>("conv1d: takes x [n, c, l] and a weight [o, c / groups, k]; got ", x,
                        " and ", w);
   }
-  return squeeze(conv2d(unsqueeze(x, 2), unsqueeze(w, 2), bias, detail::line_options(o)), 2);
+  const conv_options line{.stride = {1, o.stride},
+                          .padding = {0, o.padding},
+                          .dilation = {1, o.dilation},
+                          .groups = o.groups};
+  return squeeze(conv2d(unsqueeze(x, 2), unsqueeze(w, 2), bias, line), 2);
 }
 
 // The linear map that is transposed to conv2d with the same weight and options: every input pixel
@@ -326,7 +320,7 @@ tensor conv_transpose2d(const tensor& x, const tensor& w, const tensor& bias,
                         const conv_options& o) {
   if (x.rank() == 3) return squeeze(conv_transpose2d(unsqueeze(x, 0), w, bias, o), 0);
   detail::check_conv("conv_transpose2d", x, w, bias, o, true);
-  std::array<index_t, 2> size{};
+  size_2d size;
   for (const std::size_t i : {0u, 1u}) {
     const index_t in = x.shape()[2 + static_cast<index_t>(i)];
     const index_t kernel = w.shape()[2 + static_cast<index_t>(i)];

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <adze/autograd/fwd.hpp>
+#include <adze/ops/size_2d.hpp>
 
 namespace adze {
 
@@ -185,36 +186,35 @@ template <class = void> tensor matmul(const tensor& a, const tensor& b);
 template <class = void>
 tensor linear(const tensor& x, const tensor& weight, const tensor& bias = {});
 
-// conv.hpp, pool.hpp: the last one or two axes are spatial; sizes are (h, w).
+// conv.hpp, pool.hpp: the last one or two axes are spatial; sizes are (h, w), or one for both.
 struct conv_options {
-  std::array<index_t, 2> stride{1, 1};
-  std::array<index_t, 2> padding{0, 0};
-  std::array<index_t, 2> dilation{1, 1};
+  size_2d stride = 1, padding = 0, dilation = 1;
   index_t groups = 1;
-  std::array<index_t, 2> output_padding{0, 0};  // transposed convolution only
+  size_2d output_padding = 0;  // transposed convolution only
   bool exact = false;  // only algorithms whose error is that of the sum: no Winograd filtering
+};
+struct conv1d_options {
+  index_t stride = 1, padding = 0, dilation = 1, groups = 1;
 };
 template <class = void>
 tensor conv2d(const tensor& x, const tensor& w, const tensor& bias = {},
               const conv_options& o = {});
 template <class = void>
 tensor conv1d(const tensor& x, const tensor& w, const tensor& bias = {},
-              const conv_options& o = {});
+              const conv1d_options& o = {});
 template <class = void>
 tensor conv_transpose2d(const tensor& x, const tensor& w, const tensor& bias = {},
                         const conv_options& o = {});
 struct pool_options {
-  std::array<index_t, 2> kernel{2, 2};
-  std::array<index_t, 2> stride{0, 0};  // 0: the kernel
-  std::array<index_t, 2> padding{0, 0};
-  std::array<index_t, 2> dilation{1, 1};  // max pooling only
+  size_2d kernel = 2, stride = 0, padding = 0;  // stride 0: the kernel
+  size_2d dilation = 1;                         // max pooling only
   bool ceil_mode = false;
   bool count_include_pad = true;  // average only
 };
 template <class = void> tensor max_pool2d(const tensor& x, const pool_options& o = {});
 template <class = void> tensor avg_pool2d(const tensor& x, const pool_options& o = {});
-template <class = void> tensor adaptive_avg_pool2d(const tensor& x, std::array<index_t, 2> out);
-template <class = void> tensor adaptive_max_pool2d(const tensor& x, std::array<index_t, 2> out);
+template <class = void> tensor adaptive_avg_pool2d(const tensor& x, const size_2d& out);
+template <class = void> tensor adaptive_max_pool2d(const tensor& x, const size_2d& out);
 
 // norm.hpp; weight and bias may be undefined.
 struct batch_norm_options {

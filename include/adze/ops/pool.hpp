@@ -34,7 +34,7 @@ template <class = void> struct pool_gather_op {
 
 // The way back: gradients added up at the pixels of images h x w.
 template <class = void> struct pool_scatter_op {
-  std::array<index_t, 2> size{1, 1};
+  size_2d size = 1;
   static constexpr std::string_view name = "pool_scatter";
   static constexpr numeric precision = numeric::any;
   static constexpr value_set keeps = values::input(1);
@@ -122,7 +122,7 @@ template <class = void> struct avg_pool2d_op {
 
 template <class = void> struct avg_pool2d_gradient_op {
   pool_geometry geometry{};
-  std::array<index_t, 2> size{1, 1};  // of the images
+  size_2d size = 1;  // of the images
   static constexpr std::string_view name = "avg_pool2d_gradient";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
@@ -173,11 +173,11 @@ template <class> tensor avg_pool2d(const tensor& x, const pool_options& o) {
 
 // Means and maxima over windows chosen so that the result has the size `out`: pixels
 // floor(i h / out) .. ceil((i + 1) h / out). {1, 1} is global pooling.
-template <class> tensor adaptive_avg_pool2d(const tensor& x, std::array<index_t, 2> out) {
+template <class> tensor adaptive_avg_pool2d(const tensor& x, const size_2d& out) {
   if (x.rank() == 3) return squeeze(adaptive_avg_pool2d(unsqueeze(x, 0), out), 0);
   return record(avg_pool2d_op<>{detail::adaptive_geometry("adaptive_avg_pool2d", out)}, x);
 }
-template <class> tensor adaptive_max_pool2d(const tensor& x, std::array<index_t, 2> out) {
+template <class> tensor adaptive_max_pool2d(const tensor& x, const size_2d& out) {
   if (x.rank() == 3) return squeeze(adaptive_max_pool2d(unsqueeze(x, 0), out), 0);
   return record(max_pool2d_op<>{detail::adaptive_geometry("adaptive_max_pool2d", out)}, x);
 }

@@ -10,7 +10,7 @@ namespace adze {
 // pool_options, or, for adaptive pooling, the size of the result.
 struct pool_geometry {
   pool_options options{};
-  std::array<index_t, 2> adaptive{0, 0};
+  size_2d adaptive = 0;
 
   bool is_adaptive() const { return adaptive[0] > 0; }
   index_t stride(std::size_t axis) const {
@@ -87,7 +87,7 @@ shape pooled_shape(std::string_view op, const shape& x, const pool_geometry& p) 
   return {x[0], x[1], s.h.out, s.w.out};
 }
 
-inline pool_geometry adaptive_geometry(std::string_view op, std::array<index_t, 2> out) {
+inline pool_geometry adaptive_geometry(std::string_view op, const size_2d& out) {
   if (out[0] < 1 || out[1] < 1) {
     raise<value_error>(op, ": the size of the result must be at least 1; got ", out[0], " x ",
                        out[1]);
