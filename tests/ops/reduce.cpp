@@ -326,6 +326,27 @@ TEST_CASE("var divides by n - correction, which is 0 at least") {
   CHECK(var(x, {}, 5.0).item() == inf);
 }
 
+TEST_CASE("variances far from zero keep their digits, in rows, columns and strides") {
+  CHECK(var(tensor_f32{16777216, 16777218}).item() == 2.0);
+  CHECK(std_dev(tensor_f32{16777216, 16777220}, {}, 0.0).item() == 2.0);
+  for (const index_t n : {2, 3, 9, 70, 2500}) {
+    const tensor far = cast(smooth({n, 5}, f64, 30.0) + 1.6e7, f32);
+    for (const tensor& v : {far, contiguous(transpose(far)), transpose(far)}) {
+      const index_t axis = v.shape()[0] == n ? 0 : 1;
+      const auto expected =
+          naive(v, axis == 0 ? 1 : 2, [](const values_of& x) { return var_of(x, 1.0); });
+      const double size = 1.0 + *std::max_element(expected.begin(), expected.end());
+      CHECK(distance(numbers(var(v, {axis})), expected) < 1e-6 * size);
+      CHECK(numbers(var(v * 0.0f + 1.6e7f, {axis})) == values_of(5, 0.0));
+    }
+  }
+  CHECK(var(tensor_f32{3e38f, -3e38f}).item() == inf);
+  CHECK(std::isnan(var(tensor_f32{1.0f, INFINITY}).item()));
+  CHECK(std::isnan(var(tensor_f32{INFINITY, 1.0f}).item()));
+  CHECK(std::isnan(var(zeros({0})).item()));
+  CHECK(std::isnan(numbers(var(zeros({2, 0}), {1}))[1]));
+}
+
 TEST_CASE("gradients at ties, zeros and nothing") {
   tensor x = tensor_f64{{1, 3, 3}, {2, 2, 2}};
   x.set_requires_grad();

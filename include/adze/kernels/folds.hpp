@@ -73,6 +73,9 @@ struct floating_sum {
   template <class T> static T start() { return T(0); }
   template <class V> V join(const V& a, const V& b) const { return a + b; }
 };
+struct distance : floating_sum {  // x - center
+  template <class V> V take(const V& x, const V& center) const { return x - center; }
+};
 struct square_distance : floating_sum {  // (x - center)^2
   template <class V> V take(const V& x, const V& center) const {
     const V d = x - center;

@@ -13,6 +13,31 @@ template <class = void> tensor f64_fold(const tensor& x, std::uint32_t folded, f
   return fold(x, folded, folded_shape(x.shape(), folded, false), o);
 }
 
+// The first element that goes into each result, in f64; something must go in.
+template <class = void> tensor first_folded(const tensor& x, std::uint32_t folded) {
+  return dense_as(alias(x, folded_shape(x.shape(), folded, true), x.strides()), f64);
+}
+
+// What the passes of a variance finish with. Sums run about a center in the computing type: the
+// first element, then the mean, rounded; so that data far from zero keep their digits.
+struct variance_finish {
+  double count, divisor;
+  bool narrow;  // computed in f32
+
+  static void mean(const void* data, double* acc, const double* centers, index_t n) {
+    const auto& f = *static_cast<const variance_finish*>(data);
+    for (index_t i = 0; i < n; ++i) acc[i] = centers[i] + acc[i] / f.count;
+  }
+  static void variance(const void* data, double* acc, const double* means, index_t n) {
+    const auto& f = *static_cast<const variance_finish*>(data);
+    for (index_t i = 0; i < n; ++i) {
+      const double off = f.narrow ? means[i] - static_cast<float>(means[i]) : 0.0;
+      if (std::isfinite(off)) acc[i] -= f.count * off * off;
+      acc[i] = (acc[i] < 0 ? 0.0 : acc[i]) / f.divisor;  // NaN stays
+    }
+  }
+};
+
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
@@ -34,16 +59,23 @@ template <class = void> struct var_op {
   tensor forward(const tensor& x) const {
     detail::need_floating(x, name);
     const std::uint32_t folded = detail::folded_axes(x.shape(), over, name);
-    const auto count = static_cast<double>(detail::folded_count(x.shape(), folded));
-    const tensor center =
-        detail::f64_fold(x, folded, {.finish = detail::divide_slots, .finish_data = &count});
-    const double by = divisor(x.shape());
+    using finish = detail::variance_finish;
+    const finish f{static_cast<double>(detail::folded_count(x.shape(), folded)), divisor(x.shape()),
+                   x.dtype() != f64};
+    if (f.count == 0) return detail::filled(result(x.shape()), x.dtype(), 0.0 / f.divisor);
+    const tensor first = detail::first_folded(x, folded);
+    const tensor mean =
+        detail::f64_fold(x, folded,
+                         {.loops = &kernels::folds::loops<kernels::folds::distance>(),
+                          .finish = finish::mean,
+                          .finish_data = &f,
+                          .center = &first});
     return detail::fold(x, folded, result(x.shape()),
                         {.loops = &kernels::folds::loops<kernels::folds::square_distance>(),
-                         .finish = detail::divide_slots,
-                         .finish_data = &by,
+                         .finish = finish::variance,
+                         .finish_data = &f,
                          .result = x.dtype(),
-                         .center = &center});
+                         .center = &mean});
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const tensor x = c.in(0);
