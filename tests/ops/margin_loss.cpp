@@ -37,6 +37,14 @@ TEST_CASE("cosine similarity and its loss equal their formulas") {
   CHECK(distance(numbers(cosine_similarity(a, b)), cosine) < 1e-12);
   CHECK(distance(numbers(cosine_similarity(transpose(a), transpose(b), 0)), cosine) < 1e-12);
   CHECK(cosine_similarity(unsqueeze(a, 1), unsqueeze(b, 0), -1).shape() == shape{3, 3});
+  const tensor narrow = leaf({3, 1}, 2.0);  // broadcast along the axis, and of fewer axes
+  for (const tensor& few : {narrow, reshape(narrow, {3}), reshape(leaf({1}), {})}) {
+    const index_t axis = few.rank() == 2 ? 1 : 0;
+    const tensor by = axis == 1 ? b : reshape(b, {4, 3});
+    CHECK(distance(cosine_similarity(few, by, axis),
+                   cosine_similarity(expand(few, by.shape()), by, axis)) < 1e-15);
+    CHECK(distance(cosine_similarity(by, few, axis), cosine_similarity(few, by, axis)) < 1e-15);
+  }
   const auto similar = [](const std::vector<tensor>& in) {
     return cosine_similarity(in[0], in[1]);
   };

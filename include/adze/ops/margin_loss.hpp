@@ -20,10 +20,14 @@ template <class>
 tensor cosine_similarity(const tensor& a, const tensor& b, index_t axis, double eps) {
   const shape sizes = broadcast(a.shape(), b.shape(), "cosine_similarity");
   const index_t k = resolve_axis(axis, sizes.rank(), "cosine_similarity") - sizes.rank();
-  const auto length = [&](const tensor& x) {
-    return sqrt(maximum(sum(square(x), {k}, true), eps * eps));
+  const auto direction = [&](const tensor& x) {  // of the whole axis, which x may repeat
+    shape full = x.shape();
+    while (full.rank() < -k) full = full.inserted(0, 1);
+    full = full.with(full.rank() + k, sizes[sizes.rank() + k]);
+    const tensor y = full == x.shape() ? x : expand(x, full);
+    return y / sqrt(maximum(sum(square(y), {k}, true), eps * eps));
   };
-  return sum((a / length(a)) * (b / length(b)), {k});
+  return sum(direction(a) * direction(b), {k});
 }
 
 // 1 - cos(a, b) where the target is 1, max(cos(a, b) - margin, 0) where it is -1; a and b [n, d] or
