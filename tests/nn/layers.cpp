@@ -142,7 +142,7 @@ TEST_CASE("layers call their ops with their options") {
 TEST_CASE("batch norm layers follow their mode") {
   const tensor x = random({5, 3, 2, 2}, f32);
   nn::batch_norm2d bn{{.channels = 3, .momentum = 0.5}};
-  CHECK(distance(bn(x), batch_norm(x, {}, {}, {}, {})) < 1e-6);
+  CHECK(distance(bn(x), batch_norm(x, {}, {}, {}, {}, {.training = true})) < 1e-6);
   static_cast<void>(bn(x));
   CHECK(bn.num_batches_tracked.item<index_t>() == 2);
   CHECK(distance(bn.running_mean, mean(x, {0, 2, 3}) * 0.75) < 1e-6);
@@ -157,7 +157,8 @@ TEST_CASE("batch norm layers follow their mode") {
                                    {.training = false, .eps = 0.5})) < 1e-6);
   nn::batch_norm1d untracked{{.channels = 3, .track = false}};
   eval(untracked);
-  CHECK(distance(untracked(select(x, 3, 0)), batch_norm(select(x, 3, 0), {}, {}, {}, {})) < 1e-6);
+  CHECK(distance(untracked(select(x, 3, 0)),
+                 batch_norm(select(x, 3, 0), {}, {}, {}, {}, {.training = true})) < 1e-6);
 }
 
 TEST_CASE("a checkpoint counts its batch once") {

@@ -58,15 +58,17 @@ TEST_CASE("batch_norm is the definition in every shape and layout") {
     CAPTURE(sizes);
     const tensor x = random(sizes), w = random({sizes[1]}), b = random({sizes[1]});
     const std::vector<double> expected = naive(x, w, b, naive_statistics(x));
-    CHECK(off_by(batch_norm(x, w, b, {}, {}), expected) < 1e-11);
-    const tensor last = channels_last(x), y = batch_norm(last, w, b, {}, {});
+    CHECK(off_by(batch_norm(x, w, b, {}, {}, {.training = true}), expected) < 1e-11);
+    const tensor last = channels_last(x), y = batch_norm(last, w, b, {}, {}, {.training = true});
     CHECK(off_by(y, expected) < 1e-11);
     CHECK(y.strides() == last.strides());
     const tensor narrow = cast(x, f32);
     const std::vector<double> rounded = naive(narrow, w, b, naive_statistics(narrow));
-    CHECK(off_by(batch_norm(narrow, cast(w, f32), cast(b, f32), {}, {}), rounded) < 3e-5);
-    CHECK(off_by(batch_norm(channels_last(narrow), cast(w, f32), cast(b, f32), {}, {}), rounded) <
-          3e-5);
+    CHECK(off_by(batch_norm(narrow, cast(w, f32), cast(b, f32), {}, {}, {.training = true}),
+                 rounded) < 3e-5);
+    CHECK(off_by(batch_norm(channels_last(narrow), cast(w, f32), cast(b, f32), {}, {},
+                            {.training = true}),
+                 rounded) < 3e-5);
   }
 }
 
@@ -75,7 +77,7 @@ TEST_CASE("running statistics move by the momentum, the variance unbiased") {
   for (const dtype type : {f32, f64, bf16}) {
     const tensor mean = full({2}, 0.5, type), var = full({2}, 2.0, type);
     const std::uint32_t version = mean.version();
-    static_cast<void>(batch_norm(x, {}, {}, mean, var, {.momentum = 0.25}));
+    static_cast<void>(batch_norm(x, {}, {}, mean, var, {.training = true, .momentum = 0.25}));
     const statistics s = naive_statistics(x);
     std::vector<double> m(2), v(2);
     for (std::size_t i = 0; i < 2; ++i) {
@@ -92,7 +94,8 @@ TEST_CASE("running statistics move by the momentum, the variance unbiased") {
 TEST_CASE("the smallest batches, and an eps of one's own in both modes") {
   const tensor x = reshape(tensor_f64{1, 3, 10, 16}, {1, 2, 2});  // one image of two pixels
   const tensor mean = zeros({2}, f64), var = ones({2}, f64);
-  const tensor y = batch_norm(x, {}, {}, mean, var, {.momentum = 1.0, .eps = 3.0});
+  const tensor y =
+      batch_norm(x, {}, {}, mean, var, {.training = true, .momentum = 1.0, .eps = 3.0});
   CHECK(off_by(mean, {2, 13}) < 1e-15);
   CHECK(off_by(var, {2, 18}) < 1e-14);  // biased: 1 and 9
   const double b = 3 / std::sqrt(12.0);
@@ -106,11 +109,21 @@ TEST_CASE("a recomputation and an empty batch leave the running statistics alone
   {
     const detail::state_guard guard;
     detail::state.recomputing = true;
-    static_cast<void>(batch_norm(random({3, 2, 5}, f32), {}, {}, mean, var));
+    static_cast<void>(batch_norm(random({3, 2, 5}, f32), {}, {}, mean, var, {.training = true}));
   }
-  CHECK(batch_norm(empty({0, 2, 5}), {}, {}, mean, var).shape() == shape{0, 2, 5});
+  CHECK(batch_norm(empty({0, 2, 5}), {}, {}, mean, var, {.training = true}).shape() ==
+        shape{0, 2, 5});
   CHECK(off_by(mean, {0, 0}) == 0.0);
   CHECK(off_by(var, {1, 1}) == 0.0);
+}
+
+TEST_CASE("unless told to train, the running statistics are used, as in PyTorch") {
+  const tensor x = random({4, 3, 5}), mean = random({3}), var = square(random({3}));
+  const tensor kept = clone(mean), y = batch_norm(x, {}, {}, mean, var);
+  CHECK(off_by(y, naive(x, {}, {}, {numbers(mean), numbers(var)})) < 1e-12);
+  CHECK(distance(batch_norm_act(x, {}, {}, mean, var), relu(y)) == 0.0);
+  CHECK(distance(mean, kept) == 0.0);
+  CHECK_THROWS_AS(batch_norm(x, {}, {}, {}, {}), value_error);
 }
 
 TEST_CASE("evaluation uses the running statistics and changes nothing") {
@@ -130,7 +143,7 @@ TEST_CASE("the gradient in evaluation survives a training step of the statistics
   const tensor mean = random({3}), var = square(random({3})), w = random({3});
   const tensor y = batch_norm(x, w, {}, mean, var, {.training = false});
   const std::vector<double> before = numbers(var);
-  static_cast<void>(batch_norm(random({4, 3}), w, {}, mean, var));
+  static_cast<void>(batch_norm(random({4, 3}), w, {}, mean, var, {.training = true}));
   const tensor g = grad(y, x, {.gradients = {ones({4, 3}, f64)}});
   for (std::size_t i = 0; i < 12; ++i) {
     CHECK(numbers(g)[i] == doctest::Approx(numbers(w)[i % 3] / std::sqrt(before[i % 3] + 1e-5)));
@@ -140,16 +153,21 @@ TEST_CASE("the gradient in evaluation survives a training step of the statistics
 TEST_CASE("digits survive far from zero, in both layouts") {
   const tensor far = cast(random({20, 3, 10, 10}) * 1.0 + 1e6, f32);
   const std::vector<double> expected = naive(far, {}, {}, naive_statistics(far));
-  CHECK(off_by(batch_norm(far, {}, {}, {}, {}), expected) < 1e-5);
-  CHECK(off_by(batch_norm(channels_last(far), {}, {}, {}, {}), expected) < 1e-5);
+  CHECK(off_by(batch_norm(far, {}, {}, {}, {}, {.training = true}), expected) < 1e-5);
+  CHECK(off_by(batch_norm(channels_last(far), {}, {}, {}, {}, {.training = true}), expected) <
+        1e-5);
 }
 
 TEST_CASE("gradients of batch_norm, first and second") {
-  const auto training = [](const list& x) { return batch_norm(x[0], x[1], x[2], {}, {}); };
-  const auto bare = [](const list& x) { return batch_norm(x[0], {}, {}, {}, {}); };
+  const auto training = [](const list& x) {
+    return batch_norm(x[0], x[1], x[2], {}, {}, {.training = true});
+  };
+  const auto bare = [](const list& x) {
+    return batch_norm(x[0], {}, {}, {}, {}, {.training = true});
+  };
   const auto last = [](const list& x) {  // through a channels-last copy
     const tensor t = contiguous(permute(x[0], {0, 2, 3, 1}));
-    return batch_norm(permute(t, {0, 3, 1, 2}), x[1], x[2], {}, {});
+    return batch_norm(permute(t, {0, 3, 1, 2}), x[1], x[2], {}, {}, {.training = true});
   };
   check_gradients(training, {random_leaf({4, 3}), random_leaf({3}), random_leaf({3})});
   check_gradients(training, {random_leaf({2, 3, 4}), random_leaf({3}), random_leaf({3})});
@@ -190,9 +208,10 @@ TEST_CASE("f32 gradients agree in both layouts and for any threads") {
 
 TEST_CASE("16-bit batches keep f32 statistics") {
   const tensor x = random({6, 3, 4}, bf16), mean = zeros({3}), var = ones({3});
-  const tensor y = batch_norm(x, {}, {}, mean, var);
+  const tensor y = batch_norm(x, {}, {}, mean, var, {.training = true});
   CHECK(y.dtype() == bf16);
-  CHECK(distance(y, cast(batch_norm(cast(x, f32), {}, {}, {}, {}), bf16)) == 0.0);
+  CHECK(distance(y, cast(batch_norm(cast(x, f32), {}, {}, {}, {}, {.training = true}), bf16)) ==
+        0.0);
   CHECK(mean.dtype() == f32);
   CHECK(numbers(mean)[0] != 0.0);
 }
@@ -200,23 +219,25 @@ TEST_CASE("16-bit batches keep f32 statistics") {
 TEST_CASE("what batch_norm refuses") {
   CHECK(
       message_of([] {
-        batch_norm(ones({1, 3, 1, 1}), {}, {}, {}, {});
+        batch_norm(ones({1, 3, 1, 1}), {}, {}, {}, {}, {.training = true});
       }) ==
       "batch_norm: training needs more than one value per channel; got f32[1,3,1,1]; take a larger "
       "batch or eval() mode");
-  CHECK(message_of([] { batch_norm(ones({3}), {}, {}, {}, {}); }) ==
+  CHECK(message_of([] { batch_norm(ones({3}), {}, {}, {}, {}, {.training = true}); }) ==
         "batch_norm: takes [n, c] or [n, c, ...]; got f32[3]");
   CHECK(message_of([] {
-          batch_norm(ones({2, 3}), ones({2}), {}, {}, {});
+          batch_norm(ones({2, 3}), ones({2}), {}, {}, {}, {.training = true});
         }) == "batch_norm: needs one value per channel, [3]; got f32[2] for f32[2,3]");
   CHECK(message_of([] {
           batch_norm(ones({2, 3}), {}, {}, {}, {}, {.training = false});
         }).starts_with("batch_norm: evaluation needs running_mean and running_var"));
-  CHECK_THROWS_AS(batch_norm(ones({2, 3}), {}, {}, zeros({2}), {}), shape_error);
-  CHECK_THROWS_AS(batch_norm(ones({2, 3}, i64), {}, {}, {}, {}), dtype_error);
+  CHECK_THROWS_AS(batch_norm(ones({2, 3}), {}, {}, zeros({2}), {}, {.training = true}),
+                  shape_error);
+  CHECK_THROWS_AS(batch_norm(ones({2, 3}, i64), {}, {}, {}, {}, {.training = true}), dtype_error);
   tensor mean = zeros({3});
   mean.set_requires_grad();
-  CHECK_THROWS_AS(batch_norm(ones({2, 3}), {}, {}, mean, ones({3})), state_error);
+  CHECK_THROWS_AS(batch_norm(ones({2, 3}), {}, {}, mean, ones({3}), {.training = true}),
+                  state_error);
 }
 
 namespace {
@@ -229,9 +250,10 @@ list act_results(bool fused, const tensor& x, const tensor& residual, norm_activ
   const tensor more = residual.defined() ? leaves[3] : tensor();
   tensor y;
   if (fused) {
-    y = batch_norm_act(leaves[0], leaves[1], leaves[2], {}, {}, more, {.act = act});
+    y = batch_norm_act(leaves[0], leaves[1], leaves[2], {}, {}, more,
+                       {.act = act, .training = true});
   } else {
-    y = batch_norm(leaves[0], leaves[1], leaves[2], {}, {});
+    y = batch_norm(leaves[0], leaves[1], leaves[2], {}, {}, {.training = true});
     if (more.defined()) y = y + more;
     y = act == norm_activation::relu ? relu(y) : relu6(y);
   }
@@ -291,7 +313,9 @@ TEST_CASE("batch_norm_act: checkpoints, residuals of another dtype, some gradien
   const auto gradients = [&](bool again) {
     tensor in = clone(x), residual = clone(more);
     in.set_requires_grad(), residual.set_requires_grad();
-    const auto f = [](const list& t) { return batch_norm_act(t[0], {}, {}, {}, {}, t[1]); };
+    const auto f = [](const list& t) {
+      return batch_norm_act(t[0], {}, {}, {}, {}, t[1], {.training = true});
+    };
     const tensor y = again ? checkpoint(f, list{in, residual}) : f({in, residual});
     const tensor g = smooth(x.shape(), bf16);
     list all = grad(tensor_list(&y, 1), std::vector{in, residual}, {.gradients = {g}});
@@ -311,19 +335,23 @@ TEST_CASE("batch_norm_act: checkpoints, residuals of another dtype, some gradien
   const tensor in = random({7, 5});
   tensor w = full({5}, 2.0, f64), r = random_leaf({7, 5});
   w.set_requires_grad();
-  const tensor y = batch_norm_act(in, w, {}, {}, {}, r);
+  const tensor y = batch_norm_act(in, w, {}, {}, {}, r, {.training = true});
   backward(sum(y * y));
   const tensor own = r.grad(), slope = y * 2.0;
   CHECK(distance(own, slope) < 1e-14);  // 0 where y is 0
-  CHECK(distance(w.grad(), sum(slope * batch_norm(in, {}, {}, {}, {}), {0})) < 1e-12);
+  CHECK(distance(w.grad(), sum(slope * batch_norm(in, {}, {}, {}, {}, {.training = true}), {0})) <
+        1e-12);
   tensor self = random_leaf({7, 5});
-  check_gradients([](const list& t) { return batch_norm_act(t[0], {}, {}, {}, {}, t[0]); }, {self});
+  check_gradients(
+      [](const list& t) { return batch_norm_act(t[0], {}, {}, {}, {}, t[0], {.training = true}); },
+      {self});
 }
 
 TEST_CASE("images without pixels: gradients are zero, in every form") {
   for (const bool act : {false, true}) {
     tensor x = random_leaf({2, 9, 0}), w = random_leaf({9}), b = random_leaf({9});
-    const tensor y = act ? batch_norm_act(x, w, b, {}, {}) : batch_norm(x, w, b, {}, {});
+    const tensor y = act ? batch_norm_act(x, w, b, {}, {}, {}, {.training = true})
+                         : batch_norm(x, w, b, {}, {}, {.training = true});
     backward(sum(y));
     CHECK(numbers(w.grad()) == std::vector<double>(9));
     CHECK(numbers(b.grad()) == std::vector<double>(9));
@@ -347,7 +375,7 @@ TEST_CASE("batch_norm_act: statistics, evaluation, NaN, traces and what it refus
 
   tensor bad = clone(more);
   bad.data_as<float>()[7] = std::numeric_limits<float>::quiet_NaN();
-  const std::vector<double> y = numbers(batch_norm_act(x, {}, {}, {}, {}, bad));
+  const std::vector<double> y = numbers(batch_norm_act(x, {}, {}, {}, {}, bad, {.training = true}));
   CHECK(std::isnan(y[7]));
   CHECK(std::count_if(y.begin(), y.end(), [](double v) { return std::isnan(v); }) == 1);
 

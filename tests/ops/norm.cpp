@@ -94,8 +94,11 @@ TEST_CASE("an eps of one's own, in values and in both gradients") {
   check_gradients([=](const list& v) { return layer_norm(v[0], 1, {}, {}, eps); }, leaf);
   check_gradients([=](const list& v) { return rms_norm(v[0], 1, {}, eps); }, leaf);
   check_gradients([=](const list& v) { return group_norm(v[0], 2, {}, {}, eps); }, leaf);
-  check_gradients([=](const list& v) { return batch_norm(v[0], {}, {}, {}, {}, {.eps = eps}); },
-                  leaf);
+  check_gradients(
+      [=](const list& v) {
+        return batch_norm(v[0], {}, {}, {}, {}, {.training = true, .eps = eps});
+      },
+      leaf);
 }
 
 TEST_CASE("data far from zero keep their digits") {

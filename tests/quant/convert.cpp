@@ -397,7 +397,9 @@ TEST_CASE("convert: a constant is not added to a bias whose sum is read before, 
 TEST_CASE(
     "prepare_qat: joins no batch norm over another axis than the outputs, none after a ReLU") {
   const tensor w = random({3, 4}), mean = random({3}), var = rand({3}, f64) + 0.5;
-  const auto norm = [&](const tensor& y) { return batch_norm(y, {}, {}, mean, var); };
+  const auto norm = [&](const tensor& y) {
+    return batch_norm(y, {}, {}, mean, var, {.training = true});
+  };
   const auto plain = [&](const tensor& v) { return norm(linear(v, w)); };
   const auto rectified = [&](const tensor& v) { return norm(relu(linear(v, w))); };
   const auto joined = [](const graph& g) {

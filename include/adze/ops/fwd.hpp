@@ -218,7 +218,7 @@ template <class = void> tensor adaptive_max_pool2d(const tensor& x, const size_2
 
 // norm.hpp; weight and bias may be undefined.
 struct batch_norm_options {
-  bool training = true;
+  bool training = false;
   double momentum = 0.1;
   double eps = 1e-5;
 };
@@ -230,7 +230,7 @@ tensor batch_norm(const tensor& x, const tensor& weight, const tensor& bias,
 enum class norm_activation : std::uint8_t { relu, relu6 };
 struct batch_norm_act_options {
   norm_activation act = norm_activation::relu;
-  bool training = true;
+  bool training = false;
   double momentum = 0.1;
   double eps = 1e-5;
 };
