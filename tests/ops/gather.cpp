@@ -109,6 +109,14 @@ TEST_CASE("indices and shapes that do not fit are named, and nothing is written"
   CHECK_THROWS_AS(masked_fill(zeros({3}), zeros({2, 3}, bool8), 1.0), shape_error);
 }
 
+TEST_CASE("next to integers a scalar must be whole") {
+  const tensor x = tensor_i64{1, 2}, mask = tensor_bool8{true, false};
+  CHECK(numbers(where(mask, x, 7.0)) == values_of{1, 7});
+  CHECK_THROWS_AS(where(mask, x, 0.5), dtype_error);
+  CHECK_THROWS_AS(where(mask, 0.5, x), dtype_error);
+  CHECK_THROWS_AS(masked_fill(x, mask, -std::numeric_limits<double>::infinity()), dtype_error);
+}
+
 TEST_CASE("one_hot and masked_fill") {
   const tensor y = one_hot(tensor_i32{{0, 2}, {1, 1}}, 3);
   CHECK(y.shape() == shape{2, 2, 3});

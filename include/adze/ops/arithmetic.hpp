@@ -175,15 +175,6 @@ struct clamp_f {  // the gradient passes on the closed interval
 }  // namespace adze::inline ADZE_ISA
 
 namespace adze::detail::inline ADZE_ISA {
-// A scalar next to an integer tensor must be whole: integers never become floats silently.
-template <class = void> double scalar_of(std::string_view op, const tensor& x, double b) {
-  const bool whole = b == std::floor(b) && std::abs(b) < 9.0e15;
-  if (!is_floating(x.dtype()) && !whole) {
-    raise<dtype_error>(op, ": an integer tensor takes whole scalars; got ", x, " and ", b,
-                       "; cast(x, f32) first");
-  }
-  return b;
-}
 inline void check_subtract(std::string_view name, const tensor& a, const tensor& b) {
   if (a.dtype() != bool8 || b.dtype() != bool8) return;
   raise<dtype_error>(name, ": bool8 is not a number; got ", a, " and ", b,

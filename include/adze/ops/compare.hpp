@@ -161,10 +161,10 @@ template <class> tensor where(const tensor& condition, const tensor& a, const te
   return record(where_op<>{}, condition, a, b);
 }
 template <class> tensor where(const tensor& condition, const tensor& a, double b) {
-  return where(condition, a, detail::filled({}, a.dtype(), b));
+  return where(condition, a, detail::filled({}, a.dtype(), detail::scalar_of("where", a, b)));
 }
 template <class> tensor where(const tensor& condition, double a, const tensor& b) {
-  return where(condition, detail::filled({}, b.dtype(), a), b);
+  return where(condition, detail::filled({}, b.dtype(), detail::scalar_of("where", b, a)), b);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -12,6 +12,16 @@
 
 namespace adze::detail::inline ADZE_ISA {
 
+// A scalar next to an integer tensor must be whole: integers never become floats silently.
+template <class = void> double scalar_of(std::string_view op, const tensor& x, double b) {
+  const bool whole = b == std::floor(b) && std::abs(b) < 9.0e15;
+  if (!is_floating(x.dtype()) && !whole) {
+    raise<dtype_error>(op, ": an integer tensor takes whole scalars; got ", x, " and ", b,
+                       "; cast(x, f32) first");
+  }
+  return b;
+}
+
 template <class F>
 concept whole_unary = requires(const F& f, std::int64_t x) {
   f.whole(x);
