@@ -139,6 +139,19 @@ TEST_CASE("layers call their ops with their options") {
   CHECK(distance(nn::softmax{.axis = 1}(x), softmax(x, 1)) == 0.0);
 }
 
+TEST_CASE("norms without weights check the sizes they were made for") {
+  const nn::layer_norm ln{{.sizes = {4, 8}, .affine = false}};
+  const nn::rms_norm rn{{.sizes = {8}, .affine = false}};
+  const tensor x = random({3, 4, 8}, f32);
+  CHECK(distance(ln(x), layer_norm(x, 2)) == 0.0);
+  CHECK(distance(rn(x), rms_norm(x, 1)) == 0.0);
+  CHECK(message_of([&] {
+          ln(random({4, 9}, f32));
+        }) == "nn::layer_norm: the last axes must have the sizes [4,8]; got f32[4,9]");
+  CHECK_THROWS_AS(ln(random({8}, f32)), shape_error);
+  CHECK_THROWS_AS(rn(random({8, 4}, f32)), shape_error);
+}
+
 TEST_CASE("batch norm layers follow their mode") {
   const tensor x = random({5, 3, 2, 2}, f32);
   nn::batch_norm2d bn{{.channels = 3, .momentum = 0.5}};

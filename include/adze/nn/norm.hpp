@@ -55,6 +55,14 @@ inline void start_norm(tensor& weight, tensor* bias, const shape& sizes, dtype t
   if (bias != nullptr) *bias = zeros(sizes, type).set_requires_grad();
 }
 
+// For layers without a weight; with one the op compares the sizes.
+inline void check_last_axes(std::string_view layer, const tensor& x, const shape& sizes) {
+  const index_t first = x.rank() - sizes.rank();
+  bool same = first >= 0;
+  for (index_t i = 0; same && i < sizes.rank(); ++i) same = x.shape()[first + i] == sizes[i];
+  if (!same) raise<shape_error>(layer, ": the last axes must have the sizes ", sizes, "; got ", x);
+}
+
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::nn::inline ADZE_ISA {
@@ -146,6 +154,7 @@ struct layer_norm {
     if (o.affine) detail::start_norm(weight, o.bias ? &bias : nullptr, o.sizes, o.type);
   }
   template <class = void> tensor operator()(const tensor& x) const {
+    if (!weight.defined()) detail::check_last_axes("nn::layer_norm", x, options.sizes);
     return adze::layer_norm(x, options.sizes.rank(), weight, bias, options.eps);
   }
   void visit(auto&& f) {
@@ -163,6 +172,7 @@ struct rms_norm {
     if (o.affine) detail::start_norm(weight, nullptr, o.sizes, o.type);
   }
   template <class = void> tensor operator()(const tensor& x) const {
+    if (!weight.defined()) detail::check_last_axes("nn::rms_norm", x, options.sizes);
     return adze::rms_norm(x, options.sizes.rank(), weight, options.eps);
   }
   void visit(auto&& f) { f("weight", weight); }
