@@ -234,6 +234,21 @@ TEST_CASE("layers pass their options on") {
   CHECK(nn::adaptive_max_pool2d{{.out = {2, 3}}}(x).shape() == shape{2, 3, 2, 3});
 }
 
+TEST_CASE("dilated windows are padded by up to half of what they span") {
+  const tensor x = random({2, 20, 5, 6});
+  const pool_options o{.kernel = 2, .padding = 2, .dilation = {4, 3}};
+  const tensor y = max_pool2d(x, o), last = max_pool2d(channels_last(x), o);
+  CHECK(y.shape() == shape{2, 20, 3, 4});
+  CHECK(off_by(y, naive_max(x, o, y.shape())) == 0.0);
+  CHECK(distance(last, y) == 0.0);
+  const pool_options wide{.kernel = 2, .stride = 1, .padding = {2, 0}, .dilation = {4, 1}};
+  tensor one = random_leaf({1, 1, 1, 3});  // every window lies in the padding
+  const tensor none = max_pool2d(one, wide);
+  CHECK(numbers(none) == std::vector<double>(2, -std::numeric_limits<double>::infinity()));
+  CHECK(numbers(grad(sum(none), one)) == std::vector<double>(3, 0.0));
+  CHECK_THROWS_AS(max_pool2d(x, {.kernel = 2, .padding = 3, .dilation = 4}), value_error);
+}
+
 TEST_CASE("in ceil_mode a window may be larger than the image by less than a stride") {
   const tensor x = reshape(arange(0.0, 16.0), {1, 1, 4, 4});
   const pool_options o{.kernel = {5, 5}, .stride = {4, 4}, .ceil_mode = true};

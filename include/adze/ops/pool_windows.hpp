@@ -35,9 +35,10 @@ inline void check_pool(std::string_view op, const pool_geometry& p) {
     check("stride", o.stride[a], 0);
     check("padding", o.padding[a], 0);
     check("dilation", o.dilation[a], 1);
-    if (o.padding[a] > o.kernel[a] / 2) {
+    const index_t reach = o.dilation[a] * (o.kernel[a] - 1) + 1;
+    if (o.padding[a] > reach / 2) {
       raise<value_error>(op, ": padding must be at most half of the kernel; got ", o.padding[a],
-                         " and ", o.kernel[a]);
+                         " and ", reach);
     }
   }
 }
