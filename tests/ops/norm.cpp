@@ -50,7 +50,7 @@ TEST_CASE("layer_norm is the definition, at every row length around a pack and a
     CHECK(off_by(layer_norm(x, 1, w, b), naive(x, w, b, {.n = n})) < 1e-11);
     CHECK(off_by(layer_norm(cast(x, f32), 1, cast(w, f32), cast(b, f32)),
                  naive(cast(x, f32), cast(w, f32), cast(b, f32), {.n = n})) < 3e-5);
-    CHECK(off_by(rms_norm(x, 1, w), naive(x, w, {}, {.n = n, .centered = false, .eps = 1e-6})) <
+    CHECK(off_by(rms_norm(x, 1, w), naive(x, w, {}, {.n = n, .centered = false, .eps = 0x1p-52})) <
           1e-11);
   }
 }
@@ -99,6 +99,16 @@ TEST_CASE("an eps of one's own, in values and in both gradients") {
         return batch_norm(v[0], {}, {}, {}, {}, {.training = true, .eps = eps});
       },
       leaf);
+}
+
+TEST_CASE("without an eps, rms_norm takes that of the dtype, as in PyTorch") {
+  CHECK(rms_norm(full({1}, 0x1p-26, f64), 1).item() == doctest::Approx(std::sqrt(0.5)));
+  CHECK(numbers(rms_norm(full({1, 1}, 0x1p-5, f16), 1))[0] ==
+        doctest::Approx(0.7071).epsilon(1e-3));
+  const tensor x = random({3, 7}, bf16);
+  const auto eps = static_cast<float>(std::numeric_limits<bfloat16>::epsilon());
+  CHECK(distance(rms_norm(x, 1), rms_norm(x, 1, {}, eps)) == 0.0);
+  CHECK(distance(rms_norm(cast(x, f32), 1), rms_norm(cast(x, f32), 1, {}, 0x1p-23)) == 0.0);
 }
 
 TEST_CASE("data far from zero keep their digits") {

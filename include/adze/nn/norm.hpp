@@ -27,7 +27,7 @@ struct layer_norm_options {
 
 struct rms_norm_options {
   shape sizes{};
-  double eps = 1e-6;
+  std::optional<double> eps{};  // none: the epsilon of the input's dtype
   bool affine = true;
   dtype type = f32;
 };

@@ -248,7 +248,8 @@ template <class = void>
 tensor instance_norm(const tensor& x, const tensor& weight = {}, const tensor& bias = {},
                      double eps = 1e-5);
 template <class = void>
-tensor rms_norm(const tensor& x, index_t axes_count, const tensor& weight = {}, double eps = 1e-6);
+tensor rms_norm(const tensor& x, index_t axes_count, const tensor& weight = {},
+                std::optional<double> eps = {});  // none: the epsilon of x's dtype
 template <class = void>
 tensor normalize(const tensor& x, double p = 2.0, index_t axis = 1, double eps = 1e-12);
 

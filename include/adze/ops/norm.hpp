@@ -106,6 +106,10 @@ template <class = void> tensor weighed(tensor y, const tensor& weight, const ten
   return bias.defined() ? y + bias : y;
 }
 
+inline double epsilon_of(dtype type) {
+  return type == f64 ? 0x1p-52 : type == f16 ? 0x1p-10 : type == bf16 ? 0x1p-7 : 0x1p-23;
+}
+
 inline index_list last_axes(index_t rank, index_t count) {
   index_list over;
   for (index_t i = rank - count; i < rank; ++i) over.push_back(i);
@@ -256,10 +260,12 @@ tensor layer_norm(const tensor& x, index_t axes_count, const tensor& weight, con
 }
 
 // y = x / sqrt(mean(x^2) + eps) weight over the last `axes_count` axes (Zhang, Sennrich 2019).
+// Without an eps it is that of x's dtype, as in PyTorch: 2^-23 for f32, 2^-7 for bf16.
 // Gradient (v - h mean(v h)) / sqrt(..) in the terms of layer_norm; otherwise the same.
 template <class>
-tensor rms_norm(const tensor& x, index_t axes_count, const tensor& weight, double eps) {
-  return record(rms_norm_op<>{axes_count, eps}, x, weight);
+tensor rms_norm(const tensor& x, index_t axes_count, const tensor& weight,
+                std::optional<double> eps) {
+  return record(rms_norm_op<>{axes_count, eps.value_or(detail::epsilon_of(x.dtype()))}, x, weight);
 }
 
 // layer_norm over each of `groups` equal parts of the channels (axis 1) with all their pixels;
