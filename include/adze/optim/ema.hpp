@@ -30,11 +30,11 @@ struct ema_rule {  // the average stands in the parameter's place, the parameter
 namespace adze::optim::inline ADZE_ISA {
 
 // average = decay average + (1 - decay) p, from the values at construction on. Averages are kept in
-// float (double for double parameters). Buffers may be averaged too: pass their handles.
+// float (double for double parameters). Buffers may be averaged too: pass their handles. Of
+// integers, such as a count of batches, the present values are kept.
 class ema {
  public:
-  // Errors: value_error for an empty list or a decay outside [0, 1]; dtype_error for a tensor that
-  // is not floating.
+  // Errors: value_error for an empty list or a decay outside [0, 1].
   explicit ema(std::vector<tensor> parameters, const ema_options& o = {})
       : parameters_(std::move(parameters)), options_(o) {
     if (parameters_.empty()) {
@@ -44,8 +44,8 @@ class ema {
       raise<value_error>("ema: decay must be in [0, 1]; got ", o.decay);
     }
     for (const tensor& p : parameters_) {
-      if (!is_floating(p.dtype())) raise<dtype_error>("ema: parameters must be floating; got ", p);
-      averages_.push_back(empty_like(p, detail::state_type(p)));
+      averages_.push_back(
+          empty_like(p, is_floating(p.dtype()) ? detail::state_type(p) : p.dtype()));
       detail::copy_values(averages_.back(), p);
     }
   }
@@ -61,6 +61,10 @@ class ema {
     std::vector<tensor> stand_ins;  // of parameters that lie in another order than their averages
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
       const tensor* p = &parameters_[i];
+      if (!is_floating(p->dtype())) {
+        detail::copy_values(averages_[i], *p);
+        continue;
+      }
       if (!detail::same_order(averages_[i], *p)) {
         stand_ins.push_back(empty_like(averages_[i], p->dtype()));
         detail::copy_values(stand_ins.back(), *p);
