@@ -60,6 +60,23 @@ TEST_CASE("slopes of powers with zero bases and exponents") {
   CHECK(slope == values_of{0, 0, 0, -inf});  // 0^b falls from infinity to 1 at b = 0
 }
 
+TEST_CASE("maximum and minimum give the loser no gradient, not 0 times infinity") {
+  const double inf = std::numeric_limits<double>::infinity(), nan = std::nan("");
+  tensor a = tensor_f64{1, 2, 3, 3, nan}, b = tensor_f64{2, 1, 3, 2, 1};
+  a.set_requires_grad(), b.set_requires_grad();
+  const tensor g = tensor_f64{inf, nan, inf, -inf, 5};
+  const auto gradients = [&](const tensor& y) {
+    const list d = grad(tensor_list(&y, 1), list{a, b}, {.gradients = {g}});
+    return std::vector<values_of>{numbers(d[0]), numbers(d[1])};
+  };
+  const auto same = [](const values_of& x, const values_of& y) { return distance(x, y) == 0.0; };
+  const auto largest = gradients(maximum(a, b)), smallest = gradients(minimum(a, b));
+  CHECK(same(largest[0], {0, nan, inf, -inf, 5}));  // NaN is above and below: both get g
+  CHECK(same(largest[1], {inf, 0, inf, 0, 5}));
+  CHECK(same(smallest[0], {inf, 0, inf, 0, 5}));
+  CHECK(same(smallest[1], {0, nan, inf, -inf, 5}));
+}
+
 TEST_CASE("truth values next to numbers are counted, and do not subtract") {
   const tensor t = tensor_bool8{true, false};
   for (const tensor& y : {t * 2.0, 2.0 * t, t + 1.0, 1.0 - t, t - 1.0}) CHECK(y.dtype() == i64);

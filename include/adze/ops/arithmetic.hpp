@@ -77,8 +77,8 @@ struct maximum_f {  // equal values share the gradient
   std::int64_t whole(std::int64_t a, std::int64_t b) const { return a > b ? a : b; }
   template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
-    const tensor tie = where(c.in(0) == c.in(1), g * 0.5, g), none = g * 0.0;
-    return {where(c.in(0) >= c.in(1), tie, none), where(c.in(1) >= c.in(0), tie, none)};
+    const tensor tie = where(c.in(0) == c.in(1), g * 0.5, g);
+    return {where(c.in(0) < c.in(1), 0.0, tie), where(c.in(1) < c.in(0), 0.0, tie)};
   }
 };
 struct minimum_f {
@@ -88,8 +88,8 @@ struct minimum_f {
   std::int64_t whole(std::int64_t a, std::int64_t b) const { return a < b ? a : b; }
   template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
-    const tensor tie = where(c.in(0) == c.in(1), g * 0.5, g), none = g * 0.0;
-    return {where(c.in(0) <= c.in(1), tie, none), where(c.in(1) <= c.in(0), tie, none)};
+    const tensor tie = where(c.in(0) == c.in(1), g * 0.5, g);
+    return {where(c.in(0) > c.in(1), 0.0, tie), where(c.in(1) > c.in(0), 0.0, tie)};
   }
 };
 
