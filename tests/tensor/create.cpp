@@ -147,6 +147,20 @@ TEST_CASE("random tensors depend on the seed and not on threads; two draws diffe
   CHECK(one[0] != one[4]);
 }
 
+TEST_CASE("random tensors like another have its shape, dtype and layout") {
+  const tensor x = empty_channels_last({2, 3, 4, 5}, f64);
+  for (const bool normal : {false, true}) {
+    const auto like = normal ? randn_like : rand_like;
+    generator a(3), b(3);
+    const tensor y = like(x, a), same = (normal ? randn : rand)({2, 3, 4, 5}, f64, b);
+    CHECK(y.strides() == x.strides());
+    CHECK(y.dtype() == f64);
+    CHECK(numbers(y) == numbers(same));
+    CHECK(like(empty({7}, f16), a).dtype() == f16);
+  }
+  CHECK_THROWS_AS(randn_like(empty({2}, i64)), dtype_error);
+}
+
 TEST_CASE("what no random tensor is made of") {
   CHECK_THROWS_AS(rand({2}, i32), dtype_error);
   CHECK_THROWS_AS(randn({2}, bool8), dtype_error);

@@ -53,6 +53,13 @@ inline tensor rounded_to(tensor x, dtype type) {
   kernels::copy(x.shape(), {y.data(), type, y.strides()}, {x.data(), x.dtype(), x.strides()});
   return y;
 }
+inline tensor laid_out_like(const tensor& x, tensor values) {
+  tensor y = empty_like(x);
+  if (y.strides() == values.strides()) return values;
+  kernels::copy(x.shape(), {y.data(), y.dtype(), y.strides()},
+                {values.data(), values.dtype(), values.strides()});
+  return y;
+}
 inline void need_random_float(dtype type, std::string_view op) {
   if (!is_floating(type)) {
     raise<dtype_error>(op, ": makes floating tensors; got ", type, "; randint makes integers");
@@ -191,6 +198,13 @@ inline tensor randn(const shape& sizes, dtype type = f32, generator& g = default
         sizes, [&](index_t first, index_t n, T* to) { normal_fill(to, first, n, at); });
   };
   return type == f64 ? draw(0.0) : detail::rounded_to(draw(0.0f), type);
+}
+// The same with the shape, dtype and dense layout of x: the values of rand(x.shape(), x.dtype()).
+inline tensor rand_like(const tensor& x, generator& g = default_generator()) {
+  return detail::laid_out_like(x, rand(x.shape(), x.dtype(), g));
+}
+inline tensor randn_like(const tensor& x, generator& g = default_generator()) {
+  return detail::laid_out_like(x, randn(x.shape(), x.dtype(), g));
 }
 // i64 on [low, high), every value equally likely. Throws value_error for an empty range.
 inline tensor randint(index_t low, index_t high, const shape& sizes,
