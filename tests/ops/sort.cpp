@@ -88,6 +88,15 @@ TEST_CASE("the first of equals; NaN wins in both directions, the first one") {
   CHECK(std::signbit(sort(tensor_f32{0.0f, -0.0f})[0].as<float>()(1)));  // equal: order kept
 }
 
+TEST_CASE("argsort gives the places of sort, stable") {
+  const tensor x = tensor_f32{{3, 1, 2, 1}, {0, 5, 5, -1}};
+  CHECK(numbers(argsort(x)) == values_of{1, 3, 2, 0, 3, 0, 1, 2});
+  CHECK(numbers(argsort(x, 1, true)) == values_of{0, 2, 1, 3, 1, 2, 0, 3});
+  CHECK(numbers(argsort(x, 0)) == numbers(sort(x, 0)[1]));
+  CHECK(argsort(x).dtype() == i64);
+  CHECK_FALSE(argsort(leaf({3})).requires_grad());
+}
+
 TEST_CASE("integers, bool and 16-bit floats; i64 beyond 2^53") {
   const index_t big = index_t{1} << 53;
   CHECK(argmax(tensor_i64{big, big + 1}).item<index_t>() == 1);

@@ -183,6 +183,7 @@ std::array<tensor, 2> sort(const tensor& x, index_t axis = -1, bool descending =
 
 // matmul.hpp, linear.hpp
 template <class = void> tensor matmul(const tensor& a, const tensor& b);
+template <class = void> tensor argsort(const tensor& x, index_t axis = -1, bool descending = false);
 template <class = void>
 tensor linear(const tensor& x, const tensor& weight, const tensor& bias = {});
 

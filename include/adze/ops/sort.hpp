@@ -136,6 +136,11 @@ template <class> std::array<tensor, 2> sort(const tensor& x, index_t axis, bool 
   return record(topk_op<>{-1, axis, descending}, x);
 }
 
+// The places of sort alone, i64.
+template <class> tensor argsort(const tensor& x, index_t axis, bool descending) {
+  return sort(detach(x), axis, descending)[1];
+}
+
 }  // namespace adze::inline ADZE_ISA
 
 // What the gradients above call.
