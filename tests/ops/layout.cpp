@@ -143,6 +143,39 @@ TEST_CASE("concat, stack, flip, pad and triangles") {
   CHECK_THROWS_AS(tril(count({3})), shape_error);
 }
 
+TEST_CASE("repeat and roll") {
+  const tensor x = tensor_f64{{1, 2}, {3, 4}};
+  CHECK(numbers(repeat(x, {2})) == values_of{1, 2, 1, 2, 3, 4, 3, 4});
+  CHECK(numbers(repeat(x, {2, 1})) == values_of{1, 2, 3, 4, 1, 2, 3, 4});
+  CHECK(numbers(repeat(transpose(x), {1, 2})) == values_of{1, 3, 1, 3, 2, 4, 2, 4});
+  CHECK(repeat(x, {3, 1, 2}).shape() == shape{3, 2, 4});
+  CHECK(repeat(x, {1, 1, 1}).shape() == shape{1, 2, 2});
+  CHECK(repeat(x, {0, 3}).shape() == shape{0, 6});
+  CHECK(repeat(zeros({2, 0}), {3, 2}).shape() == shape{6, 0});
+  CHECK(repeat(ones({1, 1, 1, 1, 1, 1, 1, 2}), {2, 1, 1, 1, 1, 1, 1, 2}).shape() ==
+        shape{2, 1, 1, 1, 1, 1, 1, 4});
+  CHECK(repeat(x, {1}).data() != x.data());
+  CHECK_THROWS_AS(repeat(x, {-1}), value_error);
+  CHECK(numbers(roll(x, {1})) == values_of{4, 1, 2, 3});
+  CHECK(numbers(roll(x, {1}, {0})) == values_of{3, 4, 1, 2});
+  CHECK(numbers(roll(arange(5.0), {-7}, {-1})) == values_of{2, 3, 4, 0, 1});
+  CHECK(numbers(roll(x, {1, 1}, {0, 1})) == values_of{4, 3, 2, 1});
+  CHECK(roll(x, {2}, {0}).data() != x.data());
+  CHECK(roll(zeros({0, 3}), {1}, {0}).shape() == shape{0, 3});
+  CHECK_THROWS_AS(roll(x, {1, 2}, {0}), value_error);
+  CHECK_THROWS_AS(roll(x, {1}, {2}), shape_error);
+  check_gradients(
+      [](const list& v) {
+        return square(repeat(v[0], {2, 1, 3}));
+      },
+      {random_leaf({2, 3})});
+  check_gradients(
+      [](const list& v) {
+        return square(roll(v[0], {1, -2}, {0, 1}));
+      },
+      {random_leaf({2, 3})});
+}
+
 TEST_CASE("channels-last layouts survive copies, concat and pad") {
   const tensor x = channels_last(random({2, 3, 4, 5}));
   CHECK(clone(x).strides() == x.strides());

@@ -140,6 +140,9 @@ template <class = void> std::vector<tensor> split(const tensor& x, index_t size,
 template <class = void>
 std::vector<tensor> split(const tensor& x, const std::vector<index_t>& sizes, index_t axis = 0);
 template <class = void> std::vector<tensor> chunk(const tensor& x, index_t count, index_t axis = 0);
+template <class = void> tensor repeat(const tensor& x, const index_list& counts);
+template <class = void>
+tensor roll(const tensor& x, const index_list& shifts, const axes& which = {});
 template <class = void> tensor tril(const tensor& x, index_t diagonal = 0);
 template <class = void> tensor triu(const tensor& x, index_t diagonal = 0);
 // gather.hpp: by integer indices.
@@ -180,10 +183,10 @@ template <class = void>
 std::array<tensor, 2> topk(const tensor& x, index_t k, index_t axis = -1, bool largest = true);
 template <class = void>
 std::array<tensor, 2> sort(const tensor& x, index_t axis = -1, bool descending = false);
+template <class = void> tensor argsort(const tensor& x, index_t axis = -1, bool descending = false);
 
 // matmul.hpp, linear.hpp
 template <class = void> tensor matmul(const tensor& a, const tensor& b);
-template <class = void> tensor argsort(const tensor& x, index_t axis = -1, bool descending = false);
 template <class = void>
 tensor linear(const tensor& x, const tensor& weight, const tensor& bias = {});
 

@@ -181,6 +181,50 @@ template <class> tensor permute(const tensor& x, const axes& order) {
 template <class> tensor expand(const tensor& x, const index_list& sizes) {
   return record(expand_op<>{sizes}, x);
 }
+// x counts[i] times along each axis, one after the other; fewer counts are those of the last axes,
+// more make new axes in front, so that this is PyTorch's repeat and its tile. A copy. Gradient: the
+// sum of g over the copies.
+template <class> tensor repeat(const tensor& x, const index_list& counts) {
+  shape to = x.shape();
+  while (to.rank() < counts.size()) to = to.inserted(0, 1);
+  const index_t first = to.rank() - counts.size();
+  tensor y = x;
+  for (index_t i = 0; i < counts.size(); ++i) {
+    const index_t axis = first + i, count = counts[i];
+    if (count < 0) raise<value_error>("repeat: counts must not be negative; got ", counts);
+    if (count == 1) continue;
+    index_t outer = 1;
+    for (index_t a = 0; a < axis; ++a) outer *= to[a];
+    const index_t rest = outer == 0 ? 0 : to.numel() / outer;
+    y = expand(reshape(y, {outer, 1, rest}), {outer, count, rest});
+    to = to.with(axis, count * to[axis]);
+    y = reshape(y, to);
+  }
+  if (y.shape() != to) y = reshape(y, to);
+  return y.impl().store == x.impl().store ? clone(y) : y;
+}
+
+// The elements moved on by shifts[i] along which[i], those that leave at the end coming back at the
+// start; without axes, along all of x as one row. A copy. Gradient: g moved back.
+template <class> tensor roll(const tensor& x, const index_list& shifts, const axes& which) {
+  if (which.empty() && shifts.size() == 1) {
+    return reshape(roll(flatten(x), shifts, {0}), x.shape());
+  }
+  if (which.size() != shifts.size()) {
+    raise<value_error>("roll: needs one shift for each axis; got ", shifts, " and ", which);
+  }
+  tensor y = x;
+  for (index_t i = 0; i < which.size(); ++i) {
+    const index_t n = x.shape()[resolve_axis(which[i], x.rank(), "roll")];
+    const index_t by = n == 0 ? 0 : (shifts[i] % n + n) % n;
+    if (by == 0) continue;
+    const tensor parts[] = {slice(y, which[i], {.start = n - by}),
+                            slice(y, which[i], {.stop = n - by})};
+    y = concat(parts, which[i]);
+  }
+  return y.impl_or_null() == x.impl_or_null() ? clone(x) : y;
+}
+
 }  // namespace adze::inline ADZE_ISA
 
 // What the gradients above call, and the rest of the family.
