@@ -117,6 +117,7 @@
 #include <adze/ops/reduce.hpp>
 #include <adze/ops/reshape.hpp>
 #include <adze/ops/rnn.hpp>
+#include <adze/ops/sample.hpp>
 #include <adze/ops/size_2d.hpp>
 #include <adze/ops/slice.hpp>
 #include <adze/ops/softmax.hpp>

@@ -21,6 +21,9 @@ using axes = index_list;  // a few axes; empty means all where that makes sense
 enum class reduction : std::uint8_t { mean, sum, none };
 enum class gelu_form : std::uint8_t { erf, tanh };
 
+class generator;
+generator& default_generator();  // core/random.hpp
+
 }  // namespace adze
 
 namespace adze::inline ADZE_ISA {
@@ -184,6 +187,10 @@ std::array<tensor, 2> topk(const tensor& x, index_t k, index_t axis = -1, bool l
 template <class = void>
 std::array<tensor, 2> sort(const tensor& x, index_t axis = -1, bool descending = false);
 template <class = void> tensor argsort(const tensor& x, index_t axis = -1, bool descending = false);
+// sample.hpp
+template <class = void>
+tensor multinomial(const tensor& weights, index_t count, bool replacement = false,
+                   generator& g = default_generator());
 
 // matmul.hpp, linear.hpp
 template <class = void> tensor matmul(const tensor& a, const tensor& b);

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// Draws by weight: frequencies, places of weight 0, order without replacement, seeds, refusals.
+#include <cmath>
+#include <limits>
+#include <set>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <adze/ops/sample.hpp>
+
+#include "checks.hpp"
+
+namespace adze::sample_test {
+namespace {
+
+using namespace test;
+using values_of = std::vector<double>;
+
+}  // namespace
+
+TEST_CASE("places come as often as their weights say") {
+  const tensor w = tensor_f32{{1, 0, 3, 4}, {0, 2, 0, 0}};
+  const index_t n = 40000;
+  generator g(11);
+  const values_of y = numbers(multinomial(w, n, true, g));
+  std::vector<double> count(4);
+  for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+    count[static_cast<std::size_t>(y[i])] += 1.0 / n;
+    REQUIRE(y[static_cast<std::size_t>(n) + i] == 1);
+  }
+  CHECK(distance(count, {0.125, 0, 0.375, 0.5}) < 0.01);
+  CHECK(count[1] == 0);
+}
+
+TEST_CASE("without replacement all differ, the first by weight, the second among those left") {
+  const tensor w = expand(reshape(tensor_f64{2, 1, 0, 1}, {1, 4}), {20000, 4});
+  generator g(5);
+  const tensor y = multinomial(w, 3, false, g);
+  CHECK(y.shape() == shape{20000, 3});
+  CHECK(y.dtype() == i64);
+  const values_of v = numbers(y);
+  double first = 0, second = 0;
+  for (std::size_t i = 0; i < v.size(); i += 3) {
+    REQUIRE(std::set<double>{v[i], v[i + 1], v[i + 2]} == std::set<double>{0, 1, 3});
+    first += v[i] == 0;
+    second += v[i] == 1 && v[i + 1] == 0;
+  }
+  CHECK(first / 20000 == doctest::Approx(0.5).epsilon(0.02));
+  CHECK(second / 20000 == doctest::Approx(0.25 * 2 / 3).epsilon(0.05));
+}
+
+TEST_CASE("the seed decides, every dtype and layout serves, one draw needs one number") {
+  const tensor w = tensor_f32{{1, 2, 3}, {3, 2, 1}};
+  generator a(1), b(1), c(2);
+  const values_of first = numbers(multinomial(w, 50, true, a));
+  CHECK(first == numbers(multinomial(cast(w, f16), 50, true, b)));
+  CHECK(first != numbers(multinomial(w, 50, true, c)));
+  CHECK(multinomial(transpose(w), 2, false, a).shape() == shape{3, 2});
+  CHECK(multinomial(tensor_f64{0, 5}, 1).item() == 1.0);
+  const random_state before = a.state();
+  static_cast<void>(multinomial(w, 1, false, a));
+  CHECK(a.state().offset == before.offset + 1);
+  CHECK(multinomial(zeros({0, 3}), 2).shape() == shape{0, 2});
+  CHECK_FALSE(multinomial(leaf({2}) * 0.0 + 1.0, 1).requires_grad());
+}
+
+TEST_CASE("weights that cannot be drawn by") {
+  CHECK(message_of([] {
+          multinomial(tensor_f32{1, -1}, 1);
+        }) == "multinomial: weights must be finite and not negative; got -1");
+  CHECK_THROWS_AS(multinomial(tensor_f32{1, INFINITY}, 1), value_error);
+  CHECK_THROWS_AS(multinomial(tensor_f32{NAN, 1}, 1), value_error);
+  CHECK_THROWS_AS(multinomial(zeros({3}), 1), value_error);
+  CHECK_THROWS_AS(multinomial(zeros({2, 0}), 1), value_error);
+  CHECK_THROWS_AS(multinomial(tensor_f32{1, 0, 1}, 3), value_error);
+  CHECK_THROWS_AS(multinomial(ones({3}), 4), value_error);
+  CHECK_THROWS_AS(multinomial(ones({3}), 0), value_error);
+  CHECK_THROWS_AS(multinomial(ones({1, 2, 3}), 1), shape_error);
+  CHECK_THROWS_AS(multinomial(ones({3}, i64), 1), dtype_error);
+}
+
+}  // namespace adze::sample_test
