@@ -7,6 +7,7 @@
 #include <adze/nn/pool.hpp>
 #include <adze/ops/pointwise.hpp>
 #include <adze/ops/pool.hpp>
+#include <adze/ops/sort.hpp>
 
 #include "checks.hpp"
 
@@ -216,6 +217,31 @@ TEST_CASE("one number is both the height's and the width's, with braces or witho
   }
   CHECK(adaptive_avg_pool2d(x, 2).shape() == shape{2, 3, 2, 2});
   CHECK(adaptive_max_pool2d(x, {2}).shape() == shape{2, 3, 2, 2});
+}
+
+TEST_CASE("lines are pooled as images of one row") {
+  const tensor x = random_leaf({2, 3, 11});
+  const pool1d_options o{.kernel = 3, .stride = 2, .padding = 1, .dilation = 2, .ceil_mode = true};
+  const tensor y = max_pool1d(x, o);
+  CHECK(y.shape() == shape{2, 3, 5});
+  for (index_t i = 0; i < 5; ++i) {
+    const tensor at = tensor_i64{2 * i + (i == 0 ? 1 : -1), 2 * i + 1, 2 * i + (i == 4 ? 1 : 3)};
+    const tensor window = index_select(x, 2, at);
+    CHECK(distance(select(y, 2, i), amax(window, {2})) == 0.0);
+  }
+  CHECK(numbers(avg_pool1d(tensor_f64{{1, 2, 4, 8, 16}})) == std::vector<double>{1.5, 6});
+  const tensor line = tensor_f64{{3, 6}};
+  CHECK(numbers(avg_pool1d(line, {.kernel = 3, .stride = 1, .padding = 1})) ==
+        std::vector<double>{3, 3});
+  CHECK(numbers(avg_pool1d(line, {3, 1, 1, 1, false, false})) == std::vector<double>{4.5, 4.5});
+  const tensor leaf = random_leaf({1, 2, 9});
+  check_gradients([&](const list& v) { return square(max_pool1d(v[0], o)); }, {leaf});
+  check_gradients([&](const list& v) { return square(avg_pool1d(v[0], {3, 2, 1})); }, {leaf});
+  CHECK(distance(nn::max_pool1d{{.kernel = 3, .padding = 1}}(x),
+                 max_pool1d(x, {.kernel = 3, .padding = 1})) == 0.0);
+  CHECK(distance(nn::avg_pool1d{}(x), avg_pool1d(x)) == 0.0);
+  CHECK_THROWS_AS(max_pool1d(random({2, 3, 4, 5})), shape_error);
+  CHECK_THROWS_AS(avg_pool1d(random({1, 3}), {.kernel = 5}), shape_error);
 }
 
 TEST_CASE("layers pass their options on") {

@@ -46,6 +46,23 @@ struct avg_pool2d {
   }
 };
 
+// Along lines [n, c, l].
+struct max_pool1d {
+  pool1d_options options{};
+  explicit max_pool1d(const pool1d_options& o = {}) : options(o) {}
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::max_pool1d(x, options);
+  }
+};
+
+struct avg_pool1d {
+  pool1d_options options{};
+  explicit avg_pool1d(const pool1d_options& o = {}) : options(o) {}
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::avg_pool1d(x, options);
+  }
+};
+
 struct adaptive_avg_pool2d {
   adaptive_pool2d_options options{};
   explicit adaptive_avg_pool2d(const adaptive_pool2d_options& o = {}) : options(o) {}

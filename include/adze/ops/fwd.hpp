@@ -224,6 +224,14 @@ struct pool_options {
 };
 template <class = void> tensor max_pool2d(const tensor& x, const pool_options& o = {});
 template <class = void> tensor avg_pool2d(const tensor& x, const pool_options& o = {});
+struct pool1d_options {
+  index_t kernel = 2, stride = 0, padding = 0;  // stride 0: the kernel
+  index_t dilation = 1;                         // max pooling only
+  bool ceil_mode = false;
+  bool count_include_pad = true;  // average only
+};
+template <class = void> tensor max_pool1d(const tensor& x, const pool1d_options& o = {});
+template <class = void> tensor avg_pool1d(const tensor& x, const pool1d_options& o = {});
 template <class = void> tensor adaptive_avg_pool2d(const tensor& x, const size_2d& out);
 template <class = void> tensor adaptive_max_pool2d(const tensor& x, const size_2d& out);
 

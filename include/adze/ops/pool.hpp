@@ -171,6 +171,14 @@ template <class> tensor avg_pool2d(const tensor& x, const pool_options& o) {
   return record(avg_pool2d_op<>{{.options = plain}}, x);
 }
 
+// The same along one axis: x [n, c, l] or [c, l].
+template <class> tensor max_pool1d(const tensor& x, const pool1d_options& o) {
+  return squeeze(max_pool2d(detail::as_lines("max_pool1d", x), detail::line_options(o)), -2);
+}
+template <class> tensor avg_pool1d(const tensor& x, const pool1d_options& o) {
+  return squeeze(avg_pool2d(detail::as_lines("avg_pool1d", x), detail::line_options(o)), -2);
+}
+
 // Means and maxima over windows chosen so that the result has the size `out`: pixels
 // floor(i h / out) .. ceil((i + 1) h / out). {1, 1} is global pooling.
 template <class> tensor adaptive_avg_pool2d(const tensor& x, const size_2d& out) {

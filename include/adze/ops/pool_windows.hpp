@@ -96,6 +96,22 @@ inline pool_geometry adaptive_geometry(std::string_view op, const size_2d& out) 
   return {.adaptive = out};
 }
 
+// Lines as images of one row, and their options.
+template <class = void> tensor as_lines(std::string_view op, const tensor& x) {
+  if (x.rank() != 2 && x.rank() != 3) {
+    raise<shape_error>(op, ": takes lines [n, c, l] or [c, l]; got ", x);
+  }
+  return unsqueeze(x, -2);
+}
+inline pool_options line_options(const pool1d_options& o) {
+  return {.kernel = {1, o.kernel},
+          .stride = {1, o.stride},
+          .padding = {0, o.padding},
+          .dilation = {1, o.dilation},
+          .ceil_mode = o.ceil_mode,
+          .count_include_pad = o.count_include_pad};
+}
+
 // Pixels chosen of the images x, or for the gradients x.
 inline void check_pixels(std::string_view op, const tensor& x, const tensor& index) {
   if (x.rank() != 4 || index.rank() != 4 || index.dtype() != i32 ||
