@@ -132,6 +132,37 @@ TEST_CASE("gradients through a stack in both directions") {
   CHECK_MESSAGE(gradcheck(f, in).ok, gradcheck(f, in).where);
 }
 
+TEST_CASE("cells are single steps of the layers, with PyTorch's names") {
+  manual_seed(8);
+  const nn::lstm_cell step{{.in = 4, .hidden = 3, .type = f64}};
+  CHECK(listing(step) ==
+        "weight_ih f64[12,4]\nweight_hh f64[12,3]\nbias_ih f64[12]\nbias_hh f64[12]\n");
+  const nn::gru_cell gated{{.in = 4, .hidden = 3, .bias = false, .type = f64}};
+  CHECK(listing(gated) == "weight_ih f64[9,4]\nweight_hh f64[9,3]\n");
+  const tensor x = smooth({5, 2, 4}), zero = smooth({2, 3}) * 0.0;
+  const auto all = lstm(x, zero, zero, step.weights);
+  const tensor states = gru(x, zero, gated.weights)[0];
+  nn::lstm_state s;
+  tensor h;
+  for (index_t t = 0; t < 5; ++t) {
+    s = step(select(x, 0, t), s);
+    h = gated(select(x, 0, t), h);
+    CHECK(distance(s.h, select(all[0], 0, t)) < 1e-14);
+    CHECK(distance(h, select(states, 0, t)) < 1e-14);
+  }
+  CHECK(distance(s.c, all[2]) < 1e-14);
+  std::vector<tensor> in = parameters(step);
+  in.push_back(leaf({2, 4}));
+  const auto f = [&](const std::vector<tensor>& v) {
+    const nn::lstm_state one = step(v[4], step(v[4]));
+    return sum(square(one.h)) + sum(one.c);
+  };
+  CHECK_MESSAGE(gradcheck(f, in).ok, gradcheck(f, in).where);
+  CHECK_THROWS_AS(step(zeros({2, 5}, f64)), shape_error);
+  CHECK_THROWS_AS(gated(zeros({2, 4}, f64), zeros({3, 3}, f64)), shape_error);
+  CHECK_THROWS_AS((nn::gru_cell{{.in = 4}}), value_error);
+}
+
 TEST_CASE("recurrent layers say what does not fit") {
   CHECK_THROWS_WITH_AS((nn::lstm{{.hidden = 3}}), "nn::lstm: in must be at least 1; got 0",
                        value_error);

@@ -22,6 +22,12 @@ struct recurrent_options {
   dtype type = f32;
 };
 
+struct recurrent_cell_options {
+  index_t in = 0, hidden = 0;
+  bool bias = true;
+  dtype type = f32;
+};
+
 // Outputs of all steps [t, b, directions * hidden]; last states [layers * directions, b, hidden].
 struct recurrent_result {
   tensor output, h;
@@ -34,6 +40,24 @@ struct lstm_state {
 };
 
 }  // namespace adze::nn
+
+namespace adze::detail::inline ADZE_ISA {
+
+template <class = void>
+rnn_weights new_recurrent_weights(index_t gates, const nn::recurrent_cell_options& o) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(o.hidden));
+  const auto make = [&](const shape& sizes) {
+    tensor x = new_parameter(sizes, o.type);
+    return nn::init::uniform_(x, -bound, bound);
+  };
+  rnn_weights w;
+  w.input = make({gates * o.hidden, o.in});
+  w.hidden = make({gates * o.hidden, o.hidden});
+  if (o.bias) w.input_bias = make({gates * o.hidden}), w.hidden_bias = make({gates * o.hidden});
+  return w;
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::nn::inline ADZE_ISA {
 
@@ -76,18 +100,10 @@ class recurrent_layer {
     detail::check_layer_size(name, "hidden", o.hidden);
     detail::check_layer_size(name, "layers", o.layers);
     detail::check_probability(name, o.dropout);
-    const double bound = 1.0 / std::sqrt(static_cast<double>(o.hidden));
-    const auto make = [&](const shape& sizes) {
-      tensor x = detail::new_parameter(sizes, o.type);
-      return init::uniform_(x, -bound, bound);
-    };
-    const index_t rows = gates * o.hidden, count = static_cast<index_t>(directions());
+    const index_t count = static_cast<index_t>(directions());
     for (index_t i = 0; i < o.layers * count; ++i) {
-      rnn_weights w;
-      w.input = make({rows, i < count ? o.in : count * o.hidden});
-      w.hidden = make({rows, o.hidden});
-      if (o.bias) w.input_bias = make({rows}), w.hidden_bias = make({rows});
-      weights.push_back(w);
+      const index_t in = i < count ? o.in : count * o.hidden;
+      weights.push_back(detail::new_recurrent_weights(gates, {in, o.hidden, o.bias, o.type}));
     }
   }
 
@@ -177,6 +193,51 @@ struct gru : recurrent_layer {
       return adze::gru(in, s[0], w);
     });
     return {std::move(r[0]), std::move(r[1])};
+  }
+};
+
+// One step of one layer: what lstm_cell and gru_cell share.
+struct recurrent_cell {
+  recurrent_cell_options options{};
+  rnn_weights weights{};
+
+  template <class = void>
+  recurrent_cell(std::string_view name, index_t gates, const recurrent_cell_options& o)
+      : options(o) {
+    detail::check_layer_size(name, "in", o.in);
+    detail::check_layer_size(name, "hidden", o.hidden);
+    weights = detail::new_recurrent_weights(gates, o);
+  }
+  void visit(auto&& f) {
+    f("weight_ih", weights.input);
+    f("weight_hh", weights.hidden);
+    f("bias_ih", weights.input_bias);
+    f("bias_hh", weights.hidden_bias);
+  }
+
+ protected:
+  template <class = void> tensor state_or_zeros(const tensor& state, const tensor& x) const {
+    return state.defined() ? state : record(zero_state_op<>{options.hidden}, unsqueeze(x, 0));
+  }
+};
+
+// x [b, in] and the state before (zeros when undefined) give the state after, whose h is the
+// output.
+struct lstm_cell : recurrent_cell {
+  template <class = void>
+  explicit lstm_cell(const recurrent_cell_options& o) : recurrent_cell("nn::lstm_cell", 4, o) {}
+  template <class = void>
+  lstm_state operator()(const tensor& x, const lstm_state& before = {}) const {
+    auto r = adze::lstm_cell(x, state_or_zeros(before.h, x), state_or_zeros(before.c, x), weights);
+    return {std::move(r[0]), std::move(r[1])};
+  }
+};
+
+struct gru_cell : recurrent_cell {
+  template <class = void>
+  explicit gru_cell(const recurrent_cell_options& o) : recurrent_cell("nn::gru_cell", 3, o) {}
+  template <class = void> tensor operator()(const tensor& x, const tensor& h = {}) const {
+    return adze::gru_cell(x, state_or_zeros(h, x), weights);
   }
 };
 

@@ -83,6 +83,10 @@ template <class = void> struct gru_op {
 template <class> std::array<tensor, 2> gru(const tensor& x, const tensor& h, const rnn_weights& w) {
   return record(gru_op<>{}, x, h, w.input, w.hidden, w.input_bias, w.hidden_bias);
 }
+// One step of it: x [b, c] gives the next h.
+template <class> tensor gru_cell(const tensor& x, const tensor& h, const rnn_weights& w) {
+  return gru(unsqueeze(x, 0), h, w)[1];
+}
 
 }  // namespace adze::inline ADZE_ISA
 

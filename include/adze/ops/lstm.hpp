@@ -93,6 +93,13 @@ std::array<tensor, 3> lstm(const tensor& x, const tensor& h, const tensor& c,
                            const rnn_weights& w) {
   return record(lstm_op<>{}, x, h, c, w.input, w.hidden, w.input_bias, w.hidden_bias);
 }
+// One step of it: x [b, c] gives the next h and c.
+template <class>
+std::array<tensor, 2> lstm_cell(const tensor& x, const tensor& h, const tensor& c,
+                                const rnn_weights& w) {
+  auto y = lstm(unsqueeze(x, 0), h, c, w);
+  return {std::move(y[1]), std::move(y[2])};
+}
 
 }  // namespace adze::inline ADZE_ISA
 
