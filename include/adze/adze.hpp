@@ -109,6 +109,7 @@
 #include <adze/ops/map.hpp>
 #include <adze/ops/margin_loss.hpp>
 #include <adze/ops/matmul.hpp>
+#include <adze/ops/nonzero.hpp>
 #include <adze/ops/norm.hpp>
 #include <adze/ops/pointwise.hpp>
 #include <adze/ops/pool.hpp>

@@ -148,7 +148,7 @@ template <class = void>
 tensor roll(const tensor& x, const index_list& shifts, const axes& which = {});
 template <class = void> tensor tril(const tensor& x, index_t diagonal = 0);
 template <class = void> tensor triu(const tensor& x, index_t diagonal = 0);
-// gather.hpp: by integer indices.
+// gather.hpp, nonzero.hpp: by integer indices.
 template <class = void> tensor gather(const tensor& x, index_t axis, const tensor& index);
 template <class = void>
 tensor scatter(const tensor& x, index_t axis, const tensor& index, const tensor& source);
@@ -158,6 +158,8 @@ template <class = void> tensor index_select(const tensor& x, index_t axis, const
 template <class = void>
 tensor index_add(const tensor& x, index_t axis, const tensor& index, const tensor& source);
 template <class = void> tensor masked_fill(const tensor& x, const tensor& mask, double value);
+template <class = void> tensor nonzero(const tensor& x);
+template <class = void> tensor masked_select(const tensor& x, const tensor& mask);
 template <class = void> tensor one_hot(const tensor& index, index_t classes);
 
 // reduce.hpp: axes empty = all; `keep` leaves axes of size 1.
