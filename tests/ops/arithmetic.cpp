@@ -77,6 +77,24 @@ TEST_CASE("maximum and minimum give the loser no gradient, not 0 times infinity"
   CHECK(same(smallest[1], {0, nan, inf, -inf, 5}));
 }
 
+TEST_CASE("lerp, outer and isfinite are what their parts give") {
+  const tensor a = random_leaf({3}), b = random_leaf({2, 3}), c = random_leaf({4});
+  for (const double weight : {0.0, 0.3, 0.8, 1.0, -2.0}) {
+    CHECK(distance(lerp(a, b, weight), a + weight * (b - a)) < 1e-14);
+    check_gradients([=](const list& x) { return square(lerp(x[0], x[1], weight)); }, {a, b});
+  }
+  CHECK(numbers(lerp(tensor_f32{1e8f}, tensor_f32{1}, 1.0)) == values_of{1});
+  CHECK(distance(outer(a, c), matmul(unsqueeze(a, 1), unsqueeze(c, 0))) == 0.0);
+  check_gradients([](const list& x) { return square(outer(x[0], x[1])); }, {a, c});
+  CHECK_THROWS_AS(outer(b, c), shape_error);
+  const tensor odd = tensor_f32{1, INFINITY, -INFINITY, NAN, 3e38f, 0};
+  for (const dtype type : {f32, f64, bf16}) {
+    CHECK(numbers(isfinite(cast(odd, type))) == values_of{1, 0, 0, 0, 1, 1});
+  }
+  CHECK(all(isfinite(tensor_i64{1, -5})).item<bool>());
+  CHECK(all(isfinite(tensor_bool8{true, false})).item<bool>());
+}
+
 TEST_CASE("truth values next to numbers are counted, and do not subtract") {
   const tensor t = tensor_bool8{true, false};
   for (const tensor& y : {t * 2.0, 2.0 * t, t + 1.0, 1.0 - t, t - 1.0}) CHECK(y.dtype() == i64);

@@ -231,6 +231,10 @@ template <class> tensor minimum(const tensor& a, double b) {
 template <class> tensor clamp(const tensor& x, double low, double high) {
   return record(unary<functors::clamp_f>{{low, high}}, x);
 }
+// a + weight (b - a), from the nearer end as in PyTorch, so that weight 1 gives b exactly.
+template <class> tensor lerp(const tensor& a, const tensor& b, double weight) {
+  return weight < 0.5 ? a + (b - a) * weight : b - (b - a) * (1.0 - weight);
+}
 
 template <class> tensor operator+(const tensor& a, const tensor& b) { return add(a, b); }
 template <class> tensor operator-(const tensor& a, const tensor& b) { return sub(a, b); }

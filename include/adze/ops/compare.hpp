@@ -156,6 +156,9 @@ template <class> tensor operator||(const tensor& a, const tensor& b) {
   return record(comparison<functors::or_f>{}, a, b);
 }
 template <class> tensor isnan(const tensor& x) { return x != x; }
+template <class> tensor isfinite(const tensor& x) {
+  return is_floating(x.dtype()) ? x - x == 0.0 : x == x;
+}
 
 template <class> tensor where(const tensor& condition, const tensor& a, const tensor& b) {
   return record(where_op<>{}, condition, a, b);

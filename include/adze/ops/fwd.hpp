@@ -40,6 +40,7 @@ template <class = void> tensor pow(const tensor& a, double b);
 template <class = void> tensor maximum(const tensor& a, double b);
 template <class = void> tensor minimum(const tensor& a, double b);
 template <class = void> tensor clamp(const tensor& x, double low, double high);
+template <class = void> tensor lerp(const tensor& a, const tensor& b, double weight);
 template <class = void> tensor operator+(const tensor& a, const tensor& b);
 template <class = void> tensor operator-(const tensor& a, const tensor& b);
 template <class = void> tensor operator*(const tensor& a, const tensor& b);
@@ -90,6 +91,7 @@ template <class = void> tensor operator!(const tensor& a);
 template <class = void> tensor operator&&(const tensor& a, const tensor& b);
 template <class = void> tensor operator||(const tensor& a, const tensor& b);
 template <class = void> tensor isnan(const tensor& x);
+template <class = void> tensor isfinite(const tensor& x);
 template <class = void> tensor where(const tensor& condition, const tensor& a, const tensor& b);
 template <class = void> tensor where(const tensor& condition, const tensor& a, double b);
 template <class = void> tensor where(const tensor& condition, double a, const tensor& b);
@@ -196,6 +198,7 @@ tensor multinomial(const tensor& weights, index_t count, bool replacement = fals
 
 // matmul.hpp, linear.hpp
 template <class = void> tensor matmul(const tensor& a, const tensor& b);
+template <class = void> tensor outer(const tensor& a, const tensor& b);
 template <class = void>
 tensor linear(const tensor& x, const tensor& weight, const tensor& bias = {});
 

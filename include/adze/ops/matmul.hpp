@@ -206,6 +206,14 @@ template <class> tensor matmul(const tensor& a, const tensor& b) {
   return record(matmul_op<>{}, a, b);
 }
 
+// a_i b_j of two vectors.
+template <class> tensor outer(const tensor& a, const tensor& b) {
+  if (a.rank() != 1 || b.rank() != 1) {
+    raise<shape_error>("outer: takes two vectors; got ", a, " and ", b);
+  }
+  return unsqueeze(a, 1) * b;
+}
+
 }  // namespace adze::inline ADZE_ISA
 
 // What the gradients above call.
