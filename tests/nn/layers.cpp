@@ -192,6 +192,10 @@ TEST_CASE("dropout is active in training only") {
   CHECK(distance(d(x), x) == 1.0);
   eval(d);
   CHECK(distance(d(x), x) == 0.0);
+  nn::dropout2d channels{{.p = 1.0}};
+  CHECK(distance(channels(ones({2, 3, 1, 1})), zeros({2, 3, 1, 1})) == 0.0);
+  eval(channels);
+  CHECK(distance(channels(ones({2, 3, 1, 1})), ones({2, 3, 1, 1})) == 0.0);
 }
 
 TEST_CASE("sequential: in braces, layers draw their weights from left to right") {

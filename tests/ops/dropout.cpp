@@ -8,6 +8,7 @@
 #include <adze/autograd/checkpoint.hpp>
 #include <adze/autograd/gradcheck.hpp>
 #include <adze/ops/dropout.hpp>
+#include <adze/ops/reduce.hpp>
 
 #include "numbers.hpp"
 
@@ -118,6 +119,31 @@ TEST_CASE("a checkpoint that runs dropout again gets the same mask, and moves no
     return numbers(x.grad());
   };
   CHECK(gradient(true) == gradient(false));
+}
+
+TEST_CASE("dropout2d keeps or zeroes whole channels, in every layout") {
+  const tensor ones = ones_of({40, 50, 3, 2}, f64);
+  manual_seed(4);
+  const tensor y = dropout2d(ones, 0.25), sums = sum(y, {2, 3});
+  double kept = 0;
+  for (const double s : numbers(sums)) {
+    REQUIRE((s == 0 || std::abs(s - 8.0) < 1e-12));
+    kept += s != 0;
+  }
+  CHECK(std::abs(kept / 2000 - 0.75) < 0.04);
+  manual_seed(4);
+  const tensor last = clone(permute(clone(permute(ones, {0, 2, 3, 1})), {0, 3, 1, 2}));
+  CHECK(distance(dropout2d(last, 0.25), y) == 0.0);
+  manual_seed(4);
+  CHECK(distance(dropout2d(select(ones, 0, 0), 0.25), select(y, 0, 0)) == 0.0);
+  CHECK(dropout2d(ones, 0.25, false).impl_or_null() == ones.impl_or_null());
+  CHECK_THROWS_AS(dropout2d(ones_of({2, 3})), shape_error);
+  const auto f = [](const std::vector<tensor>& in) {
+    manual_seed(9);
+    return square(dropout2d(in[0], 0.4));
+  };
+  CHECK(gradcheck(f, {leaf({2, 3, 2, 2})}).ok);
+  CHECK(gradgradcheck(f, {leaf({2, 3, 2, 2})}).ok);
 }
 
 TEST_CASE("dropout says what does not fit") {

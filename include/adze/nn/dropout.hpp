@@ -27,4 +27,18 @@ struct dropout {
   void visit(auto&& f) { f("training", training); }
 };
 
+// Of whole channels.
+struct dropout2d {
+  dropout_options options{};
+  bool training = true;
+
+  explicit dropout2d(const dropout_options& o = {}) : options(o) {
+    detail::check_probability("nn::dropout2d", o.p);
+  }
+  template <class = void> tensor operator()(const tensor& x) const {
+    return adze::dropout2d(x, options.p, training);
+  }
+  void visit(auto&& f) { f("training", training); }
+};
+
 }  // namespace adze::nn::inline ADZE_ISA

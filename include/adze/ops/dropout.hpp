@@ -26,7 +26,8 @@ struct masked_scale_f {  // x mask scale: NaN stays also where it is dropped
 
 template <class = void> struct dropout_op {
   double p = 0.5;
-  tensor mask{};  // bool8, true where kept
+  bool channels = false;  // one draw for all pixels of a channel of [n, c, ...]
+  tensor mask{};          // bool8, true where kept
 
   static constexpr std::string_view name = "dropout";
   static constexpr numeric precision = numeric::any;
@@ -36,10 +37,12 @@ template <class = void> struct dropout_op {
   shape result(const shape& x) const { return x; }
   tensor forward(const tensor& x) {
     static_cast<void>(detail::floating_compute_type(name, x));
-    const random_state at = kernels::reserve_mask(x.numel());
-    mask = empty(x.shape(), bool8);
+    shape sizes = x.shape();
+    for (index_t a = 2; channels && a < x.rank(); ++a) sizes = sizes.with(a, 1);
+    const random_state at = kernels::reserve_mask(sizes.numel());
+    mask = empty(sizes, bool8);
     bool* keep = mask.data_as<bool>();
-    parallel_for(x.numel(), 8192, [&](index_t begin, index_t end) {
+    parallel_for(mask.numel(), 8192, [&](index_t begin, index_t end) {
       kernels::keep_mask(keep + begin, begin, end - begin, at, p);
     });
     return scaled(x);
@@ -65,8 +68,19 @@ template <class> tensor dropout(const tensor& x, double p, bool training) {
   detail::check_probability("dropout", p);
   return training && p > 0.0 ? record(dropout_op<>{p}, x) : x;
 }
+// The same for whole channels of images [n, c, h, w] or [c, h, w] (Tompson et al. 2015): one word
+// per channel.
+template <class> tensor dropout2d(const tensor& x, double p, bool training) {
+  detail::check_probability("dropout2d", p);
+  if (x.rank() == 3) return squeeze(dropout2d(unsqueeze(x, 0), p, training), 0);
+  if (x.rank() != 4) {
+    raise<shape_error>("dropout2d: takes images [n, c, h, w] or [c, h, w]; got ", x);
+  }
+  return training && p > 0.0 ? record(dropout_op<>{p, true}, x) : x;
+}
 
 }  // namespace adze::inline ADZE_ISA
 
-// What the gradients above call.
+// What the definitions above call.
+#include <adze/ops/layout.hpp>
 #include <adze/ops/pointwise.hpp>

@@ -283,6 +283,7 @@ template <class = void> tensor log_softmax(const tensor& x, index_t axis = -1);
 template <class = void>
 tensor embedding(const tensor& index, const tensor& weight, index_t padding_index = -1);
 template <class = void> tensor dropout(const tensor& x, double p = 0.5, bool training = true);
+template <class = void> tensor dropout2d(const tensor& x, double p = 0.5, bool training = true);
 
 // attention.hpp
 struct attention_options {
