@@ -97,6 +97,8 @@
 #include <adze/ops/embedding.hpp>
 #include <adze/ops/extremes.hpp>
 #include <adze/ops/fwd.hpp>
+#include <adze/ops/fwd_layers.hpp>
+#include <adze/ops/fwd_losses.hpp>
 #include <adze/ops/gather.hpp>
 #include <adze/ops/gru.hpp>
 #include <adze/ops/images.hpp>

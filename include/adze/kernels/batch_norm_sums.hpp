@@ -10,7 +10,7 @@ namespace adze::kernels::inline ADZE_ISA {
 
 inline constexpr index_t column_block = 128;  // rows summed in T before they go to double
 inline constexpr index_t column_strip = 32;   // columns of such a block that are read at a time
-// How far from a strip the next one is, which nothing else asks for in time.
+// How far from a strip of f32 the next one is, which nothing else asks for in time.
 constexpr index_t strip_ahead(index_t channels) {
   return channels > column_strip ? column_strip : 0;
 }

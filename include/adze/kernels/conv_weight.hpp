@@ -73,8 +73,8 @@ bool copies_taps(const correlation<T>& p, index_t groups, index_t outs) {
          p.channels / groups % simd::pack<T, A>::size == 0;
 }
 
-// The same for the channels of a tap, which are copied together, pixel by pixel, for tiles that
-// read them front to back. Rows of `sums` have all channels of a tap side by side.
+// add_weight_gradient for the channels of a tap, which are copied together, pixel by pixel, for
+// tiles that read them front to back. Rows of `sums` have all channels of a tap side by side.
 template <class T, class A>
 void add_tap_gradients(const correlation<T>& p, const T* window, const index_t* starts,
                        const T* gradient, index_t step, index_t pixels, const index_t* taps,
@@ -85,7 +85,9 @@ void add_tap_gradients(const correlation<T>& p, const T* window, const index_t* 
   const index_t area = p.h.taps * p.w.taps;
   const index_t deep = balanced_block(pixels, shape::depth_block, 1);
   const index_t wide = balanced_block(out_group, shape::column_block, shape::panel);
-  const index_t block = balanced_block(in_group, 96, P::size);
+  const index_t units = std::max<index_t>(16 / area, 1);  // of each tap, enough for many threads
+  const index_t most = std::clamp<index_t>(in_group / units, 32, 96);
+  const index_t block = balanced_block(in_group, most, P::size);
   const index_t blocks = (in_group + block - 1) / block;
   T* const panels = scratch<T, scratch_use::panels>(deep * wide);
   strips<T> s{.a_row_step = 1, .a_col_step = block, .b = panels, .b_step = shape::panel};
@@ -170,7 +172,7 @@ void add_parts(T* sums, index_t parts, index_t groups, index_t depth, index_t ou
   const index_t size = groups * depth * out_group, channels = depth / taps;
   for (index_t i = 1; i < parts; ++i)
     for (index_t k = 0; k < size; ++k) sums[k] += sums[i * size + k];
-  constexpr index_t block = 16;  // rows and columns that stay in cache while they are transposed
+  constexpr index_t block = 16;  // rows read together: a line of gw
   for (index_t g = 0; g < groups; ++g, sums += depth * out_group, gw += depth * out_group)
     for (index_t k0 = 0; k0 < depth; k0 += block) {
       const index_t n = std::min(block, depth - k0);

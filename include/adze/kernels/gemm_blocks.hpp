@@ -76,7 +76,7 @@ template <class T, class A> bool copies_left(const strips<T>& s) {
 // Copies of the left rows of a block, group by group: for one block of columns in memory of the
 // thread that is at work, for several in the caller's, where the others find them.
 template <class T, class A> struct left_groups {
-  static constexpr index_t most_kept = 4096;  // rows: 6 MB
+  static constexpr index_t most_kept = 4096;  // rows: 6 MB, of each thread that asks for products
 
   bool turned;  // columns of a are contiguous: they are read by several cache lines
   index_t rows, step;
@@ -84,11 +84,15 @@ template <class T, class A> struct left_groups {
   bool filled = false;
 
   left_groups(const strips<T>& s, index_t depth, bool keep)
-      : turned(s.a_row_step == 1), rows(balanced_block(s.rows, turned ? 96 : 24, 12)),
+      : turned(s.a_row_step == 1), rows(balanced_block(s.rows, most_rows(s.rows), 2)),
         step(spread<T>(depth)) {
     if (keep) kept = scratch<T, scratch_use::left>(count(s.rows) * rows * step);
   }
 
+  // Of a group: enough groups for many threads.
+  index_t most_rows(index_t all) const {
+    return turned ? std::clamp<index_t>(all / 16 / 12 * 12, 24, 96) : 24;
+  }
   index_t count(index_t all) const { return (all + rows - 1) / rows; }
 
   // Groups [first, last) of s times its block.
@@ -112,7 +116,8 @@ template <class T, class A> struct left_groups {
   }
 };
 
-// Strips of a times one block. Threads share the strips, or the panels where there are few strips.
+// Strips of a times one block. Threads share the strips, groups of them where they are copied, or
+// the panels where there are few strips.
 template <class T, class A>
 void block_product(const strips<T>& s, bool packed, const left_groups<T, A>* groups) {
   constexpr index_t panel = tile_shape<T, A>::panel;

@@ -53,12 +53,12 @@ template <class T, class A>
   }
 }
 
-// Whether few channels of neighbouring pixels fill a vector better than those of one pixel, all of
-// whose windows are whole along a row.
+// Whether few channels of neighbouring pixels fill a vector better than those of one pixel, in rows
+// that stay in cache and all of whose windows are whole.
 template <class T, class A> bool dense_windows(const pool_shape& s, index_t w_stride) {
   const pool_axis& w = s.w;
   return w_stride == s.c && w.stride * s.c <= simd::pack<T, A>::size && !w.adaptive && w.pad == 0 &&
-         w.dilation == 1 && w.start(w.out - 1) + w.kernel <= w.in;
+         w.dilation == 1 && w.start(w.out - 1) + w.kernel <= w.in && w.in * s.c <= index_t(1) << 13;
 }
 
 // The same as max_of_row for dense_windows: the maxima of windows at every pixel, of which those

@@ -1,24 +1,24 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Every public op, declared (each is defined in its family's header, so that one family can call
-// another without including it first). Names, argument meaning and defaults are PyTorch's.
+// another without including it first): here those of tensors, in fwd_layers.hpp those of layers,
+// in fwd_losses.hpp losses. Names, argument meaning and defaults are PyTorch's.
 // Docstrings stand at the definitions. All are templates, with nothing to choose, because a
 // compiler instantiates all that plain inline functions mention, called or not: a file pays for
 // the ops it uses (`#include <adze/adze.hpp>` 4.4 -> 2.8 s).
 #include <array>
 #include <limits>
-#include <optional>
 #include <span>
 #include <vector>
 
 #include <adze/autograd/fwd.hpp>
-#include <adze/ops/size_2d.hpp>
+#include <adze/ops/fwd_layers.hpp>
+#include <adze/ops/fwd_losses.hpp>
 
 namespace adze {
 
 using axes = index_list;  // a few axes; empty means all where that makes sense
 
-enum class reduction : std::uint8_t { mean, sum, none };
 enum class gelu_form : std::uint8_t { erf, tanh };
 
 class generator;
@@ -201,187 +201,6 @@ template <class = void> tensor matmul(const tensor& a, const tensor& b);
 template <class = void> tensor outer(const tensor& a, const tensor& b);
 template <class = void>
 tensor linear(const tensor& x, const tensor& weight, const tensor& bias = {});
-
-// conv.hpp, pool.hpp: the last one or two axes are spatial; sizes are (h, w), or one for both.
-struct conv_options {
-  size_2d stride = 1, padding = 0, dilation = 1;
-  index_t groups = 1;
-  size_2d output_padding = 0;  // transposed convolution only
-  bool exact = false;  // only algorithms whose error is that of the sum: no Winograd filtering
-};
-struct conv1d_options {
-  index_t stride = 1, padding = 0, dilation = 1, groups = 1;
-};
-template <class = void>
-tensor conv2d(const tensor& x, const tensor& w, const tensor& bias = {},
-              const conv_options& o = {});
-template <class = void>
-tensor conv1d(const tensor& x, const tensor& w, const tensor& bias = {},
-              const conv1d_options& o = {});
-template <class = void>
-tensor conv_transpose2d(const tensor& x, const tensor& w, const tensor& bias = {},
-                        const conv_options& o = {});
-struct pool_options {
-  size_2d kernel = 2, stride = 0, padding = 0;  // stride 0: the kernel
-  size_2d dilation = 1;                         // max pooling only
-  bool ceil_mode = false;
-  bool count_include_pad = true;  // average only
-};
-template <class = void> tensor max_pool2d(const tensor& x, const pool_options& o = {});
-template <class = void> tensor avg_pool2d(const tensor& x, const pool_options& o = {});
-struct pool1d_options {
-  index_t kernel = 2, stride = 0, padding = 0;  // stride 0: the kernel
-  index_t dilation = 1;                         // max pooling only
-  bool ceil_mode = false;
-  bool count_include_pad = true;  // average only
-};
-template <class = void> tensor max_pool1d(const tensor& x, const pool1d_options& o = {});
-template <class = void> tensor avg_pool1d(const tensor& x, const pool1d_options& o = {});
-template <class = void> tensor adaptive_avg_pool2d(const tensor& x, const size_2d& out);
-template <class = void> tensor adaptive_max_pool2d(const tensor& x, const size_2d& out);
-
-// norm.hpp; weight and bias may be undefined.
-struct batch_norm_options {
-  bool training = false;
-  double momentum = 0.1;
-  double eps = 1e-5;
-};
-template <class = void>
-tensor batch_norm(const tensor& x, const tensor& weight, const tensor& bias,
-                  const tensor& running_mean, const tensor& running_var,
-                  const batch_norm_options& o = {});
-// batch_norm_act.hpp
-enum class norm_activation : std::uint8_t { relu, relu6 };
-struct batch_norm_act_options {
-  norm_activation act = norm_activation::relu;
-  bool training = false;
-  double momentum = 0.1;
-  double eps = 1e-5;
-};
-template <class = void>
-tensor batch_norm_act(const tensor& x, const tensor& weight, const tensor& bias,
-                      const tensor& running_mean, const tensor& running_var,
-                      const tensor& residual = {}, const batch_norm_act_options& o = {});
-template <class = void>
-tensor layer_norm(const tensor& x, index_t axes_count, const tensor& weight = {},
-                  const tensor& bias = {}, double eps = 1e-5);
-template <class = void>
-tensor group_norm(const tensor& x, index_t groups, const tensor& weight = {},
-                  const tensor& bias = {}, double eps = 1e-5);
-template <class = void>
-tensor instance_norm(const tensor& x, const tensor& weight = {}, const tensor& bias = {},
-                     double eps = 1e-5);
-template <class = void>
-tensor rms_norm(const tensor& x, index_t axes_count, const tensor& weight = {},
-                std::optional<double> eps = {});  // none: the epsilon of x's dtype
-template <class = void>
-tensor normalize(const tensor& x, double p = 2.0, index_t axis = 1, double eps = 1e-12);
-
-// softmax.hpp, embedding.hpp, dropout.hpp
-template <class = void> tensor softmax(const tensor& x, index_t axis = -1);
-template <class = void> tensor log_softmax(const tensor& x, index_t axis = -1);
-template <class = void>
-tensor embedding(const tensor& index, const tensor& weight, index_t padding_index = -1);
-template <class = void> tensor dropout(const tensor& x, double p = 0.5, bool training = true);
-template <class = void> tensor dropout2d(const tensor& x, double p = 0.5, bool training = true);
-
-// attention.hpp
-struct attention_options {
-  bool causal = false;
-  double scale = 0.0;    // 0: 1 / sqrt(head size)
-  double dropout = 0.0;  // of the attention weights
-};
-template <class = void>
-tensor scaled_dot_product_attention(const tensor& q, const tensor& k, const tensor& v,
-                                    const tensor& mask = {}, const attention_options& o = {});
-
-// rnn.hpp, lstm.hpp, gru.hpp: one layer, one direction, over [t, b, c]; weights [gates * h, c] and
-// [gates * h, h].
-struct rnn_weights {
-  tensor input, hidden;            // w_ih, w_hh
-  tensor input_bias, hidden_bias;  // b_ih, b_hh; may be undefined
-};
-enum class rnn_activation : std::uint8_t { tanh, relu };
-template <class = void>
-std::array<tensor, 2> rnn(const tensor& x, const tensor& h, const rnn_weights& w,
-                          rnn_activation activation = rnn_activation::tanh);  // outputs, last h
-template <class = void>
-std::array<tensor, 3> lstm(const tensor& x, const tensor& h, const tensor& c,
-                           const rnn_weights& w);  // outputs, last h, last c
-template <class = void>
-std::array<tensor, 2> gru(const tensor& x, const tensor& h, const rnn_weights& w);
-// One step, x [b, c].
-template <class = void>
-std::array<tensor, 2> lstm_cell(const tensor& x, const tensor& h, const tensor& c,
-                                const rnn_weights& w);  // h, c
-template <class = void> tensor gru_cell(const tensor& x, const tensor& h, const rnn_weights& w);
-
-// cross_entropy.hpp, loss.hpp, margin_loss.hpp
-struct cross_entropy_options {
-  tensor weight{};  // per class
-  index_t ignore_index = -100;
-  double label_smoothing = 0.0;
-  reduction reduce = reduction::mean;
-};
-template <class = void>
-tensor cross_entropy(const tensor& logits, const tensor& target,
-                     const cross_entropy_options& o = {});
-template <class = void>
-tensor nll_loss(const tensor& log_probabilities, const tensor& target,
-                const cross_entropy_options& o = {});
-template <class = void>
-tensor mse_loss(const tensor& x, const tensor& target, reduction reduce = reduction::mean);
-template <class = void>
-tensor l1_loss(const tensor& x, const tensor& target, reduction reduce = reduction::mean);
-template <class = void>
-tensor smooth_l1_loss(const tensor& x, const tensor& target, double beta = 1.0,
-                      reduction reduce = reduction::mean);
-template <class = void>
-tensor huber_loss(const tensor& x, const tensor& target, double delta = 1.0,
-                  reduction reduce = reduction::mean);
-struct bce_options {
-  tensor weight{};
-  tensor positive_weight{};
-  reduction reduce = reduction::mean;
-};
-template <class = void>
-tensor binary_cross_entropy(const tensor& p, const tensor& target, const bce_options& o = {});
-template <class = void>
-tensor binary_cross_entropy_with_logits(const tensor& x, const tensor& target,
-                                        const bce_options& o = {});
-struct kl_options {
-  bool log_target = false;
-  bool batch_mean = false;  // the sum divided by the batch, as the definition says
-  reduction reduce = reduction::mean;
-};
-template <class = void>
-tensor kl_div(const tensor& log_p, const tensor& target, const kl_options& o = {});
-template <class = void>
-tensor cosine_similarity(const tensor& a, const tensor& b, index_t axis = 1, double eps = 1e-8);
-struct margin_options {
-  double margin = 0.0;
-  reduction reduce = reduction::mean;
-};
-struct hinge_options {
-  double margin = 1.0;
-  reduction reduce = reduction::mean;
-};
-struct triplet_options {
-  double margin = 1.0;
-  double p = 2.0;  // norm of the distance
-  reduction reduce = reduction::mean;
-};
-template <class = void>
-tensor cosine_embedding_loss(const tensor& a, const tensor& b, const tensor& target,
-                             const margin_options& o = {});
-template <class = void>
-tensor triplet_margin_loss(const tensor& anchor, const tensor& positive, const tensor& negative,
-                           const triplet_options& o = {});
-template <class = void>
-tensor hinge_embedding_loss(const tensor& x, const tensor& target, const hinge_options& o = {});
-template <class = void>
-tensor margin_ranking_loss(const tensor& a, const tensor& b, const tensor& target,
-                           const margin_options& o = {});
 
 // inplace.hpp: the handle y is rebound to the new value; other handles on the old value are stale.
 template <class = void> tensor& add_(tensor& y, const tensor& x);
