@@ -158,7 +158,7 @@ TEST_CASE("file: a link is followed, also to a file that is not there yet") {
 TEST_CASE("file: permissions stay, whatever the mask of new files is") {
   const folder here;
   const std::string path = here / "a";
-  for (const mode_t mode : {0600, 0666, 0755}) {
+  for (const mode_t mode : {0600U, 0666U, 0755U}) {
     write_file(path, std::string_view("old"));
     REQUIRE(::chmod(path.c_str(), mode) == 0);
     write_file(path, std::string_view("new"));

@@ -177,13 +177,13 @@ TEST_CASE("derivatives of conv_transpose2d, first and second") {
 }
 
 TEST_CASE("conv1d is conv2d on one line") {
-  const conv1d_options o{.stride = 2, .padding = {1}, .dilation = {2}};
+  const conv1d_options o{.stride = 2, .padding = 1, .dilation = 2};
   const conv_options flat{.stride = {1, 2}, .padding = {0, 1}, .dilation = {1, 2}};
   const tensor x = random({2, 3, 11}), w = random({4, 3, 3}), b = random({4});
   const tensor y = conv1d(x, w, b, o);
   CHECK(y.shape() == shape{2, 4, 5});
   CHECK(off_by(y, naive(reshape(x, {2, 3, 1, 11}), reshape(w, {4, 3, 1, 3}), b, flat)) < 1e-12);
-  CHECK(conv1d(x, w, b, {.padding = {1}}).shape() == x.shape().with(1, 4));
+  CHECK(conv1d(x, w, b, {.padding = 1}).shape() == x.shape().with(1, 4));
   check_gradients([&](const list& v) { return conv1d(v[0], v[1], v[2], o); },
                   {random_leaf({1, 2, 7}), random_leaf({2, 2, 3}), random_leaf({2})});
 }
