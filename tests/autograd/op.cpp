@@ -305,12 +305,17 @@ TEST_CASE("an optional input may be missing; masks are clipped to the inputs tha
   CHECK(elements(d) == std::vector<double>{1, 2, 3});
 }
 
+std::vector<tensor> varied_leaves(int n) {
+  std::vector<tensor> x;
+  for (int i = 0; i < n; ++i) x.push_back(varied_leaf({2, 3}, i));
+  return x;
+}
+
 TEST_CASE("an op of a list takes any number of tensors") {
   const no_leaks guard;
   for (const int n : {1, 2, 3, 30}) {
     CAPTURE(n);
-    std::vector<tensor> x;
-    for (int i = 0; i < n; ++i) x.push_back(varied_leaf({2, 3}, i));
+    std::vector<tensor> x = varied_leaves(n);
     const auto f = [](const std::vector<tensor>& v) {
       return record(user::product_op{}, tensor_list(v));
     };
@@ -325,8 +330,7 @@ TEST_CASE("an op of a list may read its results, with and without its inputs") {
   const no_leaks guard;
   for (const int n : {1, 2, 3, 30}) {
     CAPTURE(n);
-    std::vector<tensor> x;
-    for (int i = 0; i < n; ++i) x.push_back(varied_leaf({2, 3}, i));
+    std::vector<tensor> x = varied_leaves(n);
     const auto f = [](const std::vector<tensor>& v) {
       return record(user::tanh_sum_op{}, tensor_list(v));
     };

@@ -63,11 +63,14 @@ template <class T, class A> const T* pack_block(matrix<const T> block) {
   return panels;
 }
 
+// So many strips are too few to share: threads share the panels then.
+inline constexpr index_t few_strips = 4;
+
 // Whether strips copy their rows of a before they use them: columns far apart, or rows that share a
 // set of the cache, cost more than a copy that many panels read.
 template <class T, class A> bool copies_left(const strips<T>& s) {
   constexpr index_t panel = tile_shape<T, A>::panel;
-  if (sizeof(T) != 4 || s.cols < 2 * panel || strip_count<T, A>(s.rows) <= 4) return false;
+  if (sizeof(T) != 4 || s.cols < 2 * panel || strip_count<T, A>(s.rows) <= few_strips) return false;
   return s.a_col_step == 1
              ? s.cols >= 8 * panel && s.a_row_step % (A::bytes == 64 ? 1024 : 256) == 0
              : s.a_row_step == 1 && s.cols >= (A::bytes == 64 ? 2 : 8) * panel;
@@ -126,7 +129,7 @@ void block_product(const strips<T>& s, bool packed, const left_groups<T, A>* gro
     if (groups)
       return split_work(groups->count(s.rows), work,
                         [&](index_t first, index_t last) { groups->run(s, first, last); });
-  if (!packed || count > 4) {
+  if (!packed || count > few_strips) {
     constexpr index_t together = plain_tiles<T, A>::exist ? 3 : 1;  // twice twelve rows
     return split_work((count + together - 1) / together, work, [&](index_t first, index_t last) {
       run_strips<T, A>(s, first * together, std::min(last * together, count));
