@@ -66,9 +66,11 @@ build_and_test() {
 format_check() {
   clang-format --version | grep -q 'version 14' || { echo "clang-format 14 is needed"; return 1; }
   # Compared with its own output: with --dry-run, version 14 objects to comments it leaves alone.
-  find include tests benchmarks examples -name '*.[hc]pp' | while read -r file; do
-    clang-format "$file" | cmp -s - "$file" || echo "$file is not formatted"
-  done | grep . && return 1
+  # Sixteen files at once, since most of its time is the start.
+  find include tests benchmarks examples -name '*.[hc]pp' | xargs -P "$(jobs)" -n 16 bash -c '
+    clang-format "$@" | cmp -s - <(cat "$@") || for file; do
+      clang-format "$file" | cmp -s - "$file" || echo "$file is not formatted"
+    done' - | grep . && return 1
   return 0
 }
 
