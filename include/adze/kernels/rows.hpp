@@ -6,6 +6,7 @@
 #include <limits>
 
 #include <adze/core/dispatch.hpp>
+#include <adze/simd/codes.hpp>
 #include <adze/simd/convert.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
@@ -33,6 +34,32 @@ template <class T, class E> T convert_value(E x) {
   }
 }
 
+// Dense codes to floats; bool8 is the codes 0 and 1.
+template <simd::code Code> void widen_codes(const Code* in, float* out, index_t n) {
+  using P = simd::pack<float>;
+  index_t i = 0;
+  for (; i + P::size <= n; i += P::size) {
+    P x;
+    simd::load_codes(in + i, x);
+    x.store(out + i);
+  }
+  for (; i < n; ++i) out[i] = static_cast<float>(in[i]);
+}
+
+// out[i] = the float in[i] is not zero (NaN is not).
+template <class = void> void store_truths(const void* from, std::uint8_t* out, index_t n) {
+  using P = simd::pack<float>;
+  const float* const in = static_cast<const float*>(from);
+  index_t i = 0;
+  for (; i + 4 * P::size <= n; i += 4 * P::size) {
+    P x[4];
+#pragma GCC unroll 4
+    for (index_t p = 0; p < 4; ++p) x[p] = where(P::load(in + i + p * P::size) == P(0), P(0), P(1));
+    simd::store_codes(x, 0, out + i);
+  }
+  for (; i < n; ++i) out[i] = in[i] != 0;
+}
+
 // out[i] = in[i * stride], from `type` to T.
 template <class T>
 [[gnu::noinline]] void load_row(dtype type, const void* in, index_t stride, index_t n, T* out) {
@@ -41,6 +68,10 @@ template <class T>
     if constexpr (std::is_same_v<T, float> &&
                   (std::is_same_v<E, float16> || std::is_same_v<E, bfloat16>)) {
       if (stride == 1) return simd::convert(x, out, n);
+    }
+    if constexpr (std::is_same_v<T, float> && std::is_integral_v<E> && sizeof(E) == 1) {
+      using code = std::conditional_t<std::is_signed_v<E>, std::int8_t, std::uint8_t>;
+      if (stride == 1) return widen_codes(static_cast<const code*>(in), out, n);
     }
     for (index_t i = 0; i < n; ++i) out[i] = convert_value<T>(x[i * stride]);
   });
@@ -55,6 +86,8 @@ template <class T>
                   (std::is_same_v<E, float16> || std::is_same_v<E, bfloat16>)) {
       if (stride == 1) return simd::convert(in, y, n);
     }
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<E, bool>)
+      if (stride == 1) return store_truths(in, static_cast<std::uint8_t*>(out), n);
     for (index_t i = 0; i < n; ++i) y[i * stride] = convert_value<E>(in[i]);
   });
 }

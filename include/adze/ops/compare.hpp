@@ -39,23 +39,36 @@ struct or_f {
 
 namespace adze::detail::inline ADZE_ISA {
 
-// 1 or 0 in the computing type; the driver stores it as bool8. Plain loops: compilers vectorise.
+// 1 or 0 in the computing type; the driver stores it as bool8.
 template <class F, class T>
 void compare_rows(const void* functor, const void* const* in, void* out, index_t n, kernels::flow) {
   const F& f = *static_cast<const F*>(functor);
   const T* a = static_cast<const T*>(in[0]);
   const T* b = static_cast<const T*>(in[1]);
   T* y = static_cast<T*>(out);
-  for (index_t i = 0; i < n; ++i) y[i] = static_cast<T>(f.f(a[i], b[i]));
+  index_t i = 0;
+  if constexpr (std::is_same_v<T, float>) {
+    using pack = simd::pack<float>;
+    for (; i + pack::size <= n; i += pack::size)
+      where(f.f(pack::load(a + i), pack::load(b + i)), pack(1), pack(0)).store(y + i);
+  }
+  for (; i < n; ++i) y[i] = static_cast<T>(f.f(a[i], b[i]));
 }
 
+// Without branches: conditions are often as good as random.
 template <class T>
 void where_rows(const void*, const void* const* in, void* out, index_t n, kernels::flow) {
   const T* c = static_cast<const T*>(in[0]);
   const T* a = static_cast<const T*>(in[1]);
   const T* b = static_cast<const T*>(in[2]);
   T* y = static_cast<T*>(out);
-  for (index_t i = 0; i < n; ++i) y[i] = c[i] != T(0) ? a[i] : b[i];
+  index_t i = 0;
+  if constexpr (std::is_same_v<T, float>) {
+    using pack = simd::pack<float>;
+    for (; i + pack::size <= n; i += pack::size)
+      where(pack::load(c + i) == pack(0), pack::load(b + i), pack::load(a + i)).store(y + i);
+  }
+  for (; i < n; ++i) y[i] = *(c[i] != T(0) ? a + i : b + i);
 }
 
 }  // namespace adze::detail::inline ADZE_ISA
