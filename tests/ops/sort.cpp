@@ -107,6 +107,29 @@ TEST_CASE("integers, bool and 16-bit floats; i64 beyond 2^53") {
   CHECK(max(cast(tensor_f32{1.5f, 2.5f}, bf16), 0)[0].dtype() == bf16);
 }
 
+TEST_CASE("long rows of every dtype, random, rising and falling, in part and as a whole") {
+  generator g(7);
+  const index_t n = 5000;
+  const tensor drawn = cast(randint(-90, 90, {n}, g), f64) * 1.25 + randn({n}, f64, g) * 1e-7;
+  const tensor rising = arange(0.0, 5000.0) - 2500.0;
+  for (const dtype type : {f32, f64, f16, bf16, i8, u8, i32, i64, bool8}) {
+    CAPTURE(static_cast<int>(type));
+    for (tensor x : {drawn, rising, -rising, zeros({n}, f64)}) {
+      x = cast(is_floating(type) ? x : abs(floor(x)) * (type == i64 ? 1e12 : 1.0), type);
+      if (is_floating(type)) x = masked_fill(x, arange(n) == 77.0, nan);
+      const values_of values = numbers(x);
+      for (const bool descending : {false, true}) {
+        const auto expected = naive(values, descending);
+        for (const index_t k : {index_t{1}, index_t{10}, index_t{700}, n - 1, n}) {
+          const tensor places = k == n ? argsort(x, 0, descending) : topk(x, k, 0, descending)[1];
+          CHECK(std::equal(places.data_as<index_t>(), places.data_as<index_t>() + k,
+                           expected.begin()));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("nothing, one, and what cannot be chosen") {
   CHECK_THROWS_AS(max(zeros({3, 0}), 1), value_error);
   CHECK(message_of([] { return argmin(zeros({0})); }) ==
