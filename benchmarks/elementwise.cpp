@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // Operations that touch each element a few times, and steps of optimizers, beside libtorch's.
 // Problem lines:
-//   op <name> op= rows= n=     exp, tanh, sigmoid, gelu, gelu_tanh, relu, add, sum of all;
-//                              softmax and layer_norm of rows; adamw and sgd of one parameter
+//   op <name> op= rows= n=     exp, tanh, sigmoid, gelu, gelu_tanh, relu, add, sum of all, where
+//                              (x > 0 or 0); softmax, layer_norm, sort and topk (an eighth) of
+//                              rows; adamw and sgd of one parameter
 // Ours are the public operations, with memory from the allocator's cache; libtorch writes into
 // outputs made beforehand wherever it can. The error is in units of 2^-24 of the result (gelu: of
 // x, layer_norm and optimizers: of the result or 1, whichever is larger; sum: of the sum of sizes).
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -44,6 +46,7 @@ class op_problem {
     second_ = x_ * second_of;
     weight_ = full({n_}, norm_weight);
     bias_ = full({n_}, norm_bias);
+    positive_ = x_ > 0.0;
     restart();
     find_truth();
   }
@@ -60,6 +63,9 @@ class op_problem {
     if (name_ == "relu") y_ = relu(x_);
     if (name_ == "add") y_ = x_ + second_;
     if (name_ == "sum") y_ = sum(x_);
+    if (name_ == "where") y_ = where(positive_, x_, 0.0);
+    if (name_ == "sort") y_ = sort(x_, 1)[0];
+    if (name_ == "topk") y_ = topk(x_, n_ / 8, 1)[0];
     if (name_ == "softmax") y_ = softmax(x_, 1);
     if (name_ == "layer_norm") y_ = layer_norm(x_, 1, weight_, bias_);
     if (sgd_) sgd_->step();
@@ -97,6 +103,9 @@ class op_problem {
     if (name_ == "add") return {.read = 2 * bytes, .written = bytes};
     if (name_ == "adamw") return {.read = 4 * bytes, .written = 3 * bytes};
     if (name_ == "sgd") return {.read = 3 * bytes, .written = 2 * bytes};
+    if (name_ == "where") return {.read = 1.25 * bytes, .written = bytes};
+    if (name_ == "sort") return {.read = bytes, .written = 3 * bytes};  // values and places
+    if (name_ == "topk") return {.read = bytes, .written = 3 * bytes / 8};
     return {.read = bytes, .written = bytes};
   }
 
@@ -112,6 +121,10 @@ class op_problem {
     for (index_t r = 0; r < std::min<index_t>(rows_, 64); ++r) row_truth(x + r * n_);
   }
   void row_truth(const float* x) {
+    std::vector<double> sorted(x, x + n_);
+    std::sort(sorted.begin(), sorted.end());
+    for (index_t i = 0; name_ == "topk" && i < n_ / 8; ++i)
+      truth_.add(sorted[static_cast<std::size_t>(n_ - 1 - i)], 0);
     double mean = 0, square = 0, most = -1e30, total = 0;
     for (index_t i = 0; i < n_; ++i) mean += double(x[i]), most = std::max(most, double(x[i]));
     mean /= static_cast<double>(n_);
@@ -133,6 +146,8 @@ class op_problem {
                    std::fabs(v));
       if (name_ == "relu") relative(std::max(v, 0.0));
       if (name_ == "add") relative(v + g);
+      if (name_ == "where") relative(std::max(v, 0.0));
+      if (name_ == "sort") relative(sorted[static_cast<std::size_t>(i)]);
       if (name_ == "softmax") relative(std::exp(v - most) / total);
       if (name_ == "layer_norm") absolute((v - mean) * scale * norm_weight + norm_bias);
       if (name_ == "sgd") absolute(v - 1e-3 * g);
@@ -142,7 +157,7 @@ class op_problem {
 
   std::string name_;
   index_t rows_, n_;
-  tensor x_, second_, weight_, bias_, y_, p_;
+  tensor x_, second_, weight_, bias_, positive_, y_, p_;
   std::unique_ptr<optim::sgd> sgd_;
   std::unique_ptr<optim::adamw> adamw_;
   truth truth_;

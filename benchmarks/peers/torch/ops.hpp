@@ -46,6 +46,10 @@ inline std::unique_ptr<row_op> make_op(const std::string& name, Tensor x) {
     o->y = at::empty({});
     o->call = [o] { at::sum_out(o->y, o->x, at::IntArrayRef{}); };
   }
+  if (name == "where")
+    o->call = [o, c = x > 0, none = at::zeros({})] { o->y = at::where(c, o->x, none); };
+  if (name == "sort") o->call = [o] { o->y = std::get<0>(at::sort(o->x, 1)); };
+  if (name == "topk") o->call = [o] { o->y = std::get<0>(at::topk(o->x, o->x.size(1) / 8, 1)); };
   if (name == "adamw" || name == "sgd") {
     Tensor p = o->y = x.clone().set_requires_grad(true);
     p.mutable_grad() = second;

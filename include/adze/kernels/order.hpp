@@ -76,69 +76,83 @@ inline index_t place_in(std::uint64_t x) {
 }
 inline index_t place_in(const wide_place& x) { return static_cast<index_t>(x.place); }
 
+inline constexpr int digit_bits = 11;
+inline constexpr index_t digits_from = 512;  // entries: with fewer, comparing them is faster
+using digit_counts = std::array<index_t, 1 << digit_bits>;
+inline std::size_t digit_of(std::uint64_t entry, int shift) {
+  return entry >> shift & ((std::size_t(1) << digit_bits) - 1);
+}
+inline constexpr int first_digit = 64 - digit_bits;
+
 // By the keys alone, least significant digits first: places that ascend stay in their order.
-template <class = void> void sort_by_digits(std::vector<std::uint64_t>& x) {
-  constexpr int bits = 11;
-  const std::size_t n = x.size();
-  const auto spare = std::make_unique_for_overwrite<std::uint64_t[]>(n);
-  std::uint64_t *from = x.data(), *to = spare.get();
-  for (int shift = 32; shift < 64; shift += bits) {
-    const auto digit = [&](std::uint64_t e) { return e >> shift & ((1u << bits) - 1); };
-    std::array<std::size_t, 1 << bits> at{};
-    for (std::size_t i = 0; i < n; ++i) ++at[digit(from[i])];
-    if (at[digit(from[0])] == n) continue;
-    std::size_t sum = 0;
-    for (std::size_t& a : at) sum += std::exchange(a, sum);
-    for (std::size_t i = 0; i < n; ++i) to[at[digit(from[i])]++] = from[i];
+template <class = void> void sort_by_digits(std::uint64_t* x, index_t n) {
+  const auto spare = std::make_unique_for_overwrite<std::uint64_t[]>(static_cast<std::size_t>(n));
+  std::uint64_t *from = x, *to = spare.get();
+  for (int shift = 32; shift < 64; shift += digit_bits) {
+    digit_counts at{};
+    for (index_t i = 0; i < n; ++i) ++at[digit_of(from[i], shift)];
+    if (at[digit_of(from[0], shift)] == n) continue;
+    index_t sum = 0;
+    for (index_t& a : at) sum += std::exchange(a, sum);
+    for (index_t i = 0; i < n; ++i) to[at[digit_of(from[i], shift)]++] = from[i];
     std::swap(from, to);
   }
-  if (from != x.data()) std::copy(from, from + n, x.data());
+  if (from != x) std::copy(from, from + n, x);
 }
-
-// The first `count` of what is added, in order. Twice as many are kept at most; when they are
-// there, the later half goes, and so does all that would come after the rest.
-template <class E> struct first_few {
-  static constexpr std::size_t digits_from = 1024;
-  std::size_t count;
-  std::vector<E> kept{};
-  E limit{};
-  bool limited = false;
-
-  void add(const E& e) {
-    if (limited && !(e < limit)) return;
-    kept.push_back(e);
-    if (kept.size() == 2 * count + 256) cut();
-  }
-  void cut() {
-    const auto last = kept.begin() + static_cast<std::ptrdiff_t>(count - 1);
-    std::nth_element(kept.begin(), last, kept.end());
-    limit = *last;
-    limited = true;
-    kept.resize(count);
-  }
-  void finish() {
-    if constexpr (std::is_same_v<E, std::uint64_t>)
-      if (kept.size() == count && !limited && count >= digits_from) return sort_by_digits(kept);
-    if (kept.size() > count) cut();
-    std::sort(kept.begin(), kept.end());
-  }
-};
 
 // Writes the places that o asks for of one row, `step` apart.
 using row_pick = void (*)(const any_row& x, const order_request& o, index_t* places, index_t step);
 
-// T: what the values are loaded as; K: what they are compared as.
+// f(entry) for every element of a row. T: what the values are loaded as; K: as what compared.
+template <class T, class K, class F> void over_entries(const any_row& x, bool descending, F f) {
+  over_row<T>(x, [&](const T* values, index_t at, index_t n) {
+    for (index_t i = 0; i < n; ++i)
+      f(with_place(order_key(static_cast<K>(values[i]), descending), at + i));
+  });
+}
+
+// The entries whose first digit is at most that of the last one asked for, in the order of their
+// places; how many there are.
+template <class T, class K>
+index_t candidates(const any_row& x, const order_request& o,
+                   std::unique_ptr<std::uint64_t[]>& entries) {
+  digit_counts counts{};
+  over_entries<T, K>(x, o.descending, [&](std::uint64_t e) { ++counts[e >> first_digit]; });
+  std::size_t last = 0;
+  index_t n = counts[0];
+  while (n < o.count) n += counts[++last];
+  entries = std::make_unique_for_overwrite<std::uint64_t[]>(static_cast<std::size_t>(n + 1));
+  std::uint64_t* to = entries.get();
+  over_entries<T, K>(x, o.descending, [&](std::uint64_t e) {
+    *to = e;
+    to += e >> first_digit <= last;  // without a branch that guesses
+  });
+  return n;
+}
+
 template <class T, class K>
 void order_row(const any_row& x, const order_request& o, index_t* places, index_t step) {
   using entry = decltype(with_place(order_key(K{}, false), 0));
-  first_few<entry> first{static_cast<std::size_t>(o.count)};
-  first.kept.reserve(static_cast<std::size_t>(std::min(x.size, 2 * o.count + 256)));
-  over_row<T>(x, [&](const T* values, index_t at, index_t n) {
-    for (index_t i = 0; i < n; ++i)
-      first.add(with_place(order_key(static_cast<K>(values[i]), o.descending), at + i));
-  });
-  first.finish();
-  for (const entry& e : first.kept) *places = place_in(e), places += step;
+  constexpr bool narrow = std::is_same_v<entry, std::uint64_t>;
+  std::unique_ptr<entry[]> entries;
+  index_t n = x.size;
+  if (narrow && o.count < n && n >= digits_from) {
+    if constexpr (narrow) n = candidates<T, K>(x, o, entries);
+  } else {
+    entries = std::make_unique_for_overwrite<entry[]>(static_cast<std::size_t>(n));
+    entry* to = entries.get();
+    over_entries<T, K>(x, o.descending, [&](const entry& e) { *to++ = e; });
+  }
+  entry* const first = entries.get();
+  const bool by_digits = narrow && n >= digits_from;
+  if constexpr (narrow)
+    if (by_digits) sort_by_digits(first, n);
+  if (!by_digits && o.count < n) {
+    std::nth_element(first, first + o.count, first + n);
+    n = o.count;
+  }
+  if (!by_digits) std::sort(first, first + n);
+  for (index_t k = 0; k < o.count; ++k) places[k * step] = place_in(first[k]);
 }
 
 // The first place of the extreme; a NaN is the extreme in both directions.
