@@ -44,6 +44,15 @@ TEST_CASE("a state uses all 64 bits of seed and offset") {
   CHECK(random_state{1, 0xffffffff}.block(1) == random_state{1, std::uint64_t{1} << 32}.block(0));
 }
 
+TEST_CASE("blocks by the group are those drawn one by one, across 2^32 too") {
+  for (const random_state at : {random_state{1, 2}, random_state{0x299f31d0a4093822, 0xfffffff0}}) {
+    random_state::word_group w;
+    at.blocks(5, w);
+    for (std::size_t b = 0; b < random_state::group; ++b)
+      CHECK(at.block(5 + b) == words{w[0][b], w[1][b], w[2][b], w[3][b]});
+  }
+}
+
 TEST_CASE_TEMPLATE("fills depend on the index alone", T, float, double) {
   constexpr index_t n = 1003;
   const random_state at = generator(7).reserve_for<T>(n);

@@ -46,6 +46,29 @@ struct random_state {
         {static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(at >> 32), attempt, 0},
         {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
   }
+  // So many blocks in a row, the i-th word of all of them side by side: compilers make vectors of
+  // this, two to seven times as fast as one block after the other.
+  static constexpr std::size_t group = 32;
+  using word_group = std::array<std::array<std::uint32_t, group>, 4>;
+  [[gnu::noinline]] void blocks(std::uint64_t index, word_group& w) const {
+    const std::uint64_t first = offset + index;
+    for (std::size_t i = 0; i < group; ++i) {
+      w[0][i] = static_cast<std::uint32_t>(first + i);
+      w[1][i] = static_cast<std::uint32_t>((first + i) >> 32);
+      w[2][i] = w[3][i] = 0;
+    }
+    auto key0 = static_cast<std::uint32_t>(seed), key1 = static_cast<std::uint32_t>(seed >> 32);
+    for (int round = 0; round < 10; ++round, key0 += 0x9e3779b9u, key1 += 0xbb67ae85u) {
+      for (std::size_t i = 0; i < group; ++i) {
+        const std::uint64_t even = std::uint64_t{0xd2511f53} * w[0][i];
+        const std::uint64_t odd = std::uint64_t{0xcd9e8d57} * w[2][i];
+        w[0][i] = static_cast<std::uint32_t>(odd >> 32) ^ w[1][i] ^ key0;
+        w[2][i] = static_cast<std::uint32_t>(even >> 32) ^ w[3][i] ^ key1;
+        w[1][i] = static_cast<std::uint32_t>(odd);
+        w[3][i] = static_cast<std::uint32_t>(even);
+      }
+    }
+  }
   friend constexpr bool operator==(const random_state&, const random_state&) = default;
 };
 
@@ -97,25 +120,43 @@ inline std::uint64_t random_below(const random_state& at, std::uint64_t index,
   }
 }
 
+// f(i, word) for i < count: word first + i of the stream that starts at `at`.
+template <class F> void over_words(const random_state& at, index_t first, index_t count, F f) {
+  constexpr auto group = static_cast<index_t>(4 * random_state::group);
+  index_t i = 0;
+  while (i < count) {
+    const auto k = static_cast<std::uint64_t>(first + i);
+    if (k % 4 == 0 && count - i >= group) {
+      random_state::word_group words;
+      at.blocks(k / 4, words);
+      for (std::size_t b = 0; b < random_state::group; ++b)
+        for (std::size_t lane = 0; lane < 4; ++lane) f(i++, words[lane][b]);
+    } else {
+      const auto words = at.block(k / 4);
+      for (std::size_t lane = k % 4; lane < 4 && i < count; ++lane) f(i++, words[lane]);
+    }
+  }
+}
+
 // Elements first .. first + count of a uniform array on [low, high) that starts at `at`. T: float
 // or double. The value never reaches high.
 template <class T>
 void uniform_fill(T* out, index_t first, index_t count, const random_state& at, T low = 0,
                   T high = 1) {
-  constexpr std::uint64_t width = detail::per_block<T>;
   const T last = std::nextafter(high, low);
-  auto i = static_cast<std::uint64_t>(first);
-  const std::uint64_t end = i + static_cast<std::uint64_t>(count);
-  while (i < end) {
-    const auto words = at.block(i / width);
-    for (std::uint64_t lane = i % width; lane < width && i < end; ++lane, ++i, ++out) {
-      T u;
-      if constexpr (width == 2)
-        u = detail::unit(detail::joined(words[2 * lane], words[2 * lane + 1]));
-      else
-        u = detail::unit(words[lane]);
-      const T x = std::fma(high - low, u, low);
-      *out = x < high ? x : last;
+  const auto place = [&](T u) {
+    const T x = std::fma(high - low, u, low);
+    return x < high ? x : last;
+  };
+  if constexpr (sizeof(T) == 4) {
+    over_words(at, first, count,
+               [&](index_t i, std::uint32_t word) { out[i] = place(detail::unit(word)); });
+  } else {
+    for (index_t i = 0; i < count;) {
+      const auto k = static_cast<std::uint64_t>(first + i);
+      const auto words = at.block(k / 2);
+      for (std::size_t half = k % 2; half < 2 && i < count; ++half)
+        out[i++] = place(detail::unit(detail::joined(words[2 * half], words[2 * half + 1])));
     }
   }
 }

@@ -11,14 +11,7 @@ namespace adze::kernels {
 template <class = void>
 void keep_mask(bool* out, index_t first, index_t n, const random_state& at, double p) {
   const auto drop_below = static_cast<std::uint64_t>(p * 0x1p32);
-  index_t i = 0;
-  while (i < n) {
-    const auto k = static_cast<std::uint64_t>(first + i);
-    const auto words = at.block(k / 4);
-    for (std::size_t lane = k % 4; lane < 4 && i < n; ++lane, ++i) {
-      out[i] = words[lane] >= drop_below;
-    }
-  }
+  over_words(at, first, n, [&](index_t i, std::uint32_t word) { out[i] = word >= drop_below; });
 }
 
 // What the default generator spends on a mask of n elements.
