@@ -13,9 +13,11 @@
 #include <adze/nn/transformer.hpp>
 #include <adze/ops/activation.hpp>
 #include <adze/ops/cross_entropy.hpp>
+#include <adze/ops/inplace.hpp>
 #include <adze/ops/slice.hpp>
 #include <adze/optim/adam.hpp>
 #include <adze/optim/clip.hpp>
+#include <adze/optim/ema.hpp>
 #include <adze/optim/sgd.hpp>
 #include <adze/tensor/create.hpp>
 
@@ -241,6 +243,51 @@ TEST_CASE("master_weights: a parameter changed from outside is where the next st
     }
     o.step();
     CHECK(elements(w) == std::vector<double>(4, 7.5));
+  }
+}
+
+TEST_CASE("master_weights: values put aside and back, as ema does, change no step") {
+  for (const dtype type : narrow_types) {
+    for (const amp::keep kept : ways) {
+      std::vector<std::vector<double>> ends;
+      for (const bool evaluated : {false, true}) {
+        tensor w = parameter({333}, type);
+        amp::master_weights<optim::sgd> o({w}, {.lr = 0x1p-13}, {.kept = kept, .seed = 2});
+        optim::ema average({w});
+        for (int i = 0; i < 100; ++i) {
+          w.set_grad(cast(varied({333}, i), type));
+          o.step();
+          average.update();
+          if (!evaluated) continue;
+          average.swap_in();
+          average.swap_out();
+        }
+        ends.push_back(elements(w));
+      }
+      CHECK(ends[0] == ends[1]);
+    }
+    for (const amp::keep kept : {amp::keep::master, amp::keep::rest}) {
+      tensor w = parameter({4}, type);
+      amp::master_weights<optim::sgd> o({w}, {.lr = 0x1p-12}, {.kept = kept});
+      const no_grad plain;
+      fill_(w, 1.0);
+      tensor masked = select(w, 0, 0);
+      for (int i = 0; i < 512; ++i) {  // a mask that is set again after each step
+        w.set_grad(cast(full({4}, 1.0, f32), type));
+        o.step();
+        fill_(masked, 3.0);
+      }
+      CHECK(elements(w) == std::vector<double>{3.0, 0.875, 0.875, 0.875});
+    }
+  }
+}
+
+TEST_CASE("master_weights: an average is taken of the model, not of leaves without memory") {
+  for (const amp::keep kept : {amp::keep::rest, amp::keep::stochastic}) {
+    tensor w = parameter({4}, bf16);
+    amp::master_weights<optim::sgd> o({w}, {.lr = 0.5}, {.kept = kept});
+    CHECK(
+        says(thrown<value_error>([&] { optim::ema e(o.parameters()); }), "pass parameters(model)"));
   }
 }
 

@@ -31,8 +31,9 @@ namespace adze::amp::inline ADZE_ISA {
 //   amp::master_weights<optim::adamw> opt(parameters(model), {.lr = 1e-3});
 // parameters() are the f32 leaves that O changes: what clipping and grad_scaler work on, after
 // collect_gradients(), which unscale_() and step() call; without masters they read as NaN between
-// steps. Parameters in f32 or f64 are O's own. A
-// parameter that is changed from outside is where its next step begins. Moments are f32, as always.
+// steps. Parameters in f32 or f64 are O's own. An element that is changed from outside is where
+// its next step begins; one that has its value again, as after ema's swaps, keeps what was kept of
+// it. Moments are f32, as always.
 template <class O> class master_weights {
  public:
   using options_type = typename O::options_type;
@@ -218,15 +219,15 @@ template <class O> class master_weights {
   // The value that the step begins with.
   void widen(entry& e) {
     const bool changed = e.version != e.model.version();
-    if (how_.kept != keep::master) {
-      reallocate(e.wide, e.wide.numel(), e.strides);
-    } else if (!changed) {
+    if (how_.kept == keep::master) {
+      if (changed) detail::widen_changed(e.wide, dense(e));
       return;
     }
-    kernels::copy(e.wide.shape(), operand(e.wide), operand(e.model));
-    if (how_.kept == keep::rest && !changed) {
-      const tensor p = dense(e);
-      detail::widen_with_rest(e.wide, p, e.rounded_off);
+    reallocate(e.wide, e.wide.numel(), e.strides);
+    if (how_.kept == keep::rest) {
+      detail::widen_with_rest(e.wide, dense(e), e.rounded_off, changed);
+    } else {
+      kernels::copy(e.wide.shape(), operand(e.wide), operand(e.model));
     }
   }
   // The model gets the value that the step has reached.

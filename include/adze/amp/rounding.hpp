@@ -38,6 +38,12 @@ template <class F> void over_blocks(const tensor& x, F f) {
   });
 }
 inline std::byte* at(const tensor& x, index_t i) { return x.impl().data + i * size_of(x.dtype()); }
+// Values of a block as they are in 16 bits.
+inline void round_row(dtype type, index_t n, float* values) {
+  std::uint16_t narrow[rounding_block];
+  kernels::store_row(type, reinterpret_cast<std::byte*>(narrow), 1, n, values);
+  kernels::load_row(type, reinterpret_cast<const std::byte*>(narrow), 1, n, values);
+}
 
 // y = x, at random; x is f32, y f16 or bf16. Element i depends on the generator and i alone.
 inline void narrow_stochastic(tensor& y, const tensor& x, generator& g) {
@@ -67,14 +73,32 @@ inline void narrow_with_rest(tensor& y, tensor& rest, const tensor& x) {
     kernels::store_row(rest.dtype(), at(rest, begin), 1, n, block);
   });
 }
-// x = y + rest.
-inline void widen_with_rest(tensor& x, const tensor& y, const tensor& rest) {
+// x = y + rest. With `checked` only where that rounds to y, and x = y elsewhere: y may be another
+// one than that of which the rest is.
+inline void widen_with_rest(tensor& x, const tensor& y, const tensor& rest, bool checked) {
   over_blocks(x, [&](index_t begin, index_t n) {
-    float block[rounding_block];
+    float block[rounding_block], sums[rounding_block];
     float* to = x.data_as<float>() + begin;
     kernels::load_row(y.dtype(), at(y, begin), 1, n, to);
     kernels::load_row(rest.dtype(), at(rest, begin), 1, n, block);
+    if (checked) {
+      // A rest that was itself rounded up, to half a unit, must not fall to the other side.
+      for (index_t i = 0; i < n; ++i) sums[i] = to[i] + 0.99f * block[i];
+      round_row(y.dtype(), n, sums);
+      for (index_t i = 0; i < n; ++i) block[i] = sums[i] == to[i] ? block[i] : 0.0f;
+    }
     for (index_t i = 0; i < n; ++i) to[i] += block[i];
+  });
+}
+// x = y where x does not round to y.
+inline void widen_changed(tensor& x, const tensor& y) {
+  over_blocks(x, [&](index_t begin, index_t n) {
+    float block[rounding_block], rounded[rounding_block];
+    float* to = x.data_as<float>() + begin;
+    kernels::load_row(y.dtype(), at(y, begin), 1, n, block);
+    std::copy(to, to + n, rounded);
+    round_row(y.dtype(), n, rounded);
+    for (index_t i = 0; i < n; ++i) to[i] = rounded[i] == block[i] ? to[i] : block[i];
   });
 }
 

@@ -34,7 +34,8 @@ namespace adze::optim::inline ADZE_ISA {
 // integers, such as a count of batches, the present values are kept.
 class ema {
  public:
-  // Errors: value_error for an empty list or a decay outside [0, 1].
+  // Errors: value_error for an empty list, a decay outside [0, 1] or a tensor that shows one
+  // element in all places.
   explicit ema(std::vector<tensor> parameters, const ema_options& o = {})
       : parameters_(std::move(parameters)), options_(o) {
     if (parameters_.empty()) {
@@ -44,6 +45,10 @@ class ema {
       raise<value_error>("ema: decay must be in [0, 1]; got ", o.decay);
     }
     for (const tensor& p : parameters_) {
+      if (p.numel() > 1 && p.strides() == dims{}) {
+        raise<value_error>("ema: ", p, " has memory for one element only, as leaves of ",
+                           "master_weights have between steps; pass parameters(model)");
+      }
       averages_.push_back(
           empty_like(p, is_floating(p.dtype()) ? detail::state_type(p) : p.dtype()));
       detail::copy_values(averages_.back(), p);
