@@ -86,7 +86,8 @@ template <class O> class master_weights {
     collected_ = false;
   }
 
-  // What O knows, and "master.0", ... or "rest.0", ... by the place of the parameter.
+  // What O knows, and "master.0", ... or "rest.0", ... by the place of the parameter, or "random":
+  // the seed and the offset of stochastic rounding.
   auto state_dict() const {
     auto s = inner_.state_dict();
     for (std::size_t i = 0; i < entries_.size(); ++i) {
@@ -94,27 +95,37 @@ template <class O> class master_weights {
         s.tensors.emplace_back(name_of(i), adze::detail::dense_copy(kept_of(entries_[i])));
       }
     }
+    if (how_.kept == keep::stochastic) {
+      const random_state& at = random_.state();
+      tensor words = empty({2}, i64);
+      std::int64_t* const to = words.template data_as<std::int64_t>();
+      to[0] = static_cast<std::int64_t>(at.seed), to[1] = static_cast<std::int64_t>(at.offset);
+      s.tensors.emplace_back("random", words);
+    }
     return s;
   }
   // The state of the same optimizer and set-up; the model's own values are loaded before.
   // Errors: value_error, and nothing is changed, when names, shapes or dtypes differ.
   void load_state_dict(const decltype(std::declval<const O&>().state_dict())& from) {
     auto rest_of_it = from;
+    const auto taken = [&](const std::string& name, dtype type, const shape& sizes) {
+      const auto found = std::find_if(rest_of_it.tensors.begin(), rest_of_it.tensors.end(),
+                                      [&](const auto& t) { return t.first == name; });
+      const tensor x = found == rest_of_it.tensors.end() ? tensor() : found->second;
+      if (!x.defined() || x.shape() != sizes || x.dtype() != type) {
+        raise<value_error>("master_weights.load_state_dict: ", name, " must be ", type, sizes,
+                           "; got ", x.defined() ? to_text(x) : "nothing");
+      }
+      rest_of_it.tensors.erase(found);
+      return x;
+    };
     std::vector<tensor> kept(entries_.size());
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       const tensor& own = kept_of(entries_[i]);
-      if (!own.defined()) continue;
-      const auto found = std::find_if(rest_of_it.tensors.begin(), rest_of_it.tensors.end(),
-                                      [&](const auto& t) { return t.first == name_of(i); });
-      if (found == rest_of_it.tensors.end() || found->second.shape() != own.shape() ||
-          found->second.dtype() != own.dtype()) {
-        raise<value_error>("master_weights.load_state_dict: ", name_of(i), " must be ", own,
-                           "; got ",
-                           found == rest_of_it.tensors.end() ? "nothing" : to_text(found->second));
-      }
-      kept[i] = found->second;
-      rest_of_it.tensors.erase(found);
+      if (own.defined()) kept[i] = taken(name_of(i), own.dtype(), own.shape());
     }
+    tensor random;
+    if (how_.kept == keep::stochastic) random = adze::detail::dense_copy(taken("random", i64, {2}));
     {
       const lying_as_in_a_step guard(*this);
       inner_.load_state_dict(rest_of_it);
@@ -124,6 +135,11 @@ template <class O> class master_weights {
       tensor to = kept_of(entries_[i]);
       kernels::copy(to.shape(), operand(to), operand(kept[i]));
       entries_[i].version = entries_[i].model.version();
+    }
+    if (random.defined()) {
+      const std::int64_t* words = random.template data_as<std::int64_t>();
+      random_.set_state(
+          {static_cast<std::uint64_t>(words[0]), static_cast<std::uint64_t>(words[1])});
     }
   }
 
