@@ -147,6 +147,21 @@ TEST_CASE("optimizer: a state that does not fit changes nothing") {
   refuses(s, "adam.load_state_dict: param_groups.0.lr appears twice");
 }
 
+TEST_CASE("optimizer: a state from before an option was turned on goes on as without a pause") {
+  const auto check = []<class O>(const typename O::options_type& o, auto turn_on) {
+    O whole(leaves(f32), o), paused(leaves(f32), o);
+    run(whole, 0, 3), run(paused, 0, 3);
+    turn_on(whole), turn_on(paused);
+    paused.load_state_dict(paused.state_dict());
+    run(whole, 3, 6), run(paused, 3, 6);
+    CHECK(all_same(whole.parameters(), paused.parameters()));
+  };
+  check.template operator()<sgd>({.lr = 0.05}, [](sgd& o) { o.options().momentum = 0.9; });
+  check.template operator()<adam>({.lr = 0.01}, [](adam& o) { o.options().amsgrad = true; });
+  check.template operator()<rmsprop>(
+      {.lr = 0.001}, [](rmsprop& o) { o.options().momentum = 0.9, o.options().centered = true; });
+}
+
 TEST_CASE("optimizer: threads change no bit") {
   const int before = threads();
   each_optimizer([]<class O>(const typename O::options_type& options) {

@@ -149,17 +149,13 @@ template <class Method> class optimizer_of final : public optimizer {
     });
     return all;
   }
-  std::uint32_t use_options(std::size_t g, std::span<const double> numbers, bool take) override {
+  bool always_kept(std::size_t k) const override { return Method::keeps(options_type{}, k); }
+  void use_options(std::size_t g, std::span<const double> numbers, bool take) override {
     options_type o = options_[g];
     auto next = numbers.begin();
     Method::visit(o, [&]<class T>(std::string_view, T& value) { value = static_cast<T>(*next++); });
     Method::check(o);
     if (take) options_[g] = o;
-    std::uint32_t wanted = 0;
-    for (std::size_t k = 0; k < Method::states.size(); ++k) {
-      wanted |= std::uint32_t{Method::keeps(o, k)} << k;
-    }
-    return wanted;
   }
 
   std::vector<options_type> options_;

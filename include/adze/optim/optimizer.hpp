@@ -67,9 +67,11 @@ class optimizer {
   virtual std::string_view name() const = 0;
   virtual std::span<const std::string_view> state_names() const = 0;
   virtual option_numbers numbers_of(std::size_t g) const = 0;
-  // Checks the options of a group with these numbers, then takes them if told so. Bit k of what it
-  // returns: the options want state k.
-  virtual std::uint32_t use_options(std::size_t g, std::span<const double> numbers, bool take) = 0;
+  // Whether every step makes state k. One that only some options want may have come later than the
+  // steps that a state dictionary counts; where it is not there, the next step makes it.
+  virtual bool always_kept(std::size_t k) const = 0;
+  // Checks the options of a group with these numbers, then takes them if told so.
+  virtual void use_options(std::size_t g, std::span<const double> numbers, bool take) = 0;
 
   std::size_t checked(index_t group) const {
     if (group < 0 || group >= group_count()) {
@@ -166,14 +168,14 @@ template <class> void optimizer::load_state_dict(const saved_state& from) {
     for (const auto& [what, value] : numbers_of(g)) {
       options[g].push_back(in.number(group_name(g, what)));
     }
-    const std::uint32_t wanted = use_options(g, options[g], false);
+    use_options(g, options[g], false);
     for (; i < end_of(g); ++i) {
       if (!in.has(state_name(i, "step"))) continue;
       const tensor& p = parameters_[i];
       records[i].step = in.count(state_name(i, "step"));
       for (std::size_t k = 0; k < state_names().size(); ++k) {
         const std::string what = state_name(i, state_names()[k]);
-        if (!in.has(what) && (wanted >> k & 1) == 0) continue;
+        if (!in.has(what) && !always_kept(k)) continue;
         records[i].states[k] = empty_like(p, detail::state_type(p));
         detail::copy_values(records[i].states[k], in.like(what, p.shape(), detail::state_type(p)));
       }
