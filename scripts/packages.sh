@@ -6,14 +6,25 @@ header_found() {  # header_found COMPILER HEADER
   echo "#include <$2>" | "$1" -std=c++20 -x c++ -fsyntax-only -isystem /usr/include/eigen3 - 2>/dev/null
 }
 
+sanitizers_linked() {  # has clang++ the libraries of its sanitizers?
+  local program status
+  program=$(mktemp) || return
+  echo 'int main() {}' | clang++ -x c++ -fsanitize=address,undefined - -o "$program"
+  status=$?
+  rm -f "$program"
+  return $status
+}
+
 found() {  # found DEBIAN-PACKAGE: is what it brings here, from wherever?
   case $1 in
-    g++ | cmake | clang | meson | python3 | pkg-config | clang-format) command -v "$1" ;;
+    g++ | cmake | clang | meson | python3 | pkg-config) command -v "$1" ;;
+    clang-format) command -v clang-format-14 || command -v clang-format ;;
     ninja-build) command -v ninja || command -v ninja-build ;;
     libeigen3-dev) header_found "$cxx" Eigen/Core ;;
     libxsimd-dev) header_found "$cxx" xsimd/xsimd.hpp ;;
     doctest-dev) header_found "$cxx" doctest/doctest.h ;;
     zlib1g-dev) header_found "$cxx" zlib.h ;;
+    libclang-rt-*-dev) sanitizers_linked ;;
     *) dpkg -s "$1" ;;
   esac >/dev/null 2>&1
 }
@@ -42,7 +53,7 @@ require() {
     echo "Please install (names as in Debian): $wanted" >&2
     echo "  a C++20 compiler (g++ >= 12 or clang >= 14), cmake >= 3.22, ninja, and the headers of" >&2
     echo "  Eigen >= 3.3, xsimd >= 8.1, doctest 2.4 and zlib; the tests also need meson >= 1.0," >&2
-    echo "  python3, pkg-config and clang 14 with clang-format" >&2
+    echo "  python3, pkg-config and clang >= 14 with the libraries of its sanitizers and clang-format" >&2
     exit 1
   fi
 }

@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
 done
 cd "$(dirname "$0")/.."
 . scripts/packages.sh
-require g++ cmake ninja-build pkg-config libeigen3-dev libxsimd-dev doctest-dev zlib1g-dev
+require g++ cmake ninja-build libeigen3-dev libxsimd-dev zlib1g-dev
 
 build=build/quickstart
 mkdir -p build

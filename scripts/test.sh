@@ -64,12 +64,12 @@ build_and_test() {
 }
 
 format_check() {
-  clang-format --version | grep -q 'version 14' || { echo "clang-format 14 is needed"; return 1; }
+  "$clang_format" --version | grep 'version 14' || { echo "install clang-format-14"; return 1; }
   # Compared with its own output: with --dry-run, version 14 objects to comments it leaves alone.
   # Sixteen files at once, since most of its time is the start.
   find include tests benchmarks examples -name '*.[hc]pp' | xargs -P "$(jobs)" -n 16 bash -c '
-    clang-format "$@" | cmp -s - <(cat "$@") || for file; do
-      clang-format "$file" | cmp -s - "$file" || echo "$file is not formatted"
+    "$clang_format" "$@" | cmp -s - <(cat "$@") || for file; do
+      "$clang_format" "$file" | cmp -s - "$file" || echo "$file is not formatted"
     done' - | grep . && return 1
   return 0
 }
@@ -82,7 +82,15 @@ meson_check() {
     meson compile -C build/meson
 }
 
-run "format" format_check
+# Other versions format otherwise; where there is no package of 14, nothing is said of the format.
+export clang_format
+clang_format=$(command -v clang-format-14 || command -v clang-format)
+if "$clang_format" --version | grep 'version 14' >/dev/null || grep -qs bookworm /etc/os-release ||
+  apt-cache show clang-format-14 >/dev/null 2>&1; then
+  run "format" format_check
+else
+  echo "$(clock) format: not checked; needs version 14, here is $("$clang_format" --version)"
+fi
 run "layers" python3 tests/layout/check.py
 if [ "$quick" != --quick ]; then run "headers alone" scripts/check_headers.sh g++; fi
 build_and_test gcc
