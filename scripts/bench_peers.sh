@@ -28,7 +28,8 @@ mkdir -p "$peers/packages" "$peers/root" "$peers/lib"
 fetch() {  # fetch LIBRARY PACKAGE...
   local library=$1
   shift
-  if ldconfig -p 2>/dev/null | grep -q "$library" || [ -e "$peers/lib/$library" ]; then return; fi
+  # Not grep -q, which leaves at the first hit: under pipefail the listing's broken pipe would count.
+  if ldconfig -p 2>/dev/null | grep "$library" >/dev/null || [ -e "$peers/lib/$library" ]; then return; fi
   command -v apt-get >/dev/null || { echo "no $library here, and no apt-get: left out"; return; }
   (cd "$peers/packages" && apt-get download -qq "$@" 2>/dev/null) ||
     { echo "cannot fetch $*: $library is left out"; return; }
