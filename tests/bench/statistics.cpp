@@ -46,6 +46,14 @@ TEST_CASE("statistics: the interval of a median, by order statistics") {
   CHECK((strict.low == 6 && strict.high == 26));
 }
 
+TEST_CASE("statistics: the interval of the median of a long run takes as long as its list") {
+  std::vector<double> x(2000001);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<double>(i);
+  const interval all = median_interval(x);
+  CHECK(all.low == doctest::Approx(1e6 - 1386).epsilon(1e-5));  // 1.96 sqrt(n) / 2
+  CHECK(all.high == doctest::Approx(1e6 + 1386).epsilon(1e-5));
+}
+
 TEST_CASE("statistics: the interval of a median holds it as often as it says") {
   generator random(11);
   int hits = 0;

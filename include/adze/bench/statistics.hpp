@@ -45,14 +45,27 @@ inline double median(std::span<const double> values) { return quantile(in_order(
 
 namespace detail {
 
-// P(X <= k) for the number X of heads in n throws of a fair coin.
-inline double coin_tail(index_t n, index_t k) {
-  double sum = 0, log_choose = 0;
-  for (index_t i = 0; i <= std::min(k, n); ++i) {
-    sum += std::exp(log_choose - static_cast<double>(n) * std::log(2.0));
-    log_choose += std::log(static_cast<double>(n - i)) - std::log(static_cast<double>(i + 1));
+// P(X <= 0), P(X <= 1), ... for the number X of heads in n throws of a fair coin.
+class coin_tails {
+ public:
+  explicit coin_tails(index_t n) : n_(static_cast<double>(n)) {}
+  double next() {
+    if (at_ > n_) return 1;
+    sum_ += std::exp(log_choose_ - n_ * std::log(2.0));
+    log_choose_ += std::log(n_ - at_) - std::log(at_ + 1);
+    ++at_;
+    return std::min(sum_, 1.0);
   }
-  return std::min(sum, 1.0);
+
+ private:
+  double n_, at_ = 0, sum_ = 0, log_choose_ = 0;
+};
+
+inline double coin_tail(index_t n, index_t k) {
+  coin_tails tails(n);
+  double p = 0;
+  for (index_t i = 0; i <= std::min(k, n); ++i) p = tails.next();
+  return p;
 }
 
 // The x that a standard normal exceeds in size with probability alpha.
@@ -93,8 +106,9 @@ inline double difference_at(std::span<const double> a, std::span<const double> b
 // confidence asked give the whole line.
 inline interval median_interval(std::span<const double> sorted, double confidence = 0.95) {
   const auto n = static_cast<index_t>(sorted.size());
+  detail::coin_tails tails(n);
   index_t k = 0;
-  while (2 * (k + 1) <= n && 2 * detail::coin_tail(n, k) <= 1 - confidence) ++k;
+  while (2 * (k + 1) <= n && 2 * tails.next() <= 1 - confidence) ++k;
   if (k == 0) return {};
   return {sorted[static_cast<std::size_t>(k - 1)], sorted[static_cast<std::size_t>(n - k)]};
 }

@@ -116,7 +116,8 @@ inline index_t calls_for(const candidate& c, const timing_options& o, set_walk& 
   }
 }
 
-// Whether all intervals are narrow: of the first candidate's median, and of its ratios.
+// Whether all intervals are narrow: of the others' ratios to the first candidate, or of its median
+// where it is alone.
 inline bool precise(const std::vector<samples>& all, const timing_options& o) {
   const double confidence = 1 - 0.05 / static_cast<double>(std::max<index_t>(o.comparisons, 1));
   const std::vector<double>& own = all[0].wall;
@@ -147,9 +148,13 @@ inline std::vector<samples> time_interleaved(std::span<const candidate* const> c
   }
   const double overhead = o.evict ? reading_cost(o.time) : 0;
   const double begin = o.time.wall();
+  index_t look = (o.enough_rounds + 7) / 8 * 8;  // ever more rarely: a look sorts all times
   for (index_t round = 0; round < o.most_rounds && !candidates.empty(); ++round) {
     if (round >= o.least_rounds && o.time.wall() - begin > o.budget) break;
-    if (round >= o.enough_rounds && round % 8 == 0 && detail::precise(all, o)) break;
+    if (round >= look) {
+      if (detail::precise(all, o)) break;
+      look += std::max<index_t>(8, look / 8);
+    }
     if (o.before_round) o.before_round();
     for (const index_t next : random.permutation(static_cast<index_t>(candidates.size()))) {
       const auto c = static_cast<std::size_t>(next);
