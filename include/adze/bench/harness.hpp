@@ -70,13 +70,10 @@ inline void inspect(const candidate& c, const setting& s, row& r) {
   c.run_once();
   r.counts = counters.stop();
   if (!s.memory) return;
-  const memory_use before = s.memory();
+  const double before = s.memory().allocations;
   c.run_once();
-  const memory_use after = s.memory();
-  const auto difference = [](double x, double y) { return x < 0 || y < 0 ? -1 : y - x; };
-  r.memory = {difference(before.allocations, after.allocations),
-              difference(before.live_bytes, after.live_bytes),
-              difference(before.live_bytes, after.peak_bytes)};
+  const double after = s.memory().allocations;
+  if (before >= 0 && after >= 0) r.memory.allocations = after - before;
 }
 
 }  // namespace detail

@@ -69,8 +69,6 @@ inline void add_facts(json::object& to, const row& r) {
     add("median_absolute_deviation", 1e9 * r.wall.absolute_deviation);
     add("quiet", r.quiet);
     add("allocations", r.memory.allocations);
-    add("live_bytes", r.memory.live_bytes);
-    add("peak_bytes", r.memory.peak_bytes);
     for (std::size_t i = 0; i < r.counts.size(); ++i)
       if (r.counts[i]) add(hardware_counters[i].name, *r.counts[i]);
   }

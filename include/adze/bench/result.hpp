@@ -28,8 +28,6 @@ enum class outcome {
 // Counted by the program, which knows its allocators; what is unknown stays -1.
 struct memory_use {
   double allocations = -1;  // so far
-  double live_bytes = -1;
-  double peak_bytes = -1;
 };
 
 struct row {
@@ -48,7 +46,7 @@ struct row {
   summary wall{};
   roof limit{};
   double quiet = 1;         // median speed of the arithmetic probe meanwhile, of the kept peak
-  memory_use memory{};      // allocations: of one call; bytes: what one call adds
+  memory_use memory{};      // of one call
   counter_values counts{};  // of one call
   std::optional<comparison> versus{};  // the first candidate over this one
   std::string command{};               // reproduces this row
