@@ -35,7 +35,7 @@ with_cmake() {
 
 install_cmake() {
   cmake -S "$root" -B library -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DADZE_BUILD_TESTS=OFF \
-    -DADZE_BUILD_BENCHMARKS=OFF -DADZE_BUILD_EXAMPLES=OFF &&
+    -DADZE_BUILD_BENCHMARKS=OFF -DADZE_BUILD_EXAMPLES=OFF "$@" &&
     cmake --install library --prefix "$PWD/installed" && mv installed moved
 }
 
@@ -46,6 +46,11 @@ install_meson() {
 
 package() { install_cmake && with_cmake -DCMAKE_PREFIX_PATH="$PWD/moved"; }
 package_of_meson() { install_meson && with_cmake -DCMAKE_PREFIX_PATH="$PWD/moved"; }
+package_and_headers_apart() {
+  install_cmake -DCMAKE_INSTALL_INCLUDEDIR="$PWD/headers" &&
+    [ "$(PKG_CONFIG_PATH=moved/share/pkgconfig pkg-config --variable=includedir adze)" = "$PWD/headers" ] &&
+    with_cmake -DCMAKE_PREFIX_PATH="$PWD/moved"
+}
 subdirectory() { with_cmake -DADZE_SOURCE="$root"; }
 
 meson_subproject() {
@@ -66,6 +71,7 @@ pkg_config() {
 }
 
 check find_package package
+check find_package_and_headers_apart package_and_headers_apart
 check add_subdirectory subdirectory
 check pkg_config pkg_config
 if command -v meson >/dev/null; then
