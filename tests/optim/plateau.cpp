@@ -59,6 +59,12 @@ TEST_CASE("plateau: every group is lowered, to the least rate at most") {
   CHECK(o.lr(1) == 0.15);
 }
 
+TEST_CASE("plateau: a rate that stays is not said to be lowered") {
+  sgd o(one(), {.lr = 0.2});
+  reduce_lr_on_plateau s(o, {.factor = 0.5, .patience = 0, .min_lr = 0.15});
+  for (const bool lowered : {false, true, false, false}) CHECK(s.step(1) == lowered);
+}
+
 TEST_CASE("plateau: a saved cooldown goes on") {
   sgd a(one(), {.lr = 1.0}), b(one(), {.lr = 1.0});
   const plateau_options o{.patience = 0, .cooldown = 2};

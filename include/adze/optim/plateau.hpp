@@ -35,7 +35,7 @@ class reduce_lr_on_plateau {
     }
   }
 
-  // Call it once per epoch with what is watched. True when the rates were lowered.
+  // Call it once per epoch with what is watched. True when a rate was lowered.
   bool step(double measure) {
     if (better(measure)) {
       best_ = measure;
@@ -50,12 +50,15 @@ class reduce_lr_on_plateau {
     if (bad_ <= o_.patience) return false;
     cooling_ = o_.cooldown;
     bad_ = 0;
+    bool lowered = false;
     for (index_t g = 0; g < optimizer_->group_count(); ++g) {
       double& lr = optimizer_->lr(g);
       const double lower = std::max(lr * o_.factor, o_.min_lr);
-      if (lr - lower > o_.eps) lr = lower;
+      if (!(lr - lower > o_.eps)) continue;
+      lr = lower;
+      lowered = true;
     }
-    return true;
+    return lowered;
   }
 
   double best() const { return best_; }
