@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <limits>
+
 #include <doctest/doctest.h>
 
 #include <adze/optim/adagrad.hpp>
@@ -117,6 +119,36 @@ TEST_CASE("schedule: goes on from a saved place") {
                        "the same kind and set-up",
                        value_error);
   CHECK(u.position() == 5.0);
+}
+
+TEST_CASE("schedule: a refused place changes nothing") {
+  sgd a(one(), {.lr = 1.0});
+  scheduler s(a, lambda_lr{[](double t) {
+                if (t > 5.0) raise<value_error>("too far");
+                return 1.0 / (1.0 + t);
+              }});
+  saved_state far = s.state_dict();
+  far.numbers = {{"last_epoch", 6.0}, {"base_lrs.0", 8.0}};
+  CHECK_THROWS_WITH_AS(s.load_state_dict(far), "too far", value_error);
+  s.step();
+  CHECK(a.lr() == 0.5);
+  for (const double t : {-1.0, std::numeric_limits<double>::infinity(), std::nan("")}) {
+    far.numbers[0].second = t;
+    CHECK_THROWS_AS(s.load_state_dict(far), value_error);
+  }
+  CHECK(s.position() == 1.0);
+}
+
+TEST_CASE("schedule: warm restarts of any length are found") {
+  const cosine_annealing_warm_restarts rule{.t_0 = 3, .t_mult = 2};
+  for (const double cycles : {1.0, 20.0, 50.0}) {  // start of the cycle after so many
+    CHECK(rule(3.0 * (std::exp2(cycles) - 1.0), 1.0) == 1.0);
+  }
+  for (const double t : {1e18, 1e19, 1e300}) {
+    const double rate = rule(t, 1.0);
+    CHECK(rate >= 0.0);
+    CHECK(rate <= 1.0);
+  }
 }
 
 TEST_CASE("schedule: every group goes on from its own saved rate") {

@@ -97,7 +97,10 @@ struct cosine_annealing_lr {
   double eta_min = 0.0;
   void check() const { detail::check_count("cosine_annealing_lr", "t_max", t_max); }
   double operator()(double t, double base) const {
-    const double phase = 3.14159265358979323846 * t / static_cast<double>(t_max);
+    return rate(t, static_cast<double>(t_max), base, eta_min);
+  }
+  static double rate(double t, double t_max, double base, double eta_min) {
+    const double phase = 3.14159265358979323846 * t / t_max;
     return eta_min + (base - eta_min) * (1.0 + std::cos(phase)) / 2.0;
   }
 };
@@ -112,13 +115,10 @@ struct cosine_annealing_warm_restarts {
     detail::check_count("cosine_annealing_warm_restarts", "t_mult", t_mult);
   }
   double operator()(double t, double base) const {
-    index_t period = t_0;
-    if (t_mult == 1) t = std::fmod(t, static_cast<double>(period));
-    while (t >= static_cast<double>(period)) {
-      t -= static_cast<double>(period);
-      period *= t_mult;
-    }
-    return cosine_annealing_lr{.t_max = period, .eta_min = eta_min}(t, base);
+    auto period = static_cast<double>(t_0);  // a whole number of 64 bits would overflow
+    if (t_mult == 1) t = std::fmod(t, period);
+    for (; t >= period; period *= static_cast<double>(t_mult)) t -= period;
+    return cosine_annealing_lr::rate(t, period, base, eta_min);
   }
 };
 
@@ -175,15 +175,7 @@ class scheduler {
 
   void step() { step_to(t_ + 1.0); }
   // Any place, also between two steps. Nothing changes when the rule throws.
-  void step_to(double t) {
-    std::vector<double> rates;
-    for (const double base : base_) rates.push_back(lr_(t, base));
-    for (std::size_t g = 0; g < rates.size(); ++g) {
-      optimizer_->lr(static_cast<index_t>(g)) = rates[g];
-      if (momentum_ != nullptr) *optimizer_->momentum(static_cast<index_t>(g)) = momentum_(t);
-    }
-    t_ = t;
-  }
+  void step_to(double t) { set_rates(t, base_); }
   double position() const { return t_; }
 
   // "last_epoch" and "base_lrs.0", ...; the rule itself is not saved.
@@ -199,16 +191,30 @@ class scheduler {
   template <class = void> void load_state_dict(const saved_state& from) {
     detail::state_reader in(from, "scheduler.load_state_dict");
     const double t = in.number("last_epoch");
+    if (!(t >= 0.0 && t <= std::numeric_limits<double>::max())) {
+      raise<value_error>("scheduler.load_state_dict: last_epoch must be finite and from 0 on; got ",
+                         t);
+    }
     std::vector<double> base;
     for (std::size_t g = 0; g < base_.size(); ++g) {
       base.push_back(in.number(text("base_lrs.", g)));
     }
     in.done();
+    set_rates(t, base);
     base_.swap(base);
-    step_to(t);
   }
 
  private:
+  void set_rates(double t, const std::vector<double>& bases) {
+    std::vector<double> rates;
+    for (const double base : bases) rates.push_back(lr_(t, base));
+    const double momentum = momentum_ != nullptr ? momentum_(t) : 0.0;
+    for (std::size_t g = 0; g < rates.size(); ++g) {
+      optimizer_->lr(static_cast<index_t>(g)) = rates[g];
+      if (momentum_ != nullptr) *optimizer_->momentum(static_cast<index_t>(g)) = momentum;
+    }
+    t_ = t;
+  }
   template <class = void> [[gnu::cold]] void start() {
     for (index_t g = 0; g < optimizer_->group_count(); ++g) {
       if (momentum_ != nullptr && optimizer_->momentum(g) == nullptr) {
