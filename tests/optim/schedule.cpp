@@ -166,6 +166,8 @@ TEST_CASE("schedule: rules that cannot be") {
   sgd o(one(), {.lr = 1.0});
   CHECK_THROWS_WITH_AS(scheduler(o, step_lr{}), "step_lr: step_size must be at least 1; got 0",
                        value_error);
+  CHECK_THROWS_WITH_AS(scheduler(o, exponential_lr{}),
+                       "exponential_lr: gamma must be above 0; got 0", value_error);
   CHECK_THROWS_WITH_AS(scheduler(o, cosine_annealing_lr{.t_max = -3}),
                        "cosine_annealing_lr: t_max must be at least 1; got -3", value_error);
   CHECK_THROWS_WITH_AS(scheduler(o, cosine_annealing_warm_restarts{.t_0 = 5, .t_mult = 0}),

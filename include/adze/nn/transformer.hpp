@@ -18,7 +18,7 @@ enum class block_activation : std::uint8_t { relu, gelu };
 
 struct transformer_block_options {
   index_t embed = 0, heads = 0;
-  index_t feed_forward = 0;  // 0: 4 embed
+  index_t feed_forward = 0;  // 0: 4 embed (PyTorch: 2048)
   double dropout = 0.1;
   block_activation activation = block_activation::relu;
   bool norm_first = false;  // normalise what goes into a branch, not what comes out

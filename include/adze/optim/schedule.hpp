@@ -54,7 +54,10 @@ struct multi_step_lr {
 
 // Times gamma in every step.
 struct exponential_lr {
-  double gamma = 1.0;
+  double gamma = 0.0;
+  void check() const {
+    if (!(gamma > 0.0)) raise<value_error>("exponential_lr: gamma must be above 0; got ", gamma);
+  }
   double operator()(double t, double base) const { return base * std::pow(gamma, t); }
 };
 
