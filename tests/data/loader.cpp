@@ -151,6 +151,34 @@ TEST_CASE("loader: the same batches and the same random numbers for 0, 1, 2, 3 w
   for (const auto& r : results) CHECK(r == results.front());
 }
 
+TEST_CASE("loader: an epoch goes on at any batch, and makes none before it") {
+  std::atomic<int> made{0};
+  const transform noisy = [&](batch& b, const batch_place& place) {
+    ++made;
+    b.x.data_as<float>()[0] = static_cast<float>(place.random(0).uniform());
+  };
+  for (const index_t workers : {0, 1, 3}) {
+    const loader l(
+        numbered(23),
+        {.batch_size = 4, .shuffle = true, .workers = workers, .seed = 9, .transforms = {noisy}});
+    std::vector<std::vector<float>> whole;
+    for (auto& [x, y] : l.epoch(2)) whole.push_back(x.as<float>().to_vector());
+    for (index_t first = 0; first <= l.batches(); ++first) {
+      made = 0;
+      auto rest = l.epoch(2, first);
+      CHECK(rest.batches() == l.batches() - first);
+      auto expected = whole.begin() + first;
+      for (auto& [x, y] : rest) CHECK(x.as<float>().to_vector() == *expected++);
+      CHECK(expected == whole.end());
+      CHECK(made == l.batches() - first);
+    }
+    CHECK_THROWS_WITH_AS(static_cast<void>(l.epoch(2, 7)),
+                         "loader.epoch: first_batch out of range; got 7; an epoch has 6 batches",
+                         value_error);
+    CHECK_THROWS_AS(static_cast<void>(l.epoch(2, -1)), value_error);
+  }
+}
+
 TEST_CASE("loader: random numbers differ by example, epoch, stage and seed, not by place") {
   const std::vector<index_t> first{3, 4};
   const std::vector<index_t> second{9, 3};

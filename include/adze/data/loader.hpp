@@ -49,7 +49,7 @@ struct loader_options {
 };
 
 // data::loader train(dataset, {.batch_size = 64, .shuffle = true, .workers = 1});
-// for (auto& [x, y] : train.epoch(e)) ...
+// for (auto& [x, y] : train.epoch(e)) ...     from batch k on: train.epoch(e, k)
 // Unshuffled batches without transforms are views of the dataset. Copies of a loader share threads.
 template <dataset D> class loader {
  public:
@@ -80,15 +80,20 @@ template <dataset D> class loader {
     return plain;
   }
 
-  // Begins epoch e; each call begins anew. value_error: not in 0 .. 2^24 - 1.
-  [[gnu::cold]] epoch_range epoch(index_t epoch) const {
+  // Begins epoch e, at a later batch to go on where training was stopped; the batches before it are
+  // not made. Each call begins anew. value_error: not in 0 .. 2^24 - 1, or a batch beyond the last.
+  [[gnu::cold]] epoch_range epoch(index_t epoch, index_t first_batch = 0) const {
+    if (first_batch < 0 || first_batch > batches()) {
+      raise<value_error>("loader.epoch: first_batch out of range; got ", first_batch,
+                         "; an epoch has ", batches(), " batches");
+    }
     const state* shared = shared_.get();
-    detail::batch_maker make = [shared, epoch, order = order(epoch)](index_t k) {
-      return shared->make(order, epoch, k);
+    detail::batch_maker make = [shared, epoch, first_batch, order = order(epoch)](index_t k) {
+      return shared->make(order, epoch, first_batch + k);
     };
     detail::prefetcher* threads = shared_->threads ? &*shared_->threads : nullptr;
     const index_t ahead = std::max(options().ahead, options().workers);
-    return {shared_, threads, std::move(make), batches(), ahead};
+    return {shared_, threads, std::move(make), batches() - first_batch, ahead};
   }
 
  private:
