@@ -1,8 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// What an optimizer, a schedule or an average knows, by name: plain tensors and numbers that io/
-// can write, with PyTorch's names joined by dots. Reading checks every name before anything
-// changes.
+// What an optimizer, a schedule or an average knows, by name: plain tensors and numbers, with
+// PyTorch's names joined by dots, and as tensors alone, which io/ can write. Reading checks every
+// name before anything changes.
 #include <cmath>
 #include <string>
 #include <unordered_map>
@@ -21,6 +21,42 @@ struct saved_state {
 };
 
 }  // namespace adze::optim
+
+namespace adze::optim::inline ADZE_ISA {
+
+// A state as a list for a file, which may hold several, each behind a prefix of its own. Numbers
+// are tensors of f64 without axes there.
+template <class = void>
+std::vector<std::pair<std::string, tensor>> to_tensors(const saved_state& s,
+                                                       std::string_view prefix = {}) {
+  std::vector<std::pair<std::string, tensor>> all;
+  for (const auto& [name, x] : s.tensors) all.emplace_back(text(prefix, name), x);
+  for (const auto& [name, number] : s.numbers) {
+    tensor x = empty({}, f64);
+    *x.template data_as<double>() = number;
+    all.emplace_back(text(prefix, name), x);
+  }
+  return all;
+}
+
+// The state behind this prefix; other names are passed over.
+template <class = void>
+saved_state from_tensors(const std::vector<std::pair<std::string, tensor>>& all,
+                         std::string_view prefix = {}) {
+  saved_state s;
+  for (const auto& [name, x] : all) {
+    if (!name.starts_with(prefix)) continue;
+    const std::string own = name.substr(prefix.size());
+    if (x.defined() && x.rank() == 0 && x.dtype() == f64) {
+      s.numbers.emplace_back(own, *x.template data_as<double>());
+    } else {
+      s.tensors.emplace_back(own, x);
+    }
+  }
+  return s;
+}
+
+}  // namespace adze::optim::inline ADZE_ISA
 
 namespace adze::optim::detail::inline ADZE_ISA {
 
@@ -51,9 +87,14 @@ class state_reader {
     }
     return static_cast<index_t>(n);
   }
-  // A tensor of this shape and dtype.
-  const tensor& like(const std::string& name, const shape& sizes, dtype type) {
+  // A tensor of this shape and dtype. One of f64 without axes may have come as a number.
+  tensor like(const std::string& name, const shape& sizes, dtype type) {
     entry& e = find(name);
+    if (e.value == nullptr && sizes.rank() == 0 && type == f64) {
+      tensor x = empty({}, f64);
+      *x.template data_as<double>() = e.number;
+      return x;
+    }
     if (e.value == nullptr || !e.value->defined() || e.value->shape() != sizes ||
         e.value->dtype() != type) {
       raise<value_error>(op_, ": ", name, " must be ", type, sizes, "; got ",
