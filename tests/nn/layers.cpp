@@ -253,6 +253,20 @@ TEST_CASE("a whole model: gradients reach all parameters, states travel, 16 bits
   CHECK(net(empty({0, 1, 5, 5})).shape() == shape{0, 3});
 }
 
+TEST_CASE("strict loading takes lists of old files, without counts of batches") {
+  nn::batch_norm2d from{{.channels = 3}}, into{{.channels = 3}};
+  static_cast<void>(from(randn({4, 3, 2, 2})));
+  static_cast<void>(into(randn({4, 3, 2, 2})));
+  named_tensors old = state_dict(from);
+  old.pop_back();
+  const load_report report = load_state_dict(into, old);
+  CHECK(report.missing == std::vector<std::string>{"num_batches_tracked"});
+  CHECK(distance(into.running_mean, from.running_mean) == 0.0);
+  CHECK(into.num_batches_tracked.item() == 1);
+  old.pop_back();
+  CHECK_THROWS_AS(load_state_dict(into, old), value_error);
+}
+
 TEST_CASE("what layers refuse") {
   CHECK(message_of([] { nn::linear{{.out = 3}}; }) == "nn::linear: in must be at least 1; got 0");
   CHECK(message_of([] { nn::conv2d{{.in = 4, .out = 6, .groups = 4}}; }) ==

@@ -9,7 +9,9 @@
 namespace adze {
 
 struct load_options {
-  bool strict = true;  // false: names that are missing or unexpected are only reported
+  // false: names that are missing or unexpected are only reported. Counts of batches may be missing
+  // in any case: lists from before PyTorch 0.4.1 have none.
+  bool strict = true;
 };
 struct load_report {
   std::vector<std::string> missing{};     // in the model, not in the list: left as they are
@@ -53,6 +55,7 @@ load_report load_parts(const module_parts& parts, const named_tensors& from,
   }
   refuse_doubles("load_state_dict", names);
   load_report report;
+  bool incomplete = false;
   std::string misfits;
   pointer_map own;
   std::vector<std::pair<tensor*, tensor>> changes;
@@ -61,6 +64,7 @@ load_report load_parts(const module_parts& parts, const named_tensors& from,
     const auto found = given.find(t.name);
     if (found == given.end()) {
       report.missing.push_back(t.name);
+      incomplete = incomplete || t.parameter || !t.name.ends_with("num_batches_tracked");
       continue;
     }
     const tensor* x = found->second;
@@ -74,7 +78,7 @@ load_report load_parts(const module_parts& parts, const named_tensors& from,
   for (const auto& [name, x] : from) {
     if (given.contains(name)) report.unexpected.push_back(name);
   }
-  if (!misfits.empty() || (o.strict && (!report.missing.empty() || !report.unexpected.empty()))) {
+  if (!misfits.empty() || (o.strict && (incomplete || !report.unexpected.empty()))) {
     raise<value_error>("load_state_dict: the list does not fit the model",
                        listed("missing", report.missing), listed("unexpected", report.unexpected),
                        misfits, "; nothing was changed");
