@@ -278,6 +278,14 @@ TEST_CASE("what layers refuse") {
   CHECK_THROWS_AS((nn::layer_norm{{}}), value_error);
   CHECK_THROWS_AS((nn::group_norm{{.groups = 4, .channels = 6}}), value_error);
   CHECK_THROWS_AS((nn::instance_norm2d{{.channels = 6}}(ones({1, 5, 3, 3}))), shape_error);
+  // Without weights there is nothing that an op could compare.
+  const tensor other = ones({2, 6, 3, 3}), flat = ones({2, 6});
+  const nn::batch_norm_layer_options bare{.channels = 4, .affine = false, .track = false};
+  CHECK_THROWS_AS((nn::batch_norm1d{bare}(flat)), shape_error);
+  CHECK_THROWS_AS((nn::batch_norm2d{bare}(other)), shape_error);
+  CHECK_THROWS_AS((nn::batch_norm_act2d{bare}(other)), shape_error);
+  CHECK_THROWS_AS((nn::group_norm{{.channels = 4, .affine = false}}(other)), shape_error);
+  CHECK_THROWS_AS((nn::group_norm{{.channels = 4, .affine = false}}(ones({4}))), shape_error);
   CHECK_THROWS_AS((nn::dropout{{.p = 1.5}}), value_error);
   CHECK_THROWS_AS((nn::embedding{{.rows = 3, .width = 2, .padding_index = 3}}), value_error);
   CHECK(message_of([] {

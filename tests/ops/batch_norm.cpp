@@ -387,7 +387,7 @@ TEST_CASE("batch_norm_act: statistics, evaluation, NaN, traces and what it refus
                 "shape");
   CHECK(message_of([&] {
           static_cast<void>(own(random({5, 3}, f32)));
-        }) == "nn::batch_norm_act2d: takes [n, c, h, w]; got f32[5,3]");
+        }) == "nn::batch_norm_act2d: takes [n, 3, h, w]; got f32[5,3]");
 }
 
 }  // namespace adze

@@ -63,6 +63,12 @@ inline void check_last_axes(std::string_view layer, const tensor& x, const shape
   if (!same) raise<shape_error>(layer, ": the last axes must have the sizes ", sizes, "; got ", x);
 }
 
+inline void check_images(std::string_view layer, const tensor& x, index_t channels) {
+  if (x.rank() != 4 || x.shape()[1] != channels) {
+    raise<shape_error>(layer, ": takes [n, ", channels, ", h, w]; got ", x);
+  }
+}
+
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::nn::inline ADZE_ISA {
@@ -111,8 +117,9 @@ struct batch_norm_layer {
 struct batch_norm1d : batch_norm_layer {
   using batch_norm_layer::batch_norm_layer;
   template <class = void> tensor operator()(const tensor& x) const {
-    if (x.rank() != 2 && x.rank() != 3) {
-      raise<shape_error>("nn::batch_norm1d: takes [n, c] or [n, c, l]; got ", x);
+    const index_t c = options.channels;
+    if ((x.rank() != 2 && x.rank() != 3) || x.shape()[1] != c) {
+      raise<shape_error>("nn::batch_norm1d: takes [n, ", c, "] or [n, ", c, ", l]; got ", x);
     }
     return normalized(x);
   }
@@ -122,7 +129,7 @@ struct batch_norm1d : batch_norm_layer {
 struct batch_norm2d : batch_norm_layer {
   using batch_norm_layer::batch_norm_layer;
   template <class = void> tensor operator()(const tensor& x) const {
-    if (x.rank() != 4) raise<shape_error>("nn::batch_norm2d: takes [n, c, h, w]; got ", x);
+    detail::check_images("nn::batch_norm2d", x, options.channels);
     return normalized(x);
   }
 };
@@ -135,7 +142,7 @@ struct batch_norm_act2d : batch_norm_layer {
                             norm_activation a = norm_activation::relu)
       : batch_norm_layer(o), act(a) {}
   template <class = void> tensor operator()(const tensor& x, const tensor& residual = {}) const {
-    if (x.rank() != 4) raise<shape_error>("nn::batch_norm_act2d: takes [n, c, h, w]; got ", x);
+    detail::check_images("nn::batch_norm_act2d", x, options.channels);
     const tensor y = batch_norm_act(
         x, weight, bias, running_mean, running_var, residual,
         {.act = act, .training = by_batch(), .momentum = options.momentum, .eps = options.eps});
@@ -193,6 +200,9 @@ struct group_norm {
     if (o.affine) detail::start_norm(weight, &bias, {o.channels}, o.type);
   }
   template <class = void> tensor operator()(const tensor& x) const {
+    if (x.rank() < 2 || x.shape()[1] != options.channels) {
+      raise<shape_error>("nn::group_norm: takes [n, ", options.channels, ", ...]; got ", x);
+    }
     return adze::group_norm(x, options.groups, weight, bias, options.eps);
   }
   void visit(auto&& f) {
@@ -211,9 +221,7 @@ struct instance_norm2d {
     if (o.affine) detail::start_norm(weight, &bias, {o.channels}, o.type);
   }
   template <class = void> tensor operator()(const tensor& x) const {
-    if (x.rank() != 4 || x.shape()[1] != options.channels) {
-      raise<shape_error>("nn::instance_norm2d: takes [n, ", options.channels, ", h, w]; got ", x);
-    }
+    detail::check_images("nn::instance_norm2d", x, options.channels);
     return instance_norm(x, weight, bias, options.eps);
   }
   void visit(auto&& f) {
