@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Initial values: bounds and moments of the distributions, exact properties, the same from a seed.
+#include <limits>
+
 #include <doctest/doctest.h>
 
 #include <adze/nn/init.hpp>
@@ -129,6 +131,31 @@ TEST_CASE("truncated normal values have the right tails") {
   CHECK(s.mean == doctest::Approx(1.0 + 2.0 * 0.2066).epsilon(0.01));
   CHECK(s.deviation == doctest::Approx(2.0 * 0.4157).epsilon(0.01));
   CHECK_THROWS_AS(nn::init::trunc_normal_(x, {.low = 1, .high = 1}), value_error);
+}
+
+TEST_CASE("truncated normal values far in a tail") {
+  const auto sample = [](double low, double high) {
+    tensor x = empty({20000}, f64);
+    generator g(4);
+    nn::init::trunc_normal_(x, {.low = low, .high = high}, g);
+    return x;
+  };
+  // Mean and deviation of a tail from a on, by numbers: a + 1 / a, 1 / a, and less the nearer it
+  // is.
+  const auto check = [&](double low, double high, double mean, double deviation) {
+    const summary s = summary_of(sample(low, high));
+    CHECK(s.low >= low);
+    CHECK(s.high <= high);
+    CHECK(s.mean - low == doctest::Approx(mean - low).epsilon(0.02));
+    CHECK(s.deviation == doctest::Approx(deviation).epsilon(0.03));
+  };
+  check(4.0, 6.0, 4.22555, 0.21577);
+  check(4.5, 5.0, 4.65989, 0.12642);
+  check(9.0, 10.0, 9.10846, 0.10700);
+  check(200.0, std::numeric_limits<double>::infinity(), 200.005, 0.005);
+  const std::vector<double> up = values_of(sample(9.0, 10.0)),
+                            down = values_of(sample(-10.0, -9.0));
+  for (std::size_t i = 0; i < up.size(); ++i) REQUIRE(up[i] == -down[i]);
 }
 
 TEST_CASE("orthogonal rows or columns") {

@@ -128,6 +128,22 @@ inline double inverse_erf(double x) {
   return y;
 }
 
+// exp(z^2) erfc(z) for z from 3 on.
+inline double scaled_erfc(double z) {
+  constexpr double root_pi = 1.7724538509055159;
+  return z < 25.0 ? std::exp(z * z) * std::erfc(z) : (1.0 - 0.5 / (z * z)) / (z * root_pi);
+}
+// The z where erfc has gone the share u of the way from erfc(a) to erfc(b), 3 <= a < b. Ratios
+// only: so far out erfc itself may be smaller than any number, and 1 - erf is 0 from 6 on.
+inline double tail_value(double a, double b, double u) {
+  const double start = scaled_erfc(a);
+  const double rest = std::exp((a - b) * (a + b)) * scaled_erfc(b) / start;
+  const double square = a * a - std::log(1.0 - u * (1.0 - rest));
+  double z = std::sqrt(square);
+  for (int i = 0; i < 12; ++i) z = std::sqrt(square + std::log(scaled_erfc(z) / start));
+  return z;
+}
+
 // Normal, but only values in [low, high]: one uniform number each, through the inverse of the
 // distribution function.
 template <class = void>
@@ -137,15 +153,20 @@ tensor& trunc_normal_(tensor& x, const truncated_normal& o = {},
     raise<value_error>("trunc_normal_: needs low < high and a deviation above 0; got ", o.low, ", ",
                        o.high, " and ", o.deviation);
   }
-  const auto position = [&o](double v) { return std::erf((v - o.mean) / o.deviation * root_half); };
-  const double first_position = position(o.low), last_position = position(o.high);
+  const auto position = [&o](double v) { return (v - o.mean) / o.deviation * root_half; };
+  const double low = position(o.low), high = position(o.high);
+  const double side = low > 3.0 ? 1.0 : high < -3.0 ? -1.0 : 0.0;  // of a window in one tail
+  const double near = side < 0.0 ? -high : low, far = side < 0.0 ? -low : high;
+  const double first = std::erf(low), last = std::erf(high);
+  const auto value = [=](double u) {
+    if (side != 0.0) return side * tail_value(near, far, u);
+    return inverse_erf(std::clamp(first + (last - first) * u, -1.0 + 1e-15, 1.0 - 1e-15));
+  };
   return draw("trunc_normal_", x, g,
-              [=]<class T>(T* out, index_t first, index_t count, const random_state& at) {
-                uniform_fill(out, first, count, at, T(0), T(1));
+              [=]<class T>(T* out, index_t begin, index_t count, const random_state& at) {
+                uniform_fill(out, begin, count, at, T(0), T(1));
                 for (index_t i = 0; i < count; ++i) {
-                  const double u = static_cast<double>(out[i]);
-                  const double p = first_position + (last_position - first_position) * u;
-                  const double z = inverse_erf(std::clamp(p, -1.0 + 1e-15, 1.0 - 1e-15));
+                  const double z = value(static_cast<double>(out[i]));
                   const double v = o.mean + o.deviation * root_two * z;
                   out[i] = static_cast<T>(std::clamp(v, o.low, o.high));
                 }
