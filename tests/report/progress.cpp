@@ -113,6 +113,19 @@ TEST_CASE("progress: the mean loss is unbiased at the start and survives a NaN")
   CHECK(bar.smoothed_loss() == doctest::Approx((0.98 * 4 + 2) / 1.98));
 }
 
+TEST_CASE("progress: a loss beyond a million is written with an exponent") {
+  const auto line = [](double loss) {
+    const capture out;
+    progress bar(out.options(progress_style::lines));
+    fake_time = 100;
+    bar.step(loss, 1);
+    return out.text();
+  };
+  CHECK(line(999999).find("  loss 999999.0000  ") != std::string::npos);
+  CHECK(line(12345678).find("  loss 1.23457e+07  ") != std::string::npos);
+  CHECK(line(-1e300).find("  loss -1e+300  ") != std::string::npos);
+}
+
 TEST_CASE("progress: silent writes nothing, bad counts are refused") {
   const capture out;
   progress bar(out.options(progress_style::silent));

@@ -125,7 +125,8 @@ class progress {
   [[gnu::cold]] std::string loss_text() const {
     const double shown = std::isfinite(last_loss_) ? smoothed_loss() : last_loss_;
     if (step_ == 0 && std::isnan(shown)) return "";
-    return text("  loss ", std::isfinite(shown) ? format_fixed(shown, 4) : to_text(shown));
+    const bool fits = std::fabs(shown) < 1e6;  // else 2.5e+08, inf or nan
+    return text("  loss ", fits ? format_fixed(shown, 4) : to_text(shown));
   }
 
   [[gnu::cold]] std::string rate_text(double now) const {
