@@ -223,15 +223,21 @@ void compare(report::table& t, total& all, const recipe& r, const Data& set, con
 }
 
 int main(int argc, char** argv) try {
-  std::string folder, file, only;
-  double share = 1.0;
-  for (int i = 1; i + 1 < argc; i += 2) {
+  std::string folder, file, only, part = "1";
+  for (int i = 1; i < argc; i += 2) {
     const std::string_view name = argv[i];
-    if (name == "--data") folder = argv[i + 1];
-    if (name == "--text") file = argv[i + 1];
-    if (name == "--only") only = argv[i + 1];
-    if (name == "--share") share = std::atof(argv[i + 1]);
+    std::string* const to = name == "--data"    ? &folder
+                            : name == "--text"  ? &file
+                            : name == "--only"  ? &only
+                            : name == "--share" ? &part
+                                                : nullptr;
+    if (to == nullptr || i + 1 == argc) {
+      raise<value_error>("amp_parity: takes [--data DIR] [--text FILE] [--only NAME] [--share X]; ",
+                         "got ", name);
+    }
+    *to = argv[i + 1];
   }
+  const double share = std::atof(part.c_str());
   data::mnist_options options;
 #ifdef ADZE_ZLIB
   options.unpack = data::gunzip;

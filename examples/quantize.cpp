@@ -151,6 +151,8 @@ int main(int argc, char** argv) try {
       folder = argv[++i];
     } else if (std::strcmp(argv[i], "--few-bits") == 0) {
       few = true;
+    } else {
+      raise<value_error>("quantize: takes [--data DIR] [--seeds N] [--few-bits]; got ", argv[i]);
     }
   }
   data::mnist_options options;

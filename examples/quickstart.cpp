@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The README's program: a small CNN learns digits, drawn by the program itself or, with
+// What scripts/quickstart.sh runs: a small CNN learns digits, drawn by the program itself or, with
 // --data DIR, read from MNIST-format files. Ends in a table and the loss curve, loss.svg.
 #include <adze/adze.hpp>
 #ifdef ADZE_ZLIB
@@ -38,6 +38,7 @@ data::train_and_test load(int argc, char** argv) {
   options.unpack = data::gunzip;
 #endif
   if (argc == 3 && std::string_view(argv[1]) == "--data") return data::mnist(argv[2], options);
+  if (argc != 1) raise<value_error>("quickstart: takes nothing or --data DIR");
   return {data::synthetic_digits({.count = 10000}),
           data::synthetic_digits({.count = 2000, .first = 10000})};
 }
