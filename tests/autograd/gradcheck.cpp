@@ -136,6 +136,27 @@ TEST_CASE("gradcheck does not forget a NaN over later elements, right or wrong o
   }
 }
 
+TEST_CASE("gradcheck tries as many elements as it may") {
+  const auto tried = [](index_t n, index_t most) {
+    index_t calls = 0;
+    const auto f = [&](const tensors& v) {
+      ++calls;
+      return v[0] * v[0];
+    };
+    CHECK(gradcheck(f, {varied_leaf({n})}, {.most = most}));
+    return (calls - 1) / 2;
+  };
+  CHECK(tried(6, 6) == 6);
+  CHECK(tried(6, 100) == 6);
+  CHECK(tried(7, 6) == 4);
+  CHECK(tried(6, 3) == 3);
+  CHECK(tried(6, 1) == 1);
+  CHECK(tried(0, 1) == 0);
+  const auto same = [](const tensors& v) { return v[0] * 1.0; };
+  CHECK(thrown<value_error>([&] { gradcheck(same, {varied_leaf({2})}, {.most = 0}); }) ==
+        "gradcheck: tries at least one element of each input; got most = 0");
+}
+
 TEST_CASE("gradcheck leaves its inputs as they were and wants f64") {
   const no_leaks guard;
   const tensors x{varied_leaf({3}), varied_leaf({3}, 1)};

@@ -88,11 +88,15 @@ namespace adze::inline ADZE_ISA {
 
 // Compares d<f(inputs), v>/d(input) with central differences for every input that requires grad;
 // v is a random direction. f must depend smoothly on them near the given values.
-// Errors: value_error when no input requires grad, dtype_error unless they and the result are f64.
+// Errors: value_error when no input requires grad or none of its elements may be tried, dtype_error
+// unless they and the result are f64.
 template <class = void>
 gradcheck_result gradcheck(const tensor_function& f, const std::vector<tensor>& inputs,
                            const gradcheck_options& o = {}) {
   detail::check_f64(inputs, "gradcheck");
+  if (o.most < 1) {
+    raise<value_error>("gradcheck: tries at least one element of each input; got most = ", o.most);
+  }
   const tensor y = f(inputs);
   const tensor v = detail::direction_like(detail::checked_result(y, "gradcheck"), o.seed);
   std::vector<tensor> wanted;
@@ -112,7 +116,7 @@ gradcheck_result gradcheck(const tensor_function& f, const std::vector<tensor>& 
   for (std::size_t w = 0; w < wanted.size(); ++w) {
     tensor& x = wanted[w];
     const tensor g = gradients[w].defined() ? detail::dense_copy(gradients[w]) : tensor();
-    const index_t n = x.numel(), stride = n / o.most + 1;
+    const index_t n = x.numel(), stride = std::max<index_t>(1, n / o.most + (n % o.most != 0));
     for (index_t i = 0; i < n; i += stride) {
       index_t at = 0, rest = i;
       for (index_t a = x.rank() - 1; a >= 0; --a) {
