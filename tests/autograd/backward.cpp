@@ -364,6 +364,45 @@ TEST_CASE("hooks: an id that is in use is not given again") {
   CHECK(elements(grad(sum(x), x)) == list{5, 5});
 }
 
+TEST_CASE("hooks: one that removes itself or another skips nobody") {
+  const no_leaks guard;
+  const tensor x = leaf({1, 2});
+  std::vector<int> order;
+  index_t first = 0, third = 0;
+  const auto note = [&](int which) {
+    return add_hook(x, [&order, which](const tensor& g) {
+      order.push_back(which);
+      return g;
+    });
+  };
+  first = add_hook(x, [&](const tensor& g) {
+    order.push_back(1);
+    remove_hook(x, first);
+    remove_hook(x, third);
+    note(5);  // called from the next run on
+    return g * 2.0;
+  });
+  note(2);
+  third = note(3);
+  note(4);
+  CHECK(elements(grad(sum(x), x)) == list{2, 2});
+  CHECK(order == std::vector{1, 2, 4});
+  order.clear();
+  CHECK(elements(grad(sum(x), x)) == list{1, 1});
+  CHECK(order == std::vector{2, 4, 5});
+}
+
+TEST_CASE("hooks: an id is never given again") {
+  const tensor x = leaf({1, 2});
+  const auto twice = [](const tensor& g) { return g * 2.0; };
+  const index_t first = add_hook(x, twice);
+  remove_hook(x, first);
+  const index_t second = add_hook(x, twice);
+  remove_hook(x, first);
+  CHECK(second != first);
+  CHECK(elements(grad(sum(x), x)) == list{2, 2});
+}
+
 TEST_CASE("a hook that returns another shape is refused") {
   const no_leaks guard;
   const tensor x = leaf({1, 2});

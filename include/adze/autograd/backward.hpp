@@ -97,15 +97,15 @@ inline tensor grad(const tensor& output, const tensor& input, const grad_options
 template <class = void> index_t add_hook(const tensor& x, std::function<tensor(const tensor&)> f) {
   if (!x.requires_grad()) raise<state_error>("add_hook: the tensor does not require grad; got ", x);
   detail::node* n = detail::owner_of(x);
-  if (n->hooks == nullptr) n->hooks = new std::vector<detail::hook>;
-  const index_t id = n->hooks->empty() ? 0 : n->hooks->back().id + 1;
-  n->hooks->push_back({x.impl().output, id, std::move(f)});
+  if (n->hooks == nullptr) n->hooks = new detail::hook_list;
+  const index_t id = n->hooks->next_id++;
+  n->hooks->list.push_back({x.impl().output, id, std::move(f)});
   return id;
 }
 template <class = void> void remove_hook(const tensor& x, index_t id) {
   detail::node* n = x.requires_grad() ? detail::owner_of(x) : nullptr;
   if (n != nullptr && n->hooks != nullptr) {
-    std::erase_if(*n->hooks, [&](const detail::hook& h) { return h.id == id; });
+    std::erase_if(n->hooks->list, [&](const detail::hook& h) { return h.id == id; });
   }
 }
 

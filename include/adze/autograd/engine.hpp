@@ -198,21 +198,6 @@ class backward_run {
     return false;
   }
 
-  void call_hooks(node* n) {
-    for (std::size_t i = 0; n->hooks != nullptr && i < n->hooks->size(); ++i) {
-      const hook h = (*n->hooks)[i];
-      tensor& g = n->slots()[h.output].gradient;
-      if (!g.defined()) continue;
-      const tensor changed = h.call(g);
-      if (!changed.defined()) continue;
-      if (changed.shape() != g.shape() || changed.dtype() != g.dtype()) {
-        raise<shape_error>("hook: must return a gradient like the one it got; got ", g,
-                           ", returned ", changed);
-      }
-      g = changed;
-    }
-  }
-
   void deliver(node* n, const backward_context& c, results& out) {
     if (out.count != n->inputs) {
       raise<shape_error>(n->info->name, ": backward returned ", out.count, " gradients for ",

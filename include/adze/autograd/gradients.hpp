@@ -50,6 +50,29 @@ inline tensor seed_for(const tensor& root, const tensor& given, std::string_view
   return filled(root.shape(), root.dtype(), 1.0);
 }
 
+// The hooks that there are when the gradients arrive, in order. A hook may remove itself or others,
+// and add some for later runs, so each is found anew: ids only grow.
+[[gnu::cold]] inline void call_hooks(node* n) {
+  const index_t end = n->hooks->next_id;
+  for (index_t id = 0; id < end; ++id) {
+    const std::vector<hook>& all = n->hooks->list;
+    const auto found =
+        std::find_if(all.begin(), all.end(), [id](const hook& h) { return h.id >= id; });
+    if (found == all.end() || found->id >= end) return;
+    const hook h = *found;  // a copy: the list may change while it runs
+    id = h.id;
+    tensor& g = n->slots()[h.output].gradient;
+    if (!g.defined()) continue;
+    const tensor changed = h.call(g);
+    if (!changed.defined()) continue;
+    if (changed.shape() != g.shape() || changed.dtype() != g.dtype()) {
+      raise<shape_error>("hook: must return a gradient like the one it got; got ", g, ", returned ",
+                         changed);
+    }
+    g = changed;
+  }
+}
+
 // A saved value must be the one that was saved.
 inline void check_saved(node* n) {
   if (n->freed) {

@@ -36,6 +36,10 @@ struct hook {
   index_t id;
   std::function<tensor(const tensor&)> call;
 };
+struct hook_list {
+  std::vector<hook> list;  // by id, which is never given again
+  index_t next_id = 0;
+};
 
 struct node : node_head {
   bool freed = false;  // its saved tensors are gone after a run without retain_graph
@@ -47,7 +51,7 @@ struct node : node_head {
   std::uint64_t want_mark = 0;   // the run in which it leads to a captured tensor
   const op_info* info = nullptr;
   node* link = nullptr;  // teardown list
-  std::vector<hook>* hooks = nullptr;
+  hook_list* hooks = nullptr;
 
   slot* slots() { return reinterpret_cast<slot*>(this + 1); }
   edge* edges() { return reinterpret_cast<edge*>(slots() + outputs); }
