@@ -76,8 +76,8 @@ class backward_run {
   }
 
   void add(node* n) {
+    if (n->leaf) claim(n);  // before its mark is read: another thread may be writing it
     if (n->mark == id_) return;
-    if (n->leaf) claim(n);
     if (nested_) {
       stashed_marks_.push_back(static_cast<index_t>(n->mark));
       stashed_marks_.push_back(static_cast<index_t>(n->want_mark));
@@ -96,10 +96,12 @@ class backward_run {
   // starts: what they write while they collect is not guarded.
   void claim(node* n) {
     leaf_data& leaf = leaf_of(n);
-    std::uint64_t user = 0;
+    std::uint64_t user = leaf.user.load(std::memory_order_acquire);
+    if (user == thread_tag()) return;
+    user = 0;
     if (leaf.user.compare_exchange_strong(user, thread_tag(), std::memory_order_acquire)) {
       leaf.run = id_;
-    } else if (user != thread_tag()) {
+    } else {
       raise<state_error>("backward: another thread runs back to the same leaf (",
                          n->slots()[0].type, n->slots()[0].sizes,
                          "); run one after the other, or give each thread its own leaves");
