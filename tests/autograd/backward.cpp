@@ -297,6 +297,33 @@ TEST_CASE("partial gradients: the inputs vary on their own") {
   CHECK(elements(part[1]) == list{3, 6});
 }
 
+TEST_CASE("partial gradients: results beside one that is asked for go on") {
+  const no_leaks guard;
+  const tensor x = leaf({1, 2, 3, 4, 5, 6});
+  const auto p = record(thirds_op{}, x * 3.0);
+  const auto y = [&] { return sum(p[0] * 2.0) + sum(p[1] * 5.0); };
+  const auto run = [&](std::vector<tensor> in) {
+    return grad(std::vector{y()}, in, {.retain_graph = true, .partial = true});
+  };
+  const auto one = run({p[0], x});
+  CHECK(elements(one[0]) == list{2, 2});
+  CHECK(elements(one[1]) == list{0, 0, 15, 15, 0, 0});
+  const auto both = run({p[0], x, p[1], p[0]});
+  CHECK(elements(both[0]) == list{2, 2});
+  CHECK_FALSE(both[1].defined());
+  CHECK(elements(both[2]) == list{5, 5});
+  CHECK(elements(both[3]) == list{2, 2});
+  // One result of the op is made of another one.
+  const auto q = record(thirds_op{}, x);
+  const tensor a = sum(q[0] * q[1]);
+  const auto d = grad(std::vector{a, sum(q[2])}, std::vector{q[1], x}, {.partial = true});
+  CHECK(elements(d[0]) == list{1, 2});
+  CHECK(elements(d[1]) == list{3, 4, 0, 0, 1, 1});
+  // A root that is asked for itself.
+  CHECK(elements(grad(std::vector{p[1]}, std::vector{p[1]},
+                      {.gradients = {tensor_f64{3, 4}}, .partial = true})[0]) == list{3, 4});
+}
+
 TEST_CASE("a chosen gradient may be non-contiguous or expanded") {
   const no_leaks guard;
   const tensor x = varied_leaf({3, 4});

@@ -108,20 +108,36 @@ class backward_run {
     }
   }
 
+  bool captures(const node* n, index_t output) const {
+    for (const capture& c : request_.captures) {
+      if (c.at == n && c.output == output) return true;
+    }
+    return false;
+  }
+
+  // From one result of n. Under `partial` captured nodes are marked and not expanded, until they
+  // are reached by a result beside the captured ones: then they are put on the stack once more.
+  void reach(node* n, index_t output) {
+    add(n);
+    if (!request_.partial || n->want_mark != id_ || captures(n, output)) return;
+    n->want_mark = 0;
+    order_.push_back(n);
+  }
+
   void collect() {
-    for (const tensor* root : request_.roots) add(owner_of(*root));
     for (const capture& c : request_.captures) {
       if (!request_.partial) continue;
       add(c.at);
       c.at->want_mark = id_;
     }
-    // `order_` is also the stack of what is to be expanded: everything in it is expanded once.
+    for (const tensor* root : request_.roots) reach(owner_of(*root), root->impl().output);
+    // `order_` is also the stack of what is to be expanded.
     for (std::size_t i = 0; i < order_.size(); ++i) {
       node* n = order_[i];
       if (request_.partial && n->want_mark == id_) continue;  // captured: not expanded
       for (std::uint32_t j = 0; j < n->inputs; ++j) {
-        node* to = n->edges()[j].to;
-        if (to != nullptr && !to->frozen) add(to);
+        const edge& e = n->edges()[j];
+        if (e.to != nullptr && !e.to->frozen) reach(e.to, e.output);
       }
     }
     sort_newest_first();
@@ -153,9 +169,7 @@ class backward_run {
   }
 
   void visit(node* n) {
-    bool any = false;
-    for (std::uint32_t k = 0; k < n->outputs; ++k) any = any || n->slots()[k].gradient.defined();
-    if (!any) return;
+    if (!has_gradient(n)) return;
     if (n->hooks != nullptr) call_hooks(n);
     bool captured = false;
     for (capture& c : request_.captures) {
@@ -163,7 +177,12 @@ class backward_run {
       c.gradient = n->slots()[c.output].gradient;
       captured = true;
     }
-    if (captured && request_.partial) return;
+    if (captured && request_.partial) {
+      for (const capture& c : request_.captures) {
+        if (c.at == n) n->slots()[c.output].gradient = tensor();
+      }
+      if (!has_gradient(n)) return;
+    }
     if (n->leaf) {
       if (!request_.capturing) accumulate_leaf(leaf_of(n).gradient, n->slots()[0].gradient);
       return;
@@ -180,16 +199,6 @@ class backward_run {
     deliver(n, c, out);
     for (std::uint32_t k = 0; k < n->outputs; ++k) n->slots()[k].gradient = tensor();
     if (!request_.retain && n->saved_count > 0) free_saved(n);
-  }
-
-  // Under anomaly mode, which is off meanwhile: n is named, not an op it is made of.
-  [[gnu::cold, gnu::noinline]] static void checked_gradients(node* n, backward_context& c,
-                                                             results& out) {
-    const std::string before = nan_before_backward(n);
-    state.anomaly = false;  // the run puts it back where this throws
-    node_gradients(n, c, out);
-    state.anomaly = true;
-    check_backward(*n->info, out, before);
   }
 
   bool leads_on(node* n) const {

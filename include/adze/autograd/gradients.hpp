@@ -50,6 +50,13 @@ inline tensor seed_for(const tensor& root, const tensor& given, std::string_view
   return filled(root.shape(), root.dtype(), 1.0);
 }
 
+inline bool has_gradient(node* n) {
+  for (std::uint32_t k = 0; k < n->outputs; ++k) {
+    if (n->slots()[k].gradient.defined()) return true;
+  }
+  return false;
+}
+
 // The hooks that there are when the gradients arrive, in order. A hook may remove itself or others,
 // and add some for later runs, so each is found anew: ids only grow.
 [[gnu::cold]] inline void call_hooks(node* n) {
@@ -181,6 +188,16 @@ inline void node_gradients(node* n, backward_context& c, results& out) {
   std::vector<tensor> g(n->outputs);
   for (std::uint32_t k = 0; k < n->outputs; ++k) g[k] = std::move(n->slots()[k].gradient);
   own_gradients(n, c, g, out);
+}
+
+// Under anomaly mode, which is off meanwhile: n is named, not an op it is made of.
+[[gnu::cold, gnu::noinline]] inline void checked_gradients(node* n, backward_context& c,
+                                                           results& out) {
+  const std::string before = nan_before_backward(n);
+  state.anomaly = false;  // the run puts it back where this throws
+  node_gradients(n, c, out);
+  state.anomaly = true;
+  check_backward(*n->info, out, before);
 }
 
 }  // namespace adze::detail::inline ADZE_ISA
