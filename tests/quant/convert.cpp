@@ -412,6 +412,19 @@ TEST_CASE(
   CHECK(joined(fuse(trace(rectified, random({5, 4})))) == 0);
 }
 
+TEST_CASE("convert: weights by output, the axis counted from the end") {
+  const no_grad guard;
+  const nn::linear layer{{.in = 16, .out = 70}};
+  const tensor x = random({5, 16}, f32);
+  const auto by = [&](index_t axis) {
+    config c = full8();
+    c.all.weight.format.grain = per_axis(axis);
+    return convert_with_reasons(calibrated(trace(layer, x), c, {x}));
+  };
+  CHECK(by(-2).left.empty());
+  CHECK(numbers(by(-2).g(x)) == numbers(by(0).g(x)));
+}
+
 TEST_CASE("convert: weights by input or by group stay in floats, in the simulation too") {
   const no_grad guard;
   const nn::linear layer{{.in = 16, .out = 70}};

@@ -57,6 +57,22 @@ TEST_CASE("quantize_dynamic: a dense network") {
         "quantize_dynamic: weights need symmetric codes that fit s8; weight_format() is one");
 }
 
+TEST_CASE("quantize_dynamic: scales belong to outputs, by either name of their axis") {
+  const no_grad guard;
+  const tensor x = random({4, 16}, f32), w = random({70, 16}, f32);
+  const graph g = trace([&](const tensor& v) { return linear(v, w); }, x);
+  const auto by = [&](const granularity& grain) {
+    return quantize_dynamic(g, {.weight = weight_format(8, grain)});
+  };
+  CHECK(numbers(by(per_axis(-2))(x)) == numbers(by(per_axis(0))(x)));
+  CHECK(relative(by(per_tensor())(x), g(x)) < 0.02);
+  for (const granularity& grain : {per_axis(1), per_axis(-1)}) {
+    CHECK(message_of([&] { by(grain); }) ==
+          "quantize_dynamic: weights have one scale, or one for each output (axis 0); got " +
+              to_text(grain));
+  }
+}
+
 // By the definition: all in floats, codes computed one by one.
 TEST_CASE("dynamic_linear: the published formula") {
   const tensor x = random({4, 13}, f32) * 3.0, w = random({5, 13}, f32), b = random({5}, f32);

@@ -154,7 +154,7 @@ template <class = void> class converter {
     for (std::size_t k = 0; k < first; ++k) in.push_back(float_of(s.inputs[k]));
     for (const std::size_t k : {first, first + 1}) {
       const graph_step* w = weight_quantizer(s.inputs[k]);
-      if (w == nullptr || !weight_refusal(parameters_of(from_, *w)).empty()) return false;
+      if (w == nullptr || !weight_refusal(parameters_of(from_, *w), 2).empty()) return false;
       const parameters p = parameters_of(from_, *w);
       const graph_value& from = from_.at(w->inputs[0]);
       in.push_back(constant(from.name, quantize(from.constant, p)));
@@ -212,7 +212,7 @@ template <class = void> class converter {
     if (weight == nullptr) return refuse(s, step_kind::layer, "its weight is not quantized");
     const parameters p = parameters_of(from_, *weight);
     const tensor w = from_.constant(weight->inputs[0]);
-    if (const std::string why = weight_refusal(p); !why.empty())
+    if (const std::string why = weight_refusal(p, w.rank()); !why.empty())
       return refuse(s, step_kind::layer, why);
     const coded_value x = *coded(s.inputs[0]);
     const graph_step* clamp = clamp_after(s.outputs[0]);

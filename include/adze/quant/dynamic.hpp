@@ -70,10 +70,14 @@ namespace adze::quant::inline ADZE_ISA {
 // constants quantized dynamically. Weights need a symmetric format per tensor or per output
 // (axis 0); value_error for another.
 template <class = void> graph quantize_dynamic(graph g, const dynamic_options& o = {}) {
-  if (o.weight.scheme != scheme::symmetric || storage_of(o.weight.codes()) != i8 ||
-      o.weight.grain.of == granularity::kind::group) {
+  if (o.weight.scheme != scheme::symmetric || storage_of(o.weight.codes()) != i8) {
     raise<value_error>("quantize_dynamic: weights need symmetric codes that fit s8; "
                        "weight_format() is one");
+  }
+  if (!is_by_output(o.weight.grain, 2, "quantize_dynamic")) {
+    raise<value_error>("quantize_dynamic: weights have one scale, or one for each output (axis 0); "
+                       "got ",
+                       to_text(o.weight.grain));
   }
   g = fuse(fold(std::move(g)));
   for (graph_step& s : g.steps) {

@@ -36,6 +36,13 @@ inline shape parameter_shape(const granularity& g, const shape& x, std::string_v
   return shape(std::span(sizes.begin(), static_cast<std::size_t>(sizes.size())));
 }
 
+// Whether a weight of this rank has one scale, or one for each output (axis 0). Errors: shape_error
+// for an axis that it does not have.
+inline bool is_by_output(const granularity& g, index_t rank, std::string_view op) {
+  if (g.of == granularity::kind::tensor) return true;
+  return g.of == granularity::kind::axis && resolve_axis(g.axis, rank, op) == 0;
+}
+
 inline std::string to_text(const granularity& g) {
   if (g.of == granularity::kind::tensor) return "per tensor";
   if (g.of == granularity::kind::axis) return text("per index of axis ", g.axis);

@@ -107,11 +107,11 @@ template <class = void> parameters parameters_of(const graph& g, const graph_ste
   return {g.constant(fake.inputs[1]), g.constant(fake.inputs[2]), op.grain, op.codes};
 }
 
-// Why no integer layer can have a weight in these codes; empty where one can.
-template <class = void> std::string weight_refusal(const parameters& p) {
+// Why no integer layer can have a weight of this rank in these codes; empty where one can.
+template <class = void> std::string weight_refusal(const parameters& p, index_t rank) {
   if (storage_of(p.codes) != i8) return "its weight codes do not fit s8";
   if (p.grain.of == granularity::kind::group) return "its weight is quantized in groups";
-  if (p.grain.of == granularity::kind::axis && p.grain.axis != 0) {
+  if (!is_by_output(p.grain, rank, "convert")) {
     return "its weight has scales along another axis than its outputs";
   }
   for (index_t i = 0; p.zero_point.defined() && i < p.zero_point.numel(); ++i) {

@@ -35,8 +35,9 @@ layer_quantizers quantizers_of_layer(const graph& g, const graph_step& s,
   if (w == nullptr || !g.constant(w->inputs[0]).defined()) return {};
   const parameters left = parameters_of(g, *x);
   const bool bytes = left.scale.numel() == 1 && left.storage() != i32;
-  return bytes && weight_refusal(parameters_of(g, *w)).empty() ? layer_quantizers{x, w}
-                                                               : layer_quantizers{};
+  return bytes && weight_refusal(parameters_of(g, *w), g.at(w->inputs[0]).sizes.rank()).empty()
+             ? layer_quantizers{x, w}
+             : layer_quantizers{};
 }
 
 // The scale of one step of an average's sum: that of its input over the elements of a window; 0
