@@ -31,6 +31,10 @@ double relative(const tensor& a, const tensor& b) {
   return std::sqrt(off / all);
 }
 
+graph fold_all(graph g) {
+  return fold_constants(std::move(g), [](const graph_step&) { return false; });
+}
+
 TEST_CASE("quantize_dynamic: a dense network") {
   manual_seed(2);
   nn::sequential net{nn::linear{{.in = 40, .out = 64}}, [](const tensor& x) { return relu(x); },
@@ -230,6 +234,16 @@ TEST_CASE("quantize_weights: four bits by group, odd sizes, plans") {
   CHECK(constant_bytes(quantize_weights(g)) < 0.17 * static_cast<double>(constant_bytes(g)));
   CHECK(quantize_weights(g, {.bits = 8}).steps[0].op.name() == "dynamic_linear");
   CHECK_THROWS_AS(quantize_weights(g, {.bits = 5}), value_error);
+}
+
+TEST_CASE("quantize_dynamic, quantize_weights: weights that are views of others") {
+  const no_grad guard;
+  const tensor x = random({4, 64}, f32), stored = random({64, 20}, f32), w = transpose(stored);
+  const graph g = trace([&](const tensor& v) { return linear(v, w); }, x);
+  const graph dense = trace([&](const tensor& v) { return linear(v, contiguous(w)); }, x);
+  CHECK(numbers(quantize_dynamic(g)(x)) == numbers(quantize_dynamic(fold_all(dense))(x)));
+  CHECK(numbers(quantize_weights(g, {.group = 8})(x)) ==
+        numbers(quantize_weights(fold_all(dense), {.group = 8})(x)));
 }
 
 TEST_CASE("quantize_dynamic, quantize_weights: a bias that is computed keeps its layer in floats") {

@@ -19,7 +19,8 @@ struct weight_only_options {
 namespace adze::quant::detail::inline ADZE_ISA {
 
 // Codes of four bits, two in a byte, the first in the low half, with 8 added: [out, in / 2].
-template <class = void> tensor pack_nibbles(const tensor& codes) {
+template <class = void> tensor pack_nibbles(const tensor& x) {
+  const tensor codes = adze::detail::dense_as(x, i8);
   const index_t out = codes.shape()[0], in = codes.shape()[1], bytes = (in + 1) / 2;
   tensor p = adze::detail::zeros_of({out, bytes}, u8);
   for (index_t o = 0; o < out; ++o) {
