@@ -412,6 +412,21 @@ TEST_CASE(
   CHECK(joined(fuse(trace(rectified, random({5, 4})))) == 0);
 }
 
+TEST_CASE("prepare_qat: running variances count the elements of the batch at hand") {
+  const tensor w = random({3, 4}), mean = zeros({3}, f64), var = ones({3}, f64);
+  const auto norm = [&](const tensor& y, const tensor& m, const tensor& v) {
+    return batch_norm(y, {}, {}, m, v, {.training = true});
+  };
+  const auto f = [&](const tensor& v) { return norm(linear(v, w), mean, var); };
+  graph qat = prepare_qat(trace(f, random({64, 4})));
+  set_simulating(qat, false);
+  const tensor x = random({3, 4}), m = zeros({3}, f64), v = ones({3}, f64);
+  static_cast<void>(qat(x));
+  static_cast<void>(norm(linear(x, w), m, v));
+  CHECK(distance(numbers(mean), numbers(m)) < 1e-12);
+  CHECK(distance(numbers(var), numbers(v)) < 1e-12);
+}
+
 TEST_CASE("convert: weights by output, the axis counted from the end") {
   const no_grad guard;
   const nn::linear layer{{.in = 16, .out = 70}};

@@ -13,26 +13,27 @@
 
 namespace adze::quant::inline ADZE_ISA {
 
-// Passes the mean and the biased variance [c] of a batch of `count` values per channel on, and
-// moves the running ones, as batch_norm does; or, frozen, passes the running ones on.
+// Passes the mean and the biased variance [c] of the batch y [n, c, ...] on, and moves the running
+// ones, as batch_norm does; or, frozen, passes the running ones on. Of y only the sizes are read:
+// those of the call, for a graph may be traced at others.
 template <class = void> struct statistics_op {
   double momentum = 0.1;
-  index_t count = 0;  // by channel; 0: not corrected
   bool frozen = false;
   static constexpr std::string_view name = "batch_statistics";
   static constexpr numeric precision = numeric::wide;
-  static constexpr value_set keeps = values::input(2) | values::input(3);
+  static constexpr value_set keeps = values::input(2) | values::input(3) | values::input(4);
   static constexpr value_set writes = values::input(2) | values::input(3);
-  static constexpr auto reads =
-      gradient_reads(values::nothing, values::nothing, values::nothing, values::nothing);
+  static constexpr auto reads = gradient_reads(values::nothing, values::nothing, values::nothing,
+                                               values::nothing, values::nothing);
 
   std::array<tensor, 2> forward(const tensor& mean, const tensor& var, const tensor& running_mean,
-                                const tensor& running_var) const {
+                                const tensor& running_var, const tensor& y) const {
     if (frozen) {
       return {adze::detail::dense_as(running_mean, mean.dtype()),
               adze::detail::dense_as(running_var, var.dtype())};
     }
     if (!adze::detail::state.recomputing) {
+      const index_t count = y.numel() / std::max<index_t>(1, y.size(1));  // by channel
       const double unbiased = count > 1 ? double(count) / double(count - 1) : 1.0;
       tensor m = adze::detail::f64_copy(mean), v = adze::detail::f64_copy(var);
       for (index_t i = 0; i < v.numel(); ++i) v.data_as<double>()[i] *= unbiased;
@@ -41,7 +42,7 @@ template <class = void> struct statistics_op {
     }
     return {alias(mean), alias(var)};
   }
-  std::array<tensor, 4> backward(backward_context&, tensor_list g) const {
+  std::array<tensor, 5> backward(backward_context&, tensor_list g) const {
     if (frozen) return {};
     return {g[0], g[1]};
   }
@@ -68,10 +69,8 @@ tensor train_folded(const folded_training& o, const tensor& x, const tensor& w, 
   };
   const tensor plain = layer(x, w, b);
   const index_list over = adze::detail::but_channels(plain.rank());
-  const index_t count = plain.numel() / std::max<index_t>(1, plain.size(1));
-  const auto [mean, var] =
-      record(statistics_op<>{o.momentum, count, o.frozen}, adze::mean(plain, over),
-             adze::var(plain, over, 0.0), running_mean, running_var);
+  const auto [mean, var] = record(statistics_op<>{o.momentum, o.frozen}, adze::mean(plain, over),
+                                  adze::var(plain, over, 0.0), running_mean, running_var, plain);
   const tensor then = sqrt(running_var + o.eps), now = sqrt(var + o.eps);
   const tensor folded = weight.defined() ? w * by_output(weight / then) : w / by_output(then);
   const tensor z = layer(x, quantize(folded), tensor());
