@@ -427,6 +427,24 @@ TEST_CASE("prepare_qat: running variances count the elements of the batch at han
   CHECK(distance(numbers(var), numbers(v)) < 1e-12);
 }
 
+TEST_CASE("prepare_qat: the gradients of LSQ's steps count the elements of the batch at hand") {
+  const tensor w = random({3, 4}, f32), own = random({2, 3}, f32), x = random({5, 4}, f32) + 2.0;
+  const auto f = [&](const tensor& v) { return linear(relu(linear(v, w)), own); };
+  const auto step_gradients = [&](index_t traced) {
+    const graph qat =
+        prepare_qat(trace(f, concat(list(static_cast<std::size_t>(traced), x), 0)), with_lsq(4));
+    std::vector<double> all;
+    for (const tensor& d : grad(list{sum(qat(x))}, adze::parameters(qat))) {
+      if (d.defined()) all.push_back(sum(d).item());
+    }
+    return all;
+  };
+  const auto one = step_gradients(1), many = step_gradients(8);
+  REQUIRE(one.size() == many.size());
+  CHECK(one.size() > 0);
+  for (std::size_t i = 0; i < one.size(); ++i) CHECK(many[i] == doctest::Approx(one[i]));
+}
+
 TEST_CASE("convert: weights by output, the axis counted from the end") {
   const no_grad guard;
   const nn::linear layer{{.in = 16, .out = 70}};

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <adze/autograd/gradients.hpp>
+#include <adze/graph/trace.hpp>
 #include <adze/quant/dorefa.hpp>
 #include <adze/quant/pact.hpp>
 #include <adze/quant/tqt.hpp>
@@ -182,6 +183,16 @@ TEST_CASE("dorefa: weights, activations and gradients") {
   const double span = 2 * amax(abs(big)).item() / 63;
   CHECK(distance(of(noisy), of(big)) <= span * 1.01);
   CHECK(std::abs(mean(noisy - big).item()) < 0.1 * span);
+}
+
+TEST_CASE("lsq: in a graph the gradient scale is that of the call") {
+  tensor step = full({}, 0.3, f64);
+  step.set_requires_grad();
+  const auto f = [&](const tensor& v) { return lsq(v, step, {.bits = 4}); };
+  const tensor x = random({12});
+  const graph g = trace(f, random({500}));
+  const auto slope = [&](const tensor& y) { return grad(list{sum(y)}, list{step})[0].item(); };
+  CHECK(slope(g(x)) == doctest::Approx(slope(f(x))));
 }
 
 TEST_CASE("tqt: scales are powers of two, gradients those of the logarithm") {

@@ -34,15 +34,14 @@ template <class = void> tensor estimated_weight(const tensor& w, statistic kind,
   if (kind == statistic::tanh_weights) return tanh_weight(w, f.bits);
   if (kind == statistic::power_of_two) {
     const tensor step = record(tqt_scale_op<>{f.bits - 1}, new_parameter(std::log2(most)));
-    return record(lsq_op<>{per_tensor(), codes, 1.0}, w, step);
+    return record(lsq_op<>{per_tensor(), codes, false}, w, step);
   }
   if (kind != statistic::learned) {
     raise<value_error>("quant::prepare: activations are clipped, not weights; take min_max or an "
                        "estimator of weights");
   }
   const tensor step = lsq_start(w, {.bits = f.bits, .grain = f.grain});
-  const double count = double(w.numel()) / double(step.numel());
-  return record(lsq_op<>{f.grain, codes, 1 / std::sqrt(count * codes.high)}, w, step);
+  return record(lsq_op<>{f.grain, codes}, w, step);
 }
 
 // Of values that are not negative.
@@ -60,11 +59,9 @@ tensor estimated_activation(const tensor& x, const observer_options& o, bool sim
   }
   if (o.kind == statistic::power_of_two) {
     const tensor step = record(tqt_scale_op<>{o.format.bits}, new_parameter(std::log2(most)));
-    return record(lsq_op<>{per_tensor(), codes, 1.0}, x, step);
+    return record(lsq_op<>{per_tensor(), codes, false}, x, step);
   }
-  const double elements = double(std::max<index_t>(1, x.numel()));
-  return record(lsq_op<>{per_tensor(), codes, 1 / std::sqrt(elements * codes.high)}, x,
-                new_parameter(most / codes.high));
+  return record(lsq_op<>{per_tensor(), codes}, x, new_parameter(most / codes.high));
 }
 
 }  // namespace adze::quant::detail::inline ADZE_ISA

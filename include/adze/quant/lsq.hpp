@@ -46,7 +46,7 @@ namespace adze::quant::inline ADZE_ISA {
 template <class = void> struct lsq_op {
   granularity grain{};
   code_range codes{};
-  double gradient_scale = 1;
+  bool scale_gradient = true;  // by the elements of the call: a graph may be traced at others
   static constexpr std::string_view name = "lsq";
   static constexpr numeric precision = numeric::wide;
   static constexpr auto reads =
@@ -70,12 +70,16 @@ template <class = void> struct lsq_op {
       const tensor slope =
           mapped(kernels::code_loops<kernels::code_bodies::scale_slope>, x, step, &one);
       const auto sums = [](const tensor& v, const index_list& over) { return sum(v, over); };
-      d[1] = detail::over_shared(g * slope, grain, name, sums) * gradient_scale;
+      d[1] = detail::over_shared(g * slope, grain, name, sums) * gradient_factor(x, step);
     }
     return d;
   }
 
  private:
+  double gradient_factor(const tensor& x, const tensor& step) const {
+    const double count = double(x.numel()) / double(std::max<index_t>(1, step.numel()));
+    return scale_gradient && count > 0 ? 1 / std::sqrt(count * codes.high) : 1.0;
+  }
   tensor mapped(const kernels::map_loops& loops, const tensor& x, const tensor& step,
                 const tensor* g) const {
     adze::detail::floating_compute_type(name, x);
@@ -111,10 +115,7 @@ template <class = void> tensor lsq_start(const tensor& x, const lsq_options& o =
 // 1 / sqrt(elements per step * high). Second gradients take the slopes as constants.
 template <class = void> tensor lsq(const tensor& x, const tensor& step, const lsq_options& o = {}) {
   detail::check_lsq_grain("lsq", o.grain);
-  const code_range codes = o.codes();
-  const double count = double(x.numel()) / double(std::max<index_t>(1, step.numel()));
-  const double scale = o.scale_gradient && count > 0 ? 1 / std::sqrt(count * codes.high) : 1.0;
-  return record(lsq_op<>{o.grain, codes, scale}, x, step);
+  return record(lsq_op<>{o.grain, o.codes(), o.scale_gradient}, x, step);
 }
 
 // lsq of x - offset, and the offset again: the offset's gradient is g outside of the range and 0
