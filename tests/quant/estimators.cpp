@@ -185,6 +185,22 @@ TEST_CASE("dorefa: weights, activations and gradients") {
   CHECK(std::abs(mean(noisy - big).item()) < 0.1 * span);
 }
 
+TEST_CASE("dorefa_gradient: each run of a graph draws its own noise, the same for the same seed") {
+  const tensor x = random_leaf({4, 100}), big = random({4, 100});
+  const graph g = trace([](const tensor& v) { return dorefa_gradient(v, 3); }, x);
+  manual_seed(7);
+  const auto one = of(gradients(g(x), big, {x})[0]), two = of(gradients(g(x), big, {x})[0]);
+  CHECK(distance(one, two) > 0);
+  manual_seed(7);
+  CHECK(distance(of(gradients(dorefa_gradient(x, 3), big, {x})[0]), one) == 0);
+  // One run back may be repeated.
+  const tensor y = dorefa_gradient(x, 3);
+  const auto back = [&] {
+    return of(grad(list{sum(y * big)}, list{x}, {.retain_graph = true})[0]);
+  };
+  CHECK(distance(back(), back()) == 0);
+}
+
 TEST_CASE("lsq: in a graph the gradient scale is that of the call") {
   tensor step = full({}, 0.3, f64);
   step.set_requires_grad();

@@ -42,18 +42,22 @@ template <class = void> tensor dorefa_activation(const tensor& x, int bits) {
 
 // x; its gradient is quantized: with m the largest size in each sample (axis 0) and uniform noise
 // of half a step, 2 m (q(g / (2 m) + 1/2 + noise) - 1/2). At least 6 bits are needed in practice.
+// Random numbers: one 32-bit word per element from the default generator, reserved by each forward.
 template <class = void> struct dorefa_gradient_op {
   int bits = 8;
-  std::uint64_t seed = 0;
+  random_state at{};  // filled by forward
   static constexpr std::string_view name = "dorefa_gradient";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
-  tensor forward(const tensor& x) const { return alias(x); }
+  tensor forward(const tensor& x) {
+    at = default_generator().reserve_for<float>(x.numel());
+    return alias(x);
+  }
   tensor backward(backward_context&, const tensor& g) const {
     if (g.numel() == 0) return g;
     const tensor rows = reshape(g, {g.rank() > 0 ? g.size(0) : 1, -1});
     const tensor most = 2.0 * maximum(amax(abs(detach(rows)), {1}, true), 1e-30);
-    generator noise(seed);
+    generator noise(at);
     const double step = 1.0 / (double(std::int64_t{1} << bits) - 1);
     const tensor shift = (rand(rows.shape(), f32, noise) - 0.5) * step + 0.5;
     const tensor codes = detail::unit_codes(
@@ -61,10 +65,8 @@ template <class = void> struct dorefa_gradient_op {
     return reshape(cast(most * (codes - 0.5), g.dtype()), g.shape());
   }
 };
-template <class = void>
-tensor dorefa_gradient(const tensor& x, int bits, generator& g = default_generator()) {
-  const auto low = static_cast<std::uint64_t>(randint(0, index_t{1} << 31, {}, g).item<index_t>());
-  return record(dorefa_gradient_op<>{bits, low}, x);
+template <class = void> tensor dorefa_gradient(const tensor& x, int bits) {
+  return record(dorefa_gradient_op<>{bits}, x);
 }
 
 }  // namespace adze::quant::inline ADZE_ISA
