@@ -458,6 +458,17 @@ TEST_CASE("convert: weights by output, the axis counted from the end") {
   CHECK(numbers(by(-2).g(x)) == numbers(by(0).g(x)));
 }
 
+TEST_CASE("convert: a weight of two layers is there once") {
+  const no_grad guard;
+  const tensor w = random({16, 16}, f32), x = random({5, 16}, f32);
+  const graph g = trace([&](const tensor& v) { return linear(relu(linear(v, w)), w); }, x);
+  const graph prepared = calibrated(g, full8(), {x}), q = convert(prepared);
+  index_t codes = 0;
+  for (const auto& [name, value] : named_buffers(q)) codes += value.rank() == 2;
+  CHECK(codes == 1);
+  CHECK(distance(numbers(q(x)), numbers(simulate(prepared)(x))) < 0.1);
+}
+
 TEST_CASE("convert: weights by input or by group stay in floats, in the simulation too") {
   const no_grad guard;
   const nn::linear layer{{.in = 16, .out = 70}};

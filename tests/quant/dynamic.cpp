@@ -246,6 +246,17 @@ TEST_CASE("quantize_dynamic, quantize_weights: weights that are views of others"
         numbers(quantize_weights(fold_all(dense), {.group = 8})(x)));
 }
 
+TEST_CASE("quantize_dynamic: a weight of two layers is there once") {
+  const no_grad guard;
+  const tensor x = random({4, 16}, f32), w = random({16, 16}, f32);
+  const graph g = trace([&](const tensor& v) { return linear(relu(linear(v, w)), w); }, x);
+  for (const graph& q : {quantize_dynamic(g), quantize_weights(g, {.group = 8})}) {
+    CHECK(named_buffers(q).size() == 2);  // codes and scales
+    CHECK(q.steps[0].inputs[1] == q.steps[1].inputs[1]);
+    CHECK(relative(q(x), g(x)) < 0.3);
+  }
+}
+
 TEST_CASE("quantize_dynamic, quantize_weights: a bias that is computed keeps its layer in floats") {
   const no_grad guard;
   const tensor x = random({4, 4}, f32), w = random({4, 4}, f32);

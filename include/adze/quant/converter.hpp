@@ -4,7 +4,7 @@
 // and the integer step for each step whose inputs do.
 #include <optional>
 
-#include <adze/graph/edit.hpp>
+#include <adze/graph/trace.hpp>
 #include <adze/ops/attention.hpp>
 #include <adze/ops/matmul.hpp>
 #include <adze/quant/dynamic_recurrent.hpp>
@@ -106,6 +106,16 @@ template <class = void> class converter {
   value_id constant(const std::string& name, const tensor& x) {
     return to_.add_constant(name, x, false);
   }
+  // The codes of a weight: one constant for all layers that read it in the same codes.
+  value_id codes_of(value_id weight, const parameters& p) {
+    const graph_value& w = from_.at(weight);
+    const tensor codes = quantize(w.constant, p);
+    std::vector<value_id>& made = codes_[weight];
+    for (const value_id id : made) {
+      if (adze::detail::same_values(to_.at(id).constant, codes)) return id;
+    }
+    return made.emplace_back(constant(w.name, codes));
+  }
   // The value in floats, dequantized where it exists as codes only.
   value_id float_of(value_id id) {
     if (id == no_value) return no_value;
@@ -157,7 +167,7 @@ template <class = void> class converter {
       if (w == nullptr || !weight_refusal(parameters_of(from_, *w), 2).empty()) return false;
       const parameters p = parameters_of(from_, *w);
       const graph_value& from = from_.at(w->inputs[0]);
-      in.push_back(constant(from.name, quantize(from.constant, p)));
+      in.push_back(codes_of(w->inputs[0], p));
       in.push_back(constant(from.name + "_scale",
                             sum_scales(1, adze::detail::dense_as(p.scale, f32), from.sizes[0])));
     }
@@ -223,7 +233,7 @@ template <class = void> class converter {
     const tensor b = bias_of(s, sums, !y);
     layer_finish finish{.x = x.e, .y = y.value_or(edge{}), .real = !y};
     if (clamp != nullptr) finish.top = code_of(clamp_of(*clamp)->high, *y);
-    const value_id wide = constant(name, quantize(w, p));
+    const value_id codes = codes_of(weight->inputs[0], p);
     const value_id by = constant(name + "_sum_scale", sums);
     const value_id bias = b.defined() ? constant(adze::detail::bias_name(name), b) : no_value;
     const graph_value like =
@@ -231,11 +241,11 @@ template <class = void> class converter {
     value_id out = no_value;
     if (const auto* linear = s.op.template as<linear_op<>>()) {
       finish.act = clamp != nullptr ? kernels::activation::relu : linear->act;
-      out = emit(integer_linear_op<>{finish}, {x.id, wide, by, bias}, like);
+      out = emit(integer_linear_op<>{finish}, {x.id, codes, by, bias}, like);
     } else {
       const auto* conv = s.op.template as<conv2d_op<>>();
       finish.act = clamp != nullptr ? kernels::activation::relu : conv->act;
-      out = emit(integer_conv2d_op<>{finish, conv->o}, {x.id, wide, by, bias}, like);
+      out = emit(integer_conv2d_op<>{finish, conv->o}, {x.id, codes, by, bias}, like);
     }
     if (y) coded_[at(result)] = coded_value{out, *y};
     if (!y) floats_[at(s.outputs[0])] = out;
@@ -329,6 +339,7 @@ template <class = void> class converter {
   std::vector<value_id> floats_;
   std::vector<index_t> uses_;
   std::unordered_map<value_id, const graph_step*> quantizer_, clamp_, weights_;
+  std::unordered_map<value_id, std::vector<value_id>> codes_;  // of weights
 };
 
 }  // namespace adze::quant::detail::inline ADZE_ISA

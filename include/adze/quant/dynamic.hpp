@@ -4,6 +4,7 @@
 // what comes in by its range in each call. No calibration, no training; everything between layers
 // stays in floats.
 #include <functional>
+#include <unordered_map>
 
 #include <adze/graph/fold.hpp>
 #include <adze/graph/fuse.hpp>
@@ -41,9 +42,14 @@ template <class = void> parameters weight_parameters(const tensor& w, const form
 
 namespace adze::quant::detail::inline ADZE_ISA {
 
+// Weights that are in codes by now, each once: codes and scales.
+using coded_weights = std::unordered_map<value_id, std::array<value_id, 2>>;
+
 // The weight at `id` as two constants, codes and scales by output.
 template <class = void>
-std::array<value_id, 2> code_constants(graph& g, value_id id, const format& f) {
+std::array<value_id, 2> code_constants(graph& g, value_id id, const format& f,
+                                       coded_weights& made) {
+  if (const auto found = made.find(id); found != made.end()) return found->second;
   const graph_value w = g.at(id);
   const parameters p = weight_parameters(w.constant, f);
   tensor scales = empty({w.sizes[0]}, f32);
@@ -52,7 +58,8 @@ std::array<value_id, 2> code_constants(graph& g, value_id id, const format& f) {
         p.scale.template data_as<float>()[p.scale.numel() == 1 ? 0 : i];
   }
   const tensor codes = quantize(w.constant, p);
-  return {g.add_constant(w.name, codes, false), g.add_constant(w.name + "_scale", scales, false)};
+  return made[id] = {g.add_constant(w.name, codes, false),
+                     g.add_constant(w.name + "_scale", scales, false)};
 }
 
 template <class = void>
@@ -79,6 +86,7 @@ template <class = void> graph quantize_dynamic(graph g, const dynamic_options& o
                        "got ",
                        to_text(o.weight.grain));
   }
+  detail::coded_weights made;
   g = fuse(fold(std::move(g)));
   for (graph_step& s : g.steps) {
     if (const auto* linear = s.op.template as<linear_op<>>()) {
@@ -86,7 +94,7 @@ template <class = void> graph quantize_dynamic(graph g, const dynamic_options& o
           !detail::quantizable_weight(g, s.inputs[1], o)) {
         continue;
       }
-      const auto [codes, scales] = detail::code_constants(g, s.inputs[1], o.weight);
+      const auto [codes, scales] = detail::code_constants(g, s.inputs[1], o.weight, made);
       s.op = erased_op::of(dynamic_linear_op<>{linear->act, o.per_row, o.reduced});
       s.inputs = {s.inputs[0], codes, scales, s.inputs[2]};
       continue;
@@ -100,8 +108,8 @@ template <class = void> graph quantize_dynamic(graph g, const dynamic_options& o
         !adze::detail::is_constant_or_absent(g, s.inputs[first + 3])) {
       continue;
     }
-    const auto input = detail::code_constants(g, s.inputs[first], o.weight);
-    const auto hidden = detail::code_constants(g, s.inputs[first + 1], o.weight);
+    const auto input = detail::code_constants(g, s.inputs[first], o.weight, made);
+    const auto hidden = detail::code_constants(g, s.inputs[first + 1], o.weight, made);
     std::vector<value_id> in(s.inputs.begin(), s.inputs.begin() + static_cast<index_t>(first));
     in.insert(in.end(),
               {input[0], input[1], hidden[0], hidden[1], s.inputs[first + 2], s.inputs[first + 3]});

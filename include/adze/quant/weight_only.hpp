@@ -137,15 +137,20 @@ template <class = void> graph quantize_weights(graph g, const weight_only_option
   }
   const format f = weight_format(4, per_group(o.group, 1));
   g = fuse(fold(std::move(g)));
+  detail::coded_weights made;
   for (graph_step& s : g.steps) {
     const auto* linear = s.op.template as<linear_op<>>();
     if (linear == nullptr || !adze::detail::has_constant_weight(g, s)) continue;
     const graph_value w = g.at(s.inputs[1]);
     if (!is_floating(w.type) || (o.skip && o.skip(w.name))) continue;
-    const parameters p = weight_parameters(w.constant, f);
-    const value_id codes =
-        g.add_constant(w.name, detail::pack_nibbles(quantize(w.constant, p)), false);
-    const value_id scales = g.add_constant(w.name + "_scale", p.scale, false);
+    const auto [weight, is_new] = made.try_emplace(s.inputs[1]);
+    if (is_new) {
+      const parameters p = weight_parameters(w.constant, f);
+      weight->second = {
+          g.add_constant(w.name, detail::pack_nibbles(quantize(w.constant, p)), false),
+          g.add_constant(w.name + "_scale", p.scale, false)};
+    }
+    const auto [codes, scales] = weight->second;
     s.op = erased_op::of(int4_linear_op<>{w.sizes[1], o.group, linear->act});
     s.inputs = {s.inputs[0], codes, scales, s.inputs[2]};
   }
