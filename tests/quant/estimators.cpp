@@ -211,6 +211,18 @@ TEST_CASE("lsq: in a graph the gradient scale is that of the call") {
   CHECK(slope(g(x)) == doctest::Approx(slope(f(x))));
 }
 
+TEST_CASE("tqt: thresholds that are no numbers, or too large or small for a scale") {
+  const tensor x = random({20});
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double t : {std::nan(""), infinity, 1e30}) {
+    CHECK_THROWS_AS(tqt(x, full({}, t, f64), {.bits = 4}), value_error);
+    CHECK_THROWS_AS(tqt(x, full({}, t, f32), {.bits = 4}), value_error);
+  }
+  for (const double t : {-infinity, -1e30}) {  // f32's epsilon as the scale
+    CHECK(amax(abs(tqt(x, full({}, t, f64), {.bits = 4}))).item() < 1e-5);
+  }
+}
+
 TEST_CASE("tqt: scales are powers of two, gradients those of the logarithm") {
   tensor x = random_leaf({20}), t = full({}, 0.3, f64);
   t.set_requires_grad();

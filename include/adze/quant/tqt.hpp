@@ -14,10 +14,11 @@ template <class = void> struct tqt_scale_op {
   static constexpr auto reads = gradient_reads(values::output(0));
   tensor forward(const tensor& log2_t) const {
     tensor s = adze::detail::dense_copy(log2_t);
-    const auto each = [&](auto* v) {
+    const auto each = [&]<class T>(T* v) {
       for (index_t i = 0; i < s.numel(); ++i) {
-        v[i] = std::ldexp(std::remove_reference_t<decltype(*v)>(1),
-                          static_cast<int>(std::ceil(v[i])) - shift);
+        if (std::isnan(v[i])) continue;
+        const T power = std::clamp(std::ceil(v[i]), T(-4096), T(4096));  // beyond both types
+        v[i] = std::ldexp(T(1), static_cast<int>(power) - shift);
       }
     };
     if (s.dtype() == f64) {
