@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The tables in which ways of requantization differ, and each way against wide arithmetic.
+#include <cmath>
 #include <cstdlib>
+#include <limits>
 
 #include <doctest/doctest.h>
 
@@ -53,6 +55,16 @@ TEST_CASE("requantize: multipliers, saturation, clamps") {
   CHECK(requantize::two_roundings(least, smallest, 3, {0, 255}) == 2);
   CHECK(requantize::nearest(1000, 1.0f, 3, {0, 255}) == 255);
   CHECK(requantize::clamped_first(-1000, 1.0f, 3, {0, 255}) == 0);
+}
+
+TEST_CASE("requantize: multipliers that a shift cannot say are errors") {
+  const fixed_multiplier largest(0x1p30 - 1);
+  CHECK(requantize::half_up(1, largest, 0, wide) == wide.high);
+  CHECK(requantize::half_up(-1, largest, 0, wide) == wide.low);
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double m : {0x1p30, 0x1p30 - 0x1p-20, 1e12, infinity, std::nan(""), 0.0, -1.0}) {
+    CHECK_THROWS_AS(fixed_multiplier{m}, value_error);
+  }
 }
 
 TEST_CASE("requantize: half_up is the exact product rounded once, ties upwards") {

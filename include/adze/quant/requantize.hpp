@@ -8,17 +8,21 @@
 #include <cstdint>
 #include <limits>
 
+#include <adze/core/error.hpp>
 #include <adze/kernels/affine.hpp>
 
 namespace adze::quant {
 
 // A multiplier as q 2^-31 2^-shift with q in [2^30, 2^31); shift is negative for multipliers of 1
-// and more. Errors: none; the multiplier must be positive and finite.
+// and more. Errors: value_error unless 0 < m <= 2^30 - 1: the sum is shifted to the right.
 struct fixed_multiplier {
   std::int32_t q = 0;
   int shift = 0;
 
   explicit fixed_multiplier(double m) {
+    if (!(m > 0 && m <= 0x1p30 - 1)) {
+      raise<value_error>("fixed_multiplier: takes numbers above 0 and up to 2^30 - 1; got ", m);
+    }
     const double part = std::frexp(m, &shift);  // m = part 2^shift, part in [0.5, 1)
     auto whole = static_cast<std::int64_t>(std::round(part * 0x1p31));
     if (whole == std::int64_t(1) << 31) whole /= 2, ++shift;
