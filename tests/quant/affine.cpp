@@ -211,6 +211,11 @@ TEST_CASE("quant: errors are one sentence, before anything is done") {
   CHECK_THROWS_AS(quantize(zeros({2}), {full({}, 0), {}, {}, {0, 255}}), value_error);
   CHECK_THROWS_AS(quantize(zeros({2}), {full({}, infinity), {}, {}, {0, 255}}), value_error);
   CHECK_THROWS_AS(quantize(zeros({2}), {full({}, 1), zeros({2}, i32), {}, {0, 255}}), shape_error);
+  // Whatever the layout and the type of the scales.
+  const tensor pairs = tensor_f32{1.0f, 1.0f, -1.0f, 1.0f};
+  const quant::parameters strided{slice(pairs, 0, {.step = 2}), {}, quant::per_axis(0), {0, 255}};
+  CHECK_THROWS_AS(quantize(zeros({2}), strided), value_error);
+  CHECK_THROWS_AS(quantize(zeros({2}), {full({}, -1, bf16), {}, {}, {0, 255}}), value_error);
   CHECK_THROWS_AS(quantize(zeros({2}), {full({2}, 1), {}, quant::per_group(0), {0, 255}}),
                   value_error);
 }

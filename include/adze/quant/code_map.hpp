@@ -128,9 +128,12 @@ void check_parameters(std::string_view op, const tensor& x, const shared_paramet
         raise<value_error>(op, ": scales must be positive and finite; got ",
                            static_cast<double>(s[i]), " at place ", i, " of ", p.scale);
   };
-  if (!p.scale.is_contiguous()) return;
-  if (p.scale.dtype() == f32) check(p.scale.template data_as<float>());
-  if (p.scale.dtype() == f64) check(p.scale.template data_as<double>());
+  const bool whole = p.scale.is_contiguous();
+  if (whole && p.scale.dtype() == f32) return check(p.scale.template data_as<float>());
+  if (whole && p.scale.dtype() == f64) return check(p.scale.template data_as<double>());
+  tensor wide = empty(wanted, f64);
+  kernels::copy(wanted, adze::detail::operand_of(wide), adze::detail::operand_of(p.scale));
+  check(wide.template data_as<double>());
 }
 
 }  // namespace adze::quant::detail::inline ADZE_ISA
