@@ -68,6 +68,7 @@
 #include <adze/graph/show.hpp>
 #include <adze/graph/splice.hpp>
 #include <adze/graph/trace.hpp>
+#include <adze/graph/tracer.hpp>
 #include <adze/nn/activation.hpp>
 #include <adze/nn/attention.hpp>
 #include <adze/nn/conv.hpp>
