@@ -15,6 +15,13 @@ struct trace_options {
 
 namespace adze::detail::inline ADZE_ISA {
 
+// The examples are the user's: what f writes into its inputs goes into copies.
+template <class = void> std::vector<tensor> copies_of(const std::vector<tensor>& examples) {
+  std::vector<tensor> x;
+  for (const tensor& e : examples) x.push_back(plain_copy(e, e.dtype()));
+  return x;
+}
+
 template <class = void> bool same_values(const tensor& a, const tensor& b) {
   if (!a.defined() || !b.defined()) return a.defined() == b.defined();
   if (a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
@@ -27,7 +34,7 @@ template <class = void>
 [[gnu::noinline]] void check_second(const graph& g, const traced_function& f,
                                     const std::vector<tensor>& examples) {
   tracer<> other;
-  run_traced(other, f, examples);
+  run_traced(other, f, copies_of(examples));
   std::vector<tensor> v(g.values.size());
   for (std::size_t i = 0; i < v.size(); ++i) v[i] = g.values[i].constant;
   for (std::size_t i = 0; i < examples.size(); ++i) {
@@ -69,7 +76,7 @@ template <class = void>
   tracer<> t;
   t.name(o.parameters, true);
   t.name(o.buffers, false);
-  run_traced(t, f, examples);
+  run_traced(t, f, copies_of(examples));
   if (!o.second.empty()) check_second(t.g, f, o.second);
   sweep(t.g);
   return std::move(t.g);
@@ -113,8 +120,8 @@ namespace adze::inline ADZE_ISA {
 
 // The graph of f(examples...). f is a model or any function of one to three tensors, or of a
 // vector of them, that returns a tensor, a list of tensors or the result of a recurrent layer; it
-// runs once, without gradients, and without touching running statistics or the random generator;
-// steps whose results it does not use are left out.
+// runs once, without gradients, and without touching the examples (it gets copies), running
+// statistics or the random generator; steps whose results it does not use are left out.
 // With `second`, the same number of other examples, the graph is compared with f step by step:
 // state_error names the first op on which they part (control flow on data, values read by item()).
 template <class F> graph trace(F&& f, const std::vector<tensor>& examples, trace_options o = {}) {
