@@ -47,6 +47,18 @@ struct half_op {  // its second result is absent
   tensor backward(backward_context&, tensor_list g) const { return g[0] * 0.5; }
 };
 
+struct rows_op {  // as many results as x has rows
+  static constexpr std::string_view name = "rows";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+  std::vector<tensor> forward(const tensor& x) const {
+    std::vector<tensor> rows;
+    for (index_t i = 0; i < x.size(0); ++i) rows.push_back(select(x, 0, i));
+    return rows;
+  }
+  tensor backward(backward_context&, tensor_list) const { return {}; }
+};
+
 // With statistics that differ from 0 and 1.
 small_net trained_net() {
   manual_seed(3);
@@ -242,6 +254,24 @@ TEST_CASE("trace: a second example catches control flow on data") {
         "trace: the function runs 2 ops on the second example and 1 on the first");
   CHECK_NOTHROW(
       trace([](const tensor& x) { return dropout(x, 0.5, true); }, plus, {.second = {minus}}));
+}
+
+TEST_CASE("trace: results whose number depends on data are another path") {
+  const auto parts = [](const tensor& x) {
+    return sum(split(x, sum(x).item() > 0 ? 2 : 1, 0).back(), {0});
+  };
+  const tensor plus = full({6}, 1.0), minus = full({6}, -1.0);
+  CHECK(message_of([&] { trace(parts, plus, {.second = {minus}}); }) ==
+        "trace: the function takes another path on the second example; step 1 was split -> 1 2 3, "
+        "now split -> 1 2 3 4 5 6; a graph holds one path: no `if` on values or sizes");
+  CHECK(message_of([&] { trace(parts, minus, {.second = {plus}}); }).find("-> 1 2 3;") !=
+        std::string::npos);
+  // At other sizes than the trace's an op may have another number of results.
+  const auto last = [](const tensor& x) { return record(rows_op{}, x)[9] * 2.0; };
+  const graph g = trace(last, random({10, 2}));
+  CHECK(message_of([&] {
+          g(random({9, 2}));
+        }) == "graph: rows gives 9 results at these sizes and gave 10 in the trace");
 }
 
 TEST_CASE("fold: batch norm goes into the layer before it, to the last ulps") {

@@ -157,6 +157,10 @@ void call_step(const graph_step& s, void* op, const std::vector<tensor>& v, resu
     in.push_back(id == no_value ? &absent : &v[static_cast<std::size_t>(id)]);
   }
   record_call(s.op.info(), op, in.data(), in.size(), out);
+  if (out.count != s.outputs.size()) {
+    raise<state_error>("graph: ", s.op.name(), " gives ", out.count, " results at these sizes and ",
+                       "gave ", s.outputs.size(), " in the trace");
+  }
 }
 
 }  // namespace adze::detail::inline ADZE_ISA

@@ -29,6 +29,22 @@ template <class = void> bool same_values(const tensor& a, const tensor& b) {
   return std::memcmp(x.data(), y.data(), checked_bytes(x.shape(), x.dtype())) == 0;
 }
 
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise_path(std::size_t step,
+                                                              std::string_view was,
+                                                              std::string_view now) {
+  raise<state_error>("trace: the function takes another path on the second example; step ", step,
+                     " was ", was, ", now ", now,
+                     "; a graph holds one path: no `if` on values or sizes");
+}
+// Which results a step has, an absent one as a dash: " -> 1 - 3".
+template <class = void> std::string present(const graph_step& s) {
+  std::string list = " ->";
+  for (std::size_t k = 0; k < s.outputs.size(); ++k) {
+    list += s.outputs[k] == no_value ? " -" : text(" ", k + 1);
+  }
+  return list;
+}
+
 // Replays g on the second examples next to f itself, and names the first op that differs.
 template <class = void>
 [[gnu::noinline]] void check_second(const graph& g, const traced_function& f,
@@ -44,10 +60,10 @@ template <class = void>
   for (std::size_t i = 0; i < g.steps.size(); ++i) {
     const graph_step& s = g.steps[i];
     const std::string_view now = i < other.g.steps.size() ? other.g.steps[i].op.name() : "nothing";
-    if (now != s.op.name()) {
-      raise<state_error>("trace: the function takes another path on the second example; step ", i,
-                         " was ", s.op.name(), ", now ", now,
-                         "; a graph holds one path: no `if` on values or sizes");
+    if (now != s.op.name()) raise_path(i, s.op.name(), now);
+    const std::string results_then = present(s), results_now = present(other.g.steps[i]);
+    if (results_then != results_now) {
+      raise_path(i, text(now, results_then), text(now, results_now));
     }
     results out;
     erased_op op = s.op;
