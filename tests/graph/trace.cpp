@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Graphs: a replay is the function, in values and in gradients; folding and fusing keep values;
 // control flow on data is caught; costs are those of the definition.
+#include <set>
+
 #include <doctest/doctest.h>
 
 #include <adze/amp/autocast.hpp>
@@ -12,6 +14,7 @@
 #include <adze/nn/dropout.hpp>
 #include <adze/nn/norm.hpp>
 #include <adze/nn/rnn.hpp>
+#include <adze/nn/state_dict.hpp>
 #include <adze/ops/inplace.hpp>
 #include <adze/ops/pool.hpp>
 #include <adze/ops/sort.hpp>
@@ -97,7 +100,7 @@ TEST_CASE("trace: a graph is a module that shares its parameters; gradients are 
   REQUIRE(names.size() == 5);
   CHECK(names[0].first == "conv.weight");
   CHECK(&names[0].second.impl() == &net.conv.weight.impl());
-  CHECK(named_buffers(g).size() == 2);
+  CHECK(named_buffers(g).size() == 3);
   const auto gradients = [&](const auto& f) {
     return grad(list{sum(square(f(x)))}, parameters(net));
   };
@@ -272,6 +275,49 @@ TEST_CASE("trace: results whose number depends on data are another path") {
   CHECK(message_of([&] {
           g(random({9, 2}));
         }) == "graph: rows gives 9 results at these sizes and gave 10 in the trace");
+}
+
+struct tied_net {
+  nn::linear a{{.in = 4, .out = 4, .bias = false, .type = f64}}, b{a};
+  nn::batch_norm1d norm{{.channels = 4, .type = f64}};
+  nn::batch_norm1d aside{{.channels = 2, .affine = false, .type = f64}};  // never called
+  tensor operator()(const tensor& x) const { return b(norm(a(x))); }
+  void visit(auto&& f) {
+    f("a", a);
+    f("b", b);
+    f("norm", norm);
+    f("aside", aside);
+  }
+};
+
+TEST_CASE("trace: a graph saves what the model saves, under the model's names") {
+  tied_net net;
+  const tensor x = random({5, 4});
+  static_cast<void>(net(x));
+  const auto names = [](const auto& m) {
+    std::set<std::string> all;
+    for (const auto& [name, value] : state_dict(m)) all.insert(name);
+    return all;
+  };
+  const graph g = trace(net, x);
+  CHECK(names(g) == names(net));
+  CHECK(adze::parameters(g).size() == 3);
+  CHECK(named_parameters(g).size() == 4);
+  tied_net other = clone(net);
+  CHECK_NOTHROW(load_state_dict(other, state_dict(g)));
+  CHECK(other.norm.num_batches_tracked.item() == 1);
+  graph own = clone(g);
+  CHECK(names(own) == names(net));
+  CHECK(apart(own(x), g(x)) == 0.0);
+  {
+    const no_grad plain;
+    fill_(other.a.weight, 0.5);
+  }
+  CHECK_NOTHROW(load_state_dict(own, state_dict(other)));
+  CHECK(apart(own(x), other(x)) < 1e-12);
+  CHECK(names(trace(g, x)) == names(net));
+  // Folded, `a` has a weight of its own.
+  CHECK(names(fold(g)) == std::set<std::string>{"a.weight", "b.weight", "a.weight.1", "a.bias"});
 }
 
 TEST_CASE("fold: batch norm goes into the layer before it, to the last ulps") {

@@ -125,12 +125,14 @@ template <class = void> index_t peak_of(const graph& g) {
 
 namespace adze::inline ADZE_ISA {
 
-// Bytes of all constants: what the graph takes on disk and, at least, in memory.
+// Bytes of all constants, and of buffers that no step reads: what the graph takes on disk and, at
+// least, in memory.
 template <class = void> index_t constant_bytes(const graph& g) {
   index_t n = 0;
   for (const graph_value& v : g.values) {
     if (v.constant.defined()) n += detail::bytes_of(v);
   }
+  for (const auto& [name, x] : g.unread) n += x.numel() * size_of(x.dtype());
   return n;
 }
 

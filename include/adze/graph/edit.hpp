@@ -49,6 +49,10 @@ template <class = void> void number_names(graph& g) {
     const std::string name = v.name;
     for (index_t i = 1; !taken.insert(v.name).second; ++i) v.name = text(name, ".", i);
   }
+  for (const auto& [name, x] : g.unread) taken.insert(name);
+  for (graph_value& v : g.values) {
+    std::erase_if(v.also, [&](const std::string& name) { return !taken.insert(name).second; });
+  }
 }
 
 // Removes steps whose results nobody reads, and values that are gone; ids change.

@@ -137,6 +137,7 @@ namespace adze::inline ADZE_ISA {
 // too.
 template <class = void> graph fold(graph g) {
   g = for_inference(std::move(g));
+  g.unread.clear();  // its state is no longer the model's
   const std::vector<index_t> by = detail::producers(g);
   std::vector<index_t> uses = detail::use_counts(g);
   for (graph_step& s : g.steps) {

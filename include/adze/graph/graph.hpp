@@ -3,7 +3,9 @@
 // A recorded run as data: steps (an op struct and the ids of its inputs and outputs) over values,
 // of which the constants are the model's parameters and buffers, shared with it. A graph is a
 // module: it is called like the function it came from, and parameters(g), clone(g) and
-// state_dict(g) work. Steps stand in an order in which they can run; edit.hpp changes them.
+// state_dict(g) work. It has the model's names, those of tied tensors and of buffers that no step
+// reads too (counts of batches, which it does not move); parameters that no step reads are not part
+// of it. Steps stand in an order in which they can run; edit.hpp changes them.
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -74,6 +76,7 @@ struct graph_value {
   shape sizes{};
   dtype type = dtype::f32;
   std::string name{};
+  std::vector<std::string> also{};  // other names of a constant that is tied in the model
   tensor constant{};
   bool parameter = false;  // a constant that is trained
 };
@@ -83,6 +86,7 @@ class graph {
   std::vector<graph_step> steps{};
   std::vector<graph_value> values{};
   std::vector<value_id> inputs{}, outputs{};
+  named_tensors unread{};  // buffers of the model that no step reads
 
   // Runs every step through record(): differentiable, under whatever precision rule is installed.
   // Sizes may differ from the trace's where the ops allow it. Throws value_error for another
@@ -97,16 +101,14 @@ class graph {
     return one(run(in));
   }
 
-  // The name and the tensor of each constant: parameters and buffers.
+  // The names and the tensor of each constant, parameters and buffers, and what is unread.
   void visit(auto&& f) {
     for (graph_value& v : values) {
       if (!v.constant.defined()) continue;
-      if (v.parameter) {
-        f(v.name, v.constant);
-      } else {
-        f(v.name, nn::buffer{v.constant});
-      }
+      visit_constant(f, v.name, v);
+      for (const std::string& name : v.also) visit_constant(f, name, v);
     }
+    for (auto& [name, x] : unread) f(name, nn::buffer{x});
   }
 
   value_id add_value(graph_value v) {
@@ -114,7 +116,7 @@ class graph {
     return static_cast<value_id>(values.size() - 1);
   }
   value_id add_constant(std::string name, const tensor& x, bool parameter) {
-    return add_value({x.shape(), x.dtype(), std::move(name), x, parameter});
+    return add_value({x.shape(), x.dtype(), std::move(name), {}, x, parameter});
   }
   graph_value& at(value_id id) { return values[static_cast<std::size_t>(id)]; }
   const graph_value& at(value_id id) const { return values[static_cast<std::size_t>(id)]; }
@@ -122,6 +124,13 @@ class graph {
   tensor constant(value_id id) const { return id == no_value ? tensor() : at(id).constant; }
 
  private:
+  static void visit_constant(auto& f, const std::string& name, graph_value& v) {
+    if (v.parameter) {
+      f(name, v.constant);
+    } else {
+      f(name, nn::buffer{v.constant});
+    }
+  }
   static tensor one(std::vector<tensor> y);
 };
 

@@ -85,6 +85,17 @@ template <class = void>
   }
 }
 
+// Buffers that no step reads, such as counts of batches, are state of the model all the same.
+template <class = void> void keep_unread(graph& g, const named_tensors& buffers) {
+  pointer_map read;
+  for (const graph_value& v : g.values) {
+    if (v.constant.defined()) read.emplace(&v.constant.impl(), 0);
+  }
+  for (const auto& [name, x] : buffers) {
+    if (!read.contains(&x.impl())) g.unread.emplace_back(name, x);
+  }
+}
+
 template <class = void>
 [[gnu::noinline]] graph trace_function(const traced_function& f,
                                        const std::vector<tensor>& examples,
@@ -95,6 +106,7 @@ template <class = void>
   run_traced(t, f, copies_of(examples));
   if (!o.second.empty()) check_second(t.g, f, o.second);
   sweep(t.g);
+  keep_unread(t.g, o.buffers);
   return std::move(t.g);
 }
 

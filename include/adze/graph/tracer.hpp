@@ -30,8 +30,12 @@ template <class = void> class tracer : public observer {
   }
   void name(const named_tensors& list, bool parameter) {
     for (const auto& [text, x] : list) {
-      if (names_.emplace(&x.impl(), static_cast<index_t>(known_.size())).second)
-        known_.push_back({text, parameter});
+      const auto place = names_.emplace(&x.impl(), static_cast<index_t>(known_.size()));
+      if (place.second) {
+        known_.push_back({text, parameter, {}});
+      } else {
+        known_[static_cast<std::size_t>(place.first->second)].also.push_back(text);
+      }
     }
   }
   value_id add(const tensor& x, graph_value v) {
@@ -55,7 +59,8 @@ template <class = void> class tracer : public observer {
     }
     if (const auto found = names_.find(&x.impl()); found != names_.end()) {
       const known_name& known = known_[static_cast<std::size_t>(found->second)];
-      return add(x, {.name = known.name, .constant = x, .parameter = known.trained});
+      return add(
+          x, {.name = known.name, .also = known.also, .constant = x, .parameter = known.trained});
     }
     const bool trained = x.requires_grad() && x.is_leaf();
     return add(x, {.name = text("constant", constants_++), .constant = x, .parameter = trained});
@@ -65,6 +70,7 @@ template <class = void> class tracer : public observer {
   struct known_name {
     std::string name;
     bool trained;
+    std::vector<std::string> also;
   };
   void open(const op_info& info, const void* op, const tensor* const* in, std::size_t n) {
     graph_step s{erased_op(info, op), {}, {}};  // before forward: without what it saves
