@@ -222,6 +222,21 @@ TEST_CASE("autocast: a leaf is cast once in a region, and let go of at its end")
   CHECK(casts() == 100);
 }
 
+TEST_CASE("autocast: the leaves that a checkpoint makes for its second run are not kept") {
+  const tensor x = parameter({64, 4});
+  const layer f;
+  const amp::autocast guard(amp::bf16());
+  const auto body = [&](const std::vector<tensor>& in) { return relu(f(in[0])); };
+  const tensor start = x * 2.0;
+  backward(sum(checkpoint(body, {start})));
+  CHECK(cached() == 4);  // weight and bias, first without gradients and then with them
+  layer frozen;
+  frozen.w.set_requires_grad(false);
+  const std::size_t before = casts();
+  frozen(frozen(start));
+  CHECK(casts() == before + 2);  // a frozen weight is kept
+}
+
 TEST_CASE("autocast: a pass under no_grad leaves no parameter without a gradient (105211)") {
   const layer f, g;
   const tensor x = drawn({5, 4});

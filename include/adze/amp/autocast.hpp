@@ -110,8 +110,10 @@ struct policy_rule : adze::detail::precision_rule {
 
   static tensor cast_input(precision_rule&, const tensor& x, dtype type) {
     const adze::detail::tensor_impl& p = x.impl();
-    const bool leaf = p.owner != nullptr && p.owner->leaf && p.type == f32;
-    return leaf && open_cache != nullptr ? open_cache->cast(x, type) : adze::cast(x, type);
+    // Of the user: the leaves that a checkpoint makes for its second run serve it alone.
+    const bool leaf = p.owner != nullptr && p.owner->leaf && (p.counted || p.owner->frozen);
+    return leaf && p.type == f32 && open_cache != nullptr ? open_cache->cast(x, type)
+                                                          : adze::cast(x, type);
   }
 
   [[noreturn, gnu::cold, gnu::noinline]] static void refuse(const adze::detail::op_info& op,
