@@ -471,6 +471,7 @@ TEST_CASE("cost: LeNet-5's published numbers of parameters and multiply-adds") {
   CHECK(c.macs == 288000 + 1600000 + 400000 + 5000);
   CHECK(c.steps[0].result_bytes == 4 * 20 * 24 * 24);
   CHECK(c.peak_bytes == 4 * (20 * 24 * 24 + 20 * 12 * 12));
+  CHECK(c.constant_bytes == c.parameter_bytes);
   CHECK(to_table(c).rows() == 9);
 }
 
@@ -486,6 +487,10 @@ TEST_CASE("cost: views keep their memory alive, results that nobody reads go at 
   CHECK(cost(trace(held, x)).peak_bytes == 8 * (24 + 48));
   const auto sorted = [&](const tensor& v) { return twice(exp(sort(v)[0])); };
   CHECK(cost(trace(sorted, x)).peak_bytes == 8 * (24 + 48));
+  const auto halved = [&](const tensor& v) { return twice(split(exp(v), 1, 0)[1]); };
+  const graph_cost c = cost(trace(halved, x));
+  CHECK(c.peak_bytes == 8 * (24 + 24));
+  CHECK(c.steps[1].result_bytes == 0);
 }
 
 TEST_CASE("cost: recurrent layers and attention") {

@@ -246,6 +246,29 @@ TEST_CASE("quantize_dynamic, quantize_weights: weights that are views of others"
         numbers(quantize_weights(fold_all(dense), {.group = 8})(x)));
 }
 
+TEST_CASE("cost: multiply-adds and bytes of layers in codes") {
+  const no_grad guard;
+  const nn::linear layer{{.in = 15, .out = 6}};
+  const tensor x = random({3, 15}, f32);
+  const graph g = trace(layer, x);
+  const index_t macs = 3 * 15 * 6;
+  const graph_cost dynamic = cost(quantize_dynamic(g)),
+                   packed = cost(quantize_weights(g, {.group = 8}));
+  CHECK(dynamic.macs == macs);
+  CHECK(dynamic.constant_bytes == 15 * 6 + 4 * (6 + 6));  // codes; scales and biases
+  CHECK(packed.macs == macs);
+  CHECK(packed.constant_bytes == 8 * 6 + 4 * (2 * 6 + 6));
+  CHECK(cost(convert(calibrated(g, full8(), {x}))).macs == macs);
+  const auto conv = [k = random({4, 2, 3, 3}, f32)](const tensor& v) { return conv2d(v, k); };
+  const tensor image = random({2, 2, 5, 5}, f32);
+  CHECK(cost(convert(calibrated(trace(conv, image), full8(), {image}))).macs == 2 * 4 * 9 * 18);
+  const nn::lstm lstm{{.in = 4, .hidden = 6}};
+  const nn::gru gru{{.in = 4, .hidden = 6}};
+  const tensor steps = random({3, 2, 4}, f32);
+  CHECK(cost(quantize_dynamic(trace(lstm, steps))).macs == 3 * 2 * 4 * 6 * (4 + 6));
+  CHECK(cost(quantize_dynamic(trace(gru, steps))).macs == 3 * 2 * 3 * 6 * (4 + 6));
+}
+
 TEST_CASE("quantize_dynamic: a weight of two layers is there once") {
   const no_grad guard;
   const tensor x = random({4, 16}, f32), w = random({16, 16}, f32);

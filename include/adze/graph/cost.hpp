@@ -17,15 +17,17 @@ namespace adze::inline ADZE_ISA {
 struct step_cost {
   std::string label{};
   shape result{};
-  index_t parameters = 0;    // elements of trained constants, each counted at its first reader
-  index_t macs = 0;          // multiply-adds of products; pointwise work is not counted
-  index_t bytes_moved = 0;   // inputs and constants read, results written
-  index_t result_bytes = 0;  // what the step's results occupy; views count nothing
+  // Elements of trained constants, each counted at its first reader. Codes are not trained.
+  index_t parameters = 0;
+  index_t constant_bytes = 0;  // of all constants: weights, codes, scales, statistics; likewise
+  index_t macs = 0;            // multiply-adds of products; pointwise work is not counted
+  index_t bytes_moved = 0;     // inputs and constants read, results written
+  index_t result_bytes = 0;    // what the step's results occupy; views count nothing
 };
 
 struct graph_cost {
   std::vector<step_cost> steps{};
-  index_t parameters = 0, parameter_bytes = 0;
+  index_t parameters = 0, parameter_bytes = 0, constant_bytes = 0;
   index_t macs = 0, bytes_moved = 0;
   index_t peak_bytes = 0;  // of results alive at once, when each is dropped after its last reader
 };
@@ -39,12 +41,21 @@ template <class = void> index_t bytes_of(const graph_value& v) {
   return v.sizes.numel() * size_of(v.type);
 }
 
-// Multiply-adds by the definition of the op: results times the depth of their sums.
+inline bool is_any_of(std::string_view name, std::initializer_list<std::string_view> names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Multiply-adds by the definition of the op: results times the depth of their sums. Layers of
+// converted graphs, whose ops stand above this folder, are known by name.
 template <class = void> index_t macs_of(const graph& g, const graph_step& s) {
   const auto sizes = [&](std::size_t i) { return g.at(s.inputs[i]).sizes; };
   const auto out = [&] { return g.at(s.outputs[0]).sizes; };
-  if (layer_of<linear_op<>>(s.op) != nullptr) return out().numel() * sizes(1)[1];
-  if (layer_of<conv2d_op<>>(s.op) != nullptr) {
+  const std::string_view name = s.op.name();
+  if (layer_of<linear_op<>>(s.op) != nullptr ||
+      is_any_of(name, {"integer_linear", "dynamic_linear", "int4_linear"})) {
+    return out().numel() * sizes(0).back();
+  }
+  if (layer_of<conv2d_op<>>(s.op) != nullptr || name == "integer_conv2d") {
     return out().numel() * sizes(1)[1] * sizes(1)[2] * sizes(1)[3];
   }
   if (s.op.as<conv_transpose2d_op<>>() != nullptr) {
@@ -57,19 +68,18 @@ template <class = void> index_t macs_of(const graph& g, const graph_step& s) {
   }
   const bool recurrent = s.op.as<lstm_op<>>() != nullptr || s.op.as<gru_op<>>() != nullptr ||
                          s.op.as<rnn_op<>>() != nullptr;
-  if (!recurrent) return 0;
-  const std::size_t n = s.inputs.size();  // x [t, b, i], states, two matrices, two biases
-  const index_t weights = sizes(n - 4).numel() + sizes(n - 3).numel();
+  const bool coded = is_any_of(name, {"dynamic_lstm", "dynamic_gru"});
+  if (!recurrent && !coded) return 0;
+  // x [t, b, i], states, two matrices (each with its scales where it is in codes), two biases
+  const std::size_t n = s.inputs.size(), first = coded ? n - 6 : n - 4;
+  const index_t weights = sizes(first).numel() + sizes(coded ? first + 2 : first + 1).numel();
   return sizes(0)[0] * sizes(0)[1] * weights;
 }
 
 // Results that are views cost nothing; known by name, since no attribute says so.
 template <class = void> bool is_view(std::string_view name) {
-  for (const std::string_view v : {"reshape", "flatten", "transpose", "permute", "expand",
-                                   "squeeze", "unsqueeze", "slice", "select", "detach"}) {
-    if (name == v) return true;
-  }
-  return false;
+  return is_any_of(name, {"reshape", "flatten", "transpose", "permute", "expand", "squeeze",
+                          "unsqueeze", "slice", "select", "split", "detach"});
 }
 
 // The bytes of values alive at once; a view keeps the memory of what it looks at.
@@ -147,8 +157,10 @@ template <class = void> graph_cost cost(const graph& g) {
       if (id == no_value) continue;
       const graph_value& v = g.at(id);
       now.bytes_moved += detail::is_view(s.op.name()) ? 0 : detail::bytes_of(v);
-      if (!v.constant.defined() || !v.parameter || counted[static_cast<std::size_t>(id)]) continue;
+      if (!v.constant.defined() || counted[static_cast<std::size_t>(id)]) continue;
       counted[static_cast<std::size_t>(id)] = 1;
+      now.constant_bytes += detail::bytes_of(v);
+      if (!v.parameter) continue;
       now.parameters += v.constant.numel();
       c.parameter_bytes += detail::bytes_of(v);
     }
@@ -159,6 +171,7 @@ template <class = void> graph_cost cost(const graph& g) {
     }
     now.bytes_moved += now.result_bytes;
     c.parameters += now.parameters;
+    c.constant_bytes += now.constant_bytes;
     c.macs += now.macs;
     c.bytes_moved += now.bytes_moved;
     c.steps.push_back(std::move(now));
@@ -169,12 +182,15 @@ template <class = void> graph_cost cost(const graph& g) {
 
 // A row per step and a last one with the sums.
 template <class = void> report::table to_table(const graph_cost& c) {
-  report::table t({"step", "op", "result", "parameters", "MACs", "bytes moved", "result bytes"});
+  report::table t({"step", "op", "result", "parameters", "constant bytes", "MACs", "bytes moved",
+                   "result bytes"});
   for (std::size_t i = 0; i < c.steps.size(); ++i) {
     const step_cost& s = c.steps[i];
-    t.add(i, s.label, text(s.result), s.parameters, s.macs, s.bytes_moved, s.result_bytes);
+    t.add(i, s.label, text(s.result), s.parameters, s.constant_bytes, s.macs, s.bytes_moved,
+          s.result_bytes);
   }
-  t.add("", "all", "", c.parameters, c.macs, c.bytes_moved, text("peak ", c.peak_bytes));
+  t.add("", "all", "", c.parameters, c.constant_bytes, c.macs, c.bytes_moved,
+        text("peak ", c.peak_bytes));
   return t;
 }
 
