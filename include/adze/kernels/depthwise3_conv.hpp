@@ -180,7 +180,7 @@ void depthwise3_weight_rows(const conv_shape& s, image<const T> x, image<const T
       for (index_t i = 0; i < s.out_w(); i += tile.outs)
         depthwise3_at(tile, some, from, gradient, row, i, zeros, zeros, sums + 9 * c);
   };
-  tile.outs < 14 ? depthwise3_blocks<T, A>(s, block) : block(0, s.c);
+  depthwise3_blocks<T, A>(s, block);
 }
 
 // gw [c, 1, 3, 3]. Rows of outputs are summed in at most 16 parts, which are added in order.
