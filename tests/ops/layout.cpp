@@ -98,6 +98,9 @@ TEST_CASE("slices and their clipping") {
   CHECK(taken({5, 100, 1}) == values_of{5, 6});
   CHECK(taken({4, 2, 1}).empty());
   CHECK(taken({100, 200, 1}).empty());
+  const index_t huge = std::numeric_limits<index_t>::max();
+  CHECK(taken({1, huge, huge}) == values_of{1});
+  CHECK(taken({0, huge, huge - 5}) == values_of{0});
   CHECK(shares(slice(x, 0, {1, 3}), x));
   CHECK_THROWS_AS(slice(x, 0, {0, 5, 0}), value_error);
   CHECK_THROWS_AS(slice(x, 1, {}), shape_error);

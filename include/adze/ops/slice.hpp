@@ -17,7 +17,7 @@ template <class = void> taken resolve_range(const slice_range& r, index_t n) {
   if (r.step < 1) raise<value_error>("slice: the step must be positive; got ", r.step, "; flip(x)");
   const auto place = [&](index_t i) { return std::clamp<index_t>(i < 0 ? i + n : i, 0, n); };
   const index_t first = place(r.start), last = place(r.stop);
-  return {first, last > first ? (last - first + r.step - 1) / r.step : 0};
+  return {first, last > first ? (last - first - 1) / r.step + 1 : 0};
 }
 
 }  // namespace adze::detail::inline ADZE_ISA
