@@ -112,6 +112,13 @@ TEST_CASE("large logits do not overflow; infinities and NaN act as in the defini
 TEST_CASE("softmax of nothing, of one element, and of wrong arguments") {
   CHECK(softmax(empty({0, 3}), 1).shape() == shape{0, 3});
   CHECK(softmax(empty({3, 0}), 1).shape() == shape{3, 0});
+  const tensor repeated = expand(zeros({1, 0}), {3, 0});  // of strides 0
+  CHECK(softmax(repeated, 0).shape() == shape{3, 0});
+  CHECK(log_softmax(repeated, 0).shape() == shape{3, 0});
+  tensor nothing = zeros({1, 0});
+  nothing.set_requires_grad();
+  backward(sum(softmax(expand(nothing, {3, 0}), 0)));
+  CHECK(nothing.grad().shape() == shape{1, 0});
   CHECK(softmax(smooth({}), -1).item() == 1.0);
   CHECK(log_softmax(smooth({}), 0).item() == 0.0);
   CHECK_THROWS_WITH_AS(softmax(tensor_i64{1, 2}, 0),

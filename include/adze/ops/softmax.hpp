@@ -10,8 +10,9 @@ namespace adze::detail::inline ADZE_ISA {
 // Where the axis lies in the memory of a dense x.
 inline kernels::softmax_sizes softmax_sizes_of(const tensor& x, index_t axis) {
   if (x.rank() == 0) return {1, 1, 1};
+  if (x.numel() == 0) return {0, 1, 1};  // its strides may be 0
   const index_t n = x.size(axis), inner = n == 1 ? 1 : x.stride(axis);
-  return {n == 0 ? 0 : x.numel() / (n * inner), n, inner};
+  return {x.numel() / (n * inner), n, inner};
 }
 
 template <bool logarithm>
