@@ -126,6 +126,8 @@ TEST_CASE("other conversions") {
   CHECK(convert_to<bfloat16>(float16(1.5f)).bits == bfloat16(1.5f).bits);
   CHECK(convert_to<float16>(1.0 + 0x1p-11 + 0x1p-40).bits == 0x3c01);  // rounded once
   CHECK(convert_to<float16>(true).bits == 0x3c00);
+  const std::int64_t above = (std::int64_t{1} << 61) + (std::int64_t{1} << 53) + 1;
+  CHECK(convert_to<bfloat16>(above).bits == bfloat16(0x1.02p61f).bits);  // a double would lose 1
   CHECK(convert_to<double>(float16::from_bits(0x0001)) == 0x1p-24);
   const double in[] = {1.5, -2.5, 1e300};
   float out[3];

@@ -2,37 +2,11 @@
 // SPDX-License-Identifier: MIT
 // Loads and stores between any dtype and the three types that kernels compute in (float, double,
 // int64): here a dtype is nothing but load and store. Casts are a load and a store.
-#include <cmath>
-#include <limits>
-
 #include <adze/core/dispatch.hpp>
 #include <adze/simd/codes.hpp>
 #include <adze/simd/convert.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
-
-// One value from E to T. Floats become integers by truncation and saturate; NaN becomes 0;
-// integers wrap; anything but 0 is true.
-template <class T, class E> T convert_value(E x) {
-  constexpr bool narrow = std::is_same_v<E, float16> || std::is_same_v<E, bfloat16>;
-  if constexpr (std::is_same_v<T, E>) {
-    return x;
-  } else if constexpr (narrow) {
-    return convert_value<T>(static_cast<float>(x));
-  } else if constexpr (std::is_same_v<T, bool>) {
-    return x != E{0};
-  } else if constexpr (std::is_floating_point_v<E> && std::is_integral_v<T>) {
-    constexpr auto low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
-    if (!(x == x)) return T{0};
-    if (x <= static_cast<E>(low)) return low;
-    return x >= static_cast<E>(high) ? high : static_cast<T>(x);
-  } else if constexpr ((std::is_same_v<T, float16> ||
-                        std::is_same_v<T, bfloat16>)&&std::is_integral_v<E>) {
-    return T(static_cast<double>(x));  // a float would round twice
-  } else {
-    return static_cast<T>(x);
-  }
-}
 
 // Dense codes to floats; bool8 is the codes 0 and 1.
 template <simd::code Code> void widen_codes(const Code* in, float* out, index_t n) {
@@ -73,7 +47,7 @@ template <class T>
       using code = std::conditional_t<std::is_signed_v<E>, std::int8_t, std::uint8_t>;
       if (stride == 1) return widen_codes(static_cast<const code*>(in), out, n);
     }
-    for (index_t i = 0; i < n; ++i) out[i] = convert_value<T>(x[i * stride]);
+    for (index_t i = 0; i < n; ++i) out[i] = simd::convert_to<T>(x[i * stride]);
   });
 }
 
@@ -88,7 +62,7 @@ template <class T>
     }
     if constexpr (std::is_same_v<T, float> && std::is_same_v<E, bool>)
       if (stride == 1) return store_truths(in, static_cast<std::uint8_t*>(out), n);
-    for (index_t i = 0; i < n; ++i) y[i * stride] = convert_value<E>(in[i]);
+    for (index_t i = 0; i < n; ++i) y[i * stride] = simd::convert_to<E>(in[i]);
   });
 }
 

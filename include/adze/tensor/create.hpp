@@ -13,8 +13,7 @@
 namespace adze::detail::inline ADZE_ISA {
 
 inline void fill(tensor& y, double value) {
-  const std::int64_t whole =
-      is_floating(y.dtype()) ? 0 : kernels::convert_value<std::int64_t>(value);
+  const std::int64_t whole = is_floating(y.dtype()) ? 0 : simd::convert_to<std::int64_t>(value);
   const kernels::operand from = is_floating(y.dtype()) ? kernels::operand{&value, f64, {}}
                                                        : kernels::operand{&whole, i64, {}};
   kernels::copy(y.shape(), {y.data(), y.dtype(), y.strides()}, from);
