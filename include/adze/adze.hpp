@@ -112,6 +112,7 @@
 #include <adze/ops/map.hpp>
 #include <adze/ops/margin_loss.hpp>
 #include <adze/ops/matmul.hpp>
+#include <adze/ops/nll_loss.hpp>
 #include <adze/ops/nonzero.hpp>
 #include <adze/ops/norm.hpp>
 #include <adze/ops/pointwise.hpp>

@@ -10,6 +10,7 @@
 #include <adze/ops/batch_norm_act.hpp>
 #include <adze/ops/cross_entropy.hpp>
 #include <adze/ops/loss.hpp>
+#include <adze/ops/nll_loss.hpp>
 #include <adze/ops/norm.hpp>
 #include <adze/ops/pool.hpp>
 #include <adze/ops/softmax.hpp>
@@ -262,6 +263,29 @@ sample cross_entropy_of(const shape& s, bool weighed, double smoothing, index_t 
           {16, 16, static_cast<double>(reduce == reduction::sum ? rows.numel() + 1 : 1)}};
 }
 
+sample nll_loss_of(const shape& s, bool weighed, index_t ignored, reduction reduce) {
+  const index_t axis = s.rank() == 1 ? 0 : 1, classes = s[axis];
+  const shape rows = s.erased(axis);
+  drawn weight = maybe(weighed, {classes});
+  weight.constant = true;
+  return {op_of(nll_loss_op<>{ignored, reduce}),
+          {{.sizes = s, .low = -4, .high = 0}, whole_numbers(rows, classes), weight},
+          [=](const arrays& x) {
+            const around r(s, axis);
+            array each(rows);
+            double denominator = 0;
+            for (index_t i = 0; i < each.numel(); ++i) {
+              const auto t = static_cast<index_t>(x[1][i]);
+              if (t == ignored) continue;
+              const double w = weighed ? x[2][t] : 1.0;
+              each[i] = -w * x[0][i / r.inner * r.n * r.inner + i % r.inner + t * r.inner];
+              denominator += w;
+            }
+            return arrays{reduced(each, reduce, denominator)};
+          },
+          {4, 4, static_cast<double>(reduce == reduction::sum ? rows.numel() + 1 : 1)}};
+}
+
 void losses() {
   entry_for("cross_entropy",
             [](index_t n) {
@@ -272,6 +296,16 @@ void losses() {
                                          cross_entropy_of({2, 3, n}, false, 0.2, 2, sum),
                                          cross_entropy_of({2, n + 2, 3}, true, 0.1, 0, none),
                                          cross_entropy_of({n + 1}, false, 0, -100, mean)};
+            },
+            {.threads_n = 3000});
+  entry_for("nll_loss",
+            [](index_t n) {
+              using enum reduction;
+              return std::vector<sample>{nll_loss_of({n + 1, 5}, false, -100, mean),
+                                         nll_loss_of({3, n + 1}, true, -100, sum),
+                                         nll_loss_of({n, 4}, true, 1, none),
+                                         nll_loss_of({2, n + 2, 3}, true, 0, none),
+                                         nll_loss_of({n + 1}, false, -100, mean)};
             },
             {.threads_n = 3000});
   entry_for("mse_loss",

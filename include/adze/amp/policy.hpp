@@ -75,6 +75,7 @@ namespace adze::inline ADZE_ISA {
 
 // Named below; nothing of them is needed here.
 template <class> struct cross_entropy_op;
+template <class> struct nll_loss_op;
 template <class> struct mse_loss_op;
 template <class> struct binary_cross_entropy_op;
 template <class> struct bce_with_logits_op;
@@ -105,6 +106,7 @@ template <class = void> policy bf16() {
   policy p = detail::with_common(policy(adze::bf16));
   p.set(numeric::wide, action::leading);
   p.template set<cross_entropy_op<void>>(action::wide);
+  p.template set<nll_loss_op<void>>(action::wide);
   p.template set<mse_loss_op<void>>(action::wide);
   p.template set<binary_cross_entropy_op<void>>(action::wide);
   p.template set<bce_with_logits_op<void>>(action::wide);

@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Cross-entropy from logits, fused for class indices, and the negative log-likelihood. Definitions,
-// reductions and edge cases are PyTorch's. Other losses are in loss.hpp.
+// Cross-entropy from logits, fused for class indices. Definitions, reductions and edge cases are
+// PyTorch's. From log-probabilities it is in nll_loss.hpp, other losses are in loss.hpp.
 #include <adze/kernels/cross_entropy.hpp>
 #include <adze/ops/dense.hpp>
 #include <adze/tensor/typed.hpp>
@@ -62,6 +62,12 @@ tensor checked_classes(std::string_view op, const tensor& x, const tensor& targe
     }
   }
   return t;
+}
+
+inline void check_class_weight(std::string_view op, const tensor& weight) {
+  if (!weight.requires_grad()) return;
+  raise<state_error>(op, ": the weight has no gradient; got ", weight,
+                     " that requires grad; detach it");
 }
 
 template <class = void> tensor reduce_loss(const tensor& loss, reduction reduce) {
@@ -222,10 +228,7 @@ tensor cross_entropy(const tensor& logits, const tensor& target, const cross_ent
   if (!(o.label_smoothing >= 0.0 && o.label_smoothing <= 1.0)) {
     raise<value_error>("cross_entropy: label_smoothing must be in 0..1; got ", o.label_smoothing);
   }
-  if (o.weight.requires_grad()) {
-    raise<state_error>("cross_entropy: the weight has no gradient; got ", o.weight,
-                       " that requires grad; detach it");
-  }
+  detail::check_class_weight("cross_entropy", o.weight);
   if (!is_floating(target.dtype())) {
     return record(cross_entropy_op<>{o.ignore_index, o.label_smoothing, o.reduce}, logits, target,
                   o.weight);
@@ -252,34 +255,9 @@ tensor cross_entropy(const tensor& logits, const tensor& target, const cross_ent
   return detail::reduce_loss(loss, o.reduce);
 }
 
-// -w_t log_p_t for log-probabilities [n, c, ...] and class indices [n, ...]; options, reductions
-// and errors as in cross_entropy, without label smoothing.
-template <class>
-tensor nll_loss(const tensor& log_probabilities, const tensor& target,
-                const cross_entropy_options& o) {
-  if (o.label_smoothing != 0) {
-    raise<value_error>("nll_loss: has no label smoothing; got ", o.label_smoothing,
-                       "; cross_entropy takes logits and has");
-  }
-  const tensor t =
-      detail::checked_classes("nll_loss", log_probabilities, target, o.weight, o.ignore_index);
-  const index_t axis = detail::class_axis(log_probabilities);
-  // Gathered, not multiplied by a distribution: a log-probability of -inf elsewhere costs nothing.
-  const tensor ignored = t == static_cast<double>(o.ignore_index), at = where(ignored, 0.0, t);
-  tensor loss = -squeeze(gather(log_probabilities, axis, unsqueeze(at, axis)), axis);
-  if (o.weight.defined()) {
-    loss = loss * reshape(index_select(o.weight, 0, reshape(at, {-1})), t.shape());
-  }
-  loss = where(ignored, 0.0, loss);
-  if (o.reduce != reduction::mean) return detail::reduce_loss(loss, o.reduce);
-  return sum(loss) / detail::total_weight(t, o.weight, o.ignore_index);
-}
-
 }  // namespace adze::inline ADZE_ISA
 
 // What the definitions above call.
-#include <adze/ops/compare.hpp>
-#include <adze/ops/gather.hpp>
 #include <adze/ops/layout.hpp>
 #include <adze/ops/pointwise.hpp>
 #include <adze/ops/reduce.hpp>

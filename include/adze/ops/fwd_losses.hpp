@@ -13,7 +13,7 @@ enum class reduction : std::uint8_t { mean, sum, none };
 
 namespace adze::inline ADZE_ISA {
 
-// cross_entropy.hpp, loss.hpp, margin_loss.hpp
+// cross_entropy.hpp, nll_loss.hpp, loss.hpp, margin_loss.hpp
 struct cross_entropy_options {
   tensor weight{};  // per class
   index_t ignore_index = -100;

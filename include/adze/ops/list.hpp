@@ -22,6 +22,7 @@
 #include <adze/ops/lstm.hpp>
 #include <adze/ops/margin_loss.hpp>
 #include <adze/ops/matmul.hpp>
+#include <adze/ops/nll_loss.hpp>
 #include <adze/ops/norm.hpp>
 #include <adze/ops/pointwise.hpp>
 #include <adze/ops/pool.hpp>
@@ -77,8 +78,8 @@ using pool_ops = types<max_pool2d_op<>, avg_pool2d_op<>, avg_pool2d_gradient_op<
                        pool_scatter_op<>>;
 using norm_ops = types<layer_norm_op<>, rms_norm_op<>, group_norm_op<>, batch_norm_op<>,
                        batch_norm_eval_op<>, batch_norm_act_op<>, softmax_op<>, log_softmax_op<>>;
-using loss_ops =
-    types<cross_entropy_op<>, mse_loss_op<>, binary_cross_entropy_op<>, bce_with_logits_op<>>;
+using loss_ops = types<cross_entropy_op<>, nll_loss_op<>, mse_loss_op<>, binary_cross_entropy_op<>,
+                       bce_with_logits_op<>>;
 
 }  // namespace adze::inline ADZE_ISA
 
