@@ -128,6 +128,7 @@
 #include <adze/ops/softmax.hpp>
 #include <adze/ops/sort.hpp>
 #include <adze/ops/statistics.hpp>
+#include <adze/ops/variance.hpp>
 #include <adze/optim/adagrad.hpp>
 #include <adze/optim/adam.hpp>
 #include <adze/optim/adamw.hpp>

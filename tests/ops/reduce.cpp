@@ -9,6 +9,7 @@
 #include <doctest/doctest.h>
 
 #include <adze/ops/reduce.hpp>
+#include <adze/tensor/create.hpp>
 
 #include "checks.hpp"
 
@@ -360,6 +361,26 @@ TEST_CASE("gradients at ties, zeros and nothing") {
   CHECK(numbers(grad(sum(std_dev(x, {1})), x))[5] == 0.0);  // the row of twos does not vary
   CHECK(numbers(grad(std_dev(z * 0.0), z)) == values_of(6, 0.0));
   CHECK_FALSE(any(z).requires_grad());
+}
+
+TEST_CASE("16-bit floats: roots of large variances, and more ties than they can count") {
+  tensor x = tensor_f32{-1000, 1000};
+  for (const dtype type : {f16, bf16}) {
+    tensor low = cast(x, type);
+    low.set_requires_grad();
+    const tensor y = std_dev(low, {}, 0.0);  // the variance, 1e6, is beyond f16
+    CHECK(y.dtype() == type);
+    CHECK(y.item() == 1000.0);
+    CHECK(numbers(grad(y, low)) == values_of{-0.5, 0.5});
+  }
+  CHECK(std_dev(cast(tensor_f32{0x1p-14f, 0x1.8p-13f}, f16), {}, 0.0).item() == 0x1p-14);
+  const index_t n = 70000;
+  tensor ties = full({n}, 2.0, f16);
+  ties.set_requires_grad();
+  const double share = float(float16(1.0f / 70000));
+  for (const tensor& y : {amax(ties), amin(ties), norm(ties, inf)}) {
+    CHECK(numbers(grad(y, ties)) == values_of(static_cast<std::size_t>(n), share));
+  }
 }
 
 }  // namespace adze::reduce_test

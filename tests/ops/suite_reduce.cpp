@@ -100,6 +100,13 @@ double total(const values_of& v) {
   return static_cast<double>(s);
 }
 
+double variance(const values_of& v, double correction) {
+  const double n = static_cast<double>(v.size()), mean = total(v) / n;
+  values_of squares;
+  for (const double x : v) squares.push_back((x - mean) * (x - mean));
+  return total(squares) / (n - correction);
+}
+
 void sums() {
   const auto sum = [](const index_list& over, bool keep) { return op_of(sum_op<>{over, keep}); };
   reduction("sum", sum, total, {}, {2, 1, 2}, usual);
@@ -119,12 +126,14 @@ void sums() {
         [=](const index_list& over, bool keep) {
           return op_of(var_op<>{over, correction, keep});
         },
-        [=](const values_of& v) {
-          const double n = static_cast<double>(v.size()), mean = total(v) / n;
-          values_of squares;
-          for (const double x : v) squares.push_back((x - mean) * (x - mean));
-          return total(squares) / (n - correction);
+        [=](const values_of& v) { return variance(v, correction); }, {.low = 1, .high = 3},
+        {8, 8, 1}, several);
+    reduction(
+        "std_dev",
+        [=](const index_list& over, bool keep) {
+          return op_of(std_dev_op<>{over, correction, keep});
         },
+        [=](const values_of& v) { return std::sqrt(variance(v, correction)); },
         {.low = 1, .high = 3}, {8, 8, 1}, several);
   }
   const auto to = [](const shape& from, const shape& sizes, const std::vector<index_t>& over) {

@@ -35,8 +35,7 @@ template <class Fold> struct extreme {
   tensor backward(backward_context& c, const tensor& g) const {
     const tensor x = c.in(0);
     const tensor y = detail::spread(c.out(0), over, keep, x.shape(), name);
-    const tensor hit = cast(x == y, x.dtype());
-    return detail::spread(g, over, keep, x.shape(), name) * (hit / sum(hit, over, true));
+    return detail::shared_among(detail::spread(g, over, keep, x.shape(), name), x == y, over);
   }
 };
 

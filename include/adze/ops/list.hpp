@@ -67,10 +67,10 @@ using layout_ops =
 using index_ops = types<gather_op<>, scatter_any<false>, scatter_any<true>, index_select_op<>,
                         index_add_op<>, one_hot_op<>, embedding_op<>>;
 using reduction_ops =
-    types<sum_op<>, mean_op<>, sum_to_op<>, var_op<>, norm_op<>, logsumexp_op<>, cumsum_op<>,
-          extreme<kernels::folds::largest>, extreme<kernels::folds::smallest>, prod_op<>,
-          truth_op<kernels::folds::smallest>, truth_op<kernels::folds::largest>, extreme_along_op<>,
-          arg_extreme_op<>, topk_op<>>;
+    types<sum_op<>, mean_op<>, sum_to_op<>, var_op<>, std_dev_op<>, norm_op<>, logsumexp_op<>,
+          cumsum_op<>, extreme<kernels::folds::largest>, extreme<kernels::folds::smallest>,
+          prod_op<>, truth_op<kernels::folds::smallest>, truth_op<kernels::folds::largest>,
+          extreme_along_op<>, arg_extreme_op<>, topk_op<>>;
 using product_ops =
     types<matmul_op<>, linear_op<>, conv2d_op<>, conv_transpose2d_op<>, conv2d_weight_gradient_op<>,
           attention_op<>, rnn_op<>, lstm_op<>, gru_op<>>;

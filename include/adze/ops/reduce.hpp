@@ -101,6 +101,18 @@ template <class = void> void need_floating(const tensor& x, std::string_view op)
   raise<dtype_error>(op, ": takes floating tensors; got ", x, "; cast(x, f32) first");
 }
 
+// One value per result in f64, row-major over the axes left: a center for a second pass.
+template <class = void> tensor f64_fold(const tensor& x, std::uint32_t folded, fold_options o) {
+  o.result = f64;
+  return fold(x, folded, folded_shape(x.shape(), folded, false), o);
+}
+// g where it hits, divided by how many do. These are counted in f32 for 16-bit floats, which end at
+// 65504; the quotient is rounded once.
+template <class = void> tensor shared_among(const tensor& g, const tensor& hit, const axes& over) {
+  const tensor one = cast(hit, g.dtype() == f64 ? f64 : f32);
+  return cast(g * (one / sum(one, over, true)), g.dtype());
+}
+
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
@@ -195,3 +207,4 @@ template <class> tensor sum_to(const tensor& x, const shape& sizes) {
 #include <adze/ops/layout.hpp>
 #include <adze/ops/pointwise.hpp>
 #include <adze/ops/statistics.hpp>
+#include <adze/ops/variance.hpp>

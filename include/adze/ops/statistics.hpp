@@ -1,88 +1,11 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Spread and size of what lies along axes: var, std_dev, norm, logsumexp, cumsum. Two passes where
-// one would cancel (var) or overflow (logsumexp).
+// Size of what lies along axes: norm, logsumexp, cumsum. Two passes where one would overflow
+// (logsumexp). Spread is in variance.hpp.
 #include <adze/ops/dense.hpp>
 #include <adze/ops/reduce.hpp>
 
-namespace adze::detail::inline ADZE_ISA {
-
-// One value per result in f64, row-major over the axes left: a center for a second pass.
-template <class = void> tensor f64_fold(const tensor& x, std::uint32_t folded, fold_options o) {
-  o.result = f64;
-  return fold(x, folded, folded_shape(x.shape(), folded, false), o);
-}
-
-// The first element that goes into each result, in f64; something must go in.
-template <class = void> tensor first_folded(const tensor& x, std::uint32_t folded) {
-  return dense_as(alias(x, folded_shape(x.shape(), folded, true), x.strides()), f64);
-}
-
-// What the passes of a variance finish with. Sums run about a center in the computing type: the
-// first element, then the mean, rounded; so that data far from zero keep their digits.
-struct variance_finish {
-  double count, divisor;
-  bool narrow;  // computed in f32
-
-  static void mean(const void* data, double* acc, const double* centers, index_t n) {
-    const auto& f = *static_cast<const variance_finish*>(data);
-    for (index_t i = 0; i < n; ++i) acc[i] = centers[i] + acc[i] / f.count;
-  }
-  static void variance(const void* data, double* acc, const double* means, index_t n) {
-    const auto& f = *static_cast<const variance_finish*>(data);
-    for (index_t i = 0; i < n; ++i) {
-      const double off = f.narrow ? means[i] - static_cast<float>(means[i]) : 0.0;
-      if (std::isfinite(off)) acc[i] -= f.count * off * off;
-      acc[i] = (acc[i] < 0 ? 0.0 : acc[i]) / f.divisor;  // NaN stays
-    }
-  }
-};
-
-}  // namespace adze::detail::inline ADZE_ISA
-
 namespace adze::inline ADZE_ISA {
-
-template <class = void> struct var_op {
-  index_list over{};
-  double correction = 1.0;
-  bool keep = false;
-  static constexpr std::string_view name = "var";
-  static constexpr numeric precision = numeric::wide;
-  static constexpr auto reads = gradient_reads(values::input(0));
-
-  // What the squares are divided by: 0 or less gives NaN or infinity, as in PyTorch.
-  double divisor(const shape& x) const {
-    const index_t n = detail::folded_count(x, detail::folded_axes(x, over, name));
-    return std::max(0.0, static_cast<double>(n) - correction);
-  }
-  shape result(const shape& x) const { return sum_op<>{over, keep}.result(x); }
-  tensor forward(const tensor& x) const {
-    detail::need_floating(x, name);
-    const std::uint32_t folded = detail::folded_axes(x.shape(), over, name);
-    using finish = detail::variance_finish;
-    const finish f{static_cast<double>(detail::folded_count(x.shape(), folded)), divisor(x.shape()),
-                   x.dtype() != f64};
-    if (f.count == 0) return detail::filled(result(x.shape()), x.dtype(), 0.0 / f.divisor);
-    const tensor first = detail::first_folded(x, folded);
-    const tensor mean =
-        detail::f64_fold(x, folded,
-                         {.loops = &kernels::folds::loops<kernels::folds::distance>(),
-                          .finish = finish::mean,
-                          .finish_data = &f,
-                          .center = &first});
-    return detail::fold(x, folded, result(x.shape()),
-                        {.loops = &kernels::folds::loops<kernels::folds::square_distance>(),
-                         .finish = finish::variance,
-                         .finish_data = &f,
-                         .result = x.dtype(),
-                         .center = &mean});
-  }
-  tensor backward(backward_context& c, const tensor& g) const {
-    const tensor x = c.in(0);
-    const tensor away = (x - mean(x, over, true)) * (2.0 / divisor(x.shape()));
-    return away * detail::spread(g, over, keep, x.shape(), name);
-  }
-};
 
 template <class = void> struct norm_op {
   index_list over{};
@@ -124,8 +47,7 @@ template <class = void> struct norm_op {
     if (p == 1.0) return d * sign(x);
     const tensor y = detail::spread(c.out(0), over, keep, x.shape(), name);
     if (p == std::numeric_limits<double>::infinity()) {  // the largest share it
-      const tensor hit = cast(abs(x) == y, x.dtype());
-      return d * sign(x) * hit / sum(hit, over, true);
+      return detail::shared_among(d * sign(x), abs(x) == y, over);
     }
     const tensor safe = where(y == 0.0, 1.0, y);  // 0 has no direction: gradient 0
     if (p == 2.0) return d * (x / safe);
@@ -219,16 +141,6 @@ template <class = void> struct cumsum_op {
   }
 };
 
-// Variance over the given axes (all when none are given): sum_i (x_i - mean)^2 / (n - correction),
-// in two passes. Gradient: 2 (x - mean) g / (n - correction). Floats.
-template <class> tensor var(const tensor& x, const axes& over, double correction, bool keep) {
-  return record(var_op<>{over, correction, keep}, x);
-}
-// sqrt(var(x)). Gradient: (x - mean) / ((n - correction) y) g, and 0 where y = 0.
-template <class> tensor std_dev(const tensor& x, const axes& over, double correction, bool keep) {
-  const tensor v = var(x, over, correction, keep), none = v == 0.0;
-  return where(none, 0.0, sqrt(where(none, 1.0, v)));
-}
 // (sum |x|^p)^(1/p); the largest |x| for p = infinity, the number of nonzeros for p = 0. Gradient:
 // sign(x) (|x| / y)^(p - 1) g, and 0 where y = 0. Floats. Throws value_error for p < 0.
 template <class> tensor norm(const tensor& x, double p, const axes& over, bool keep) {
