@@ -72,6 +72,24 @@ TEST_CASE("cosine similarity and its loss equal their formulas") {
   for (const double g : numbers(zero.grad())) CHECK(std::isfinite(g));
 }
 
+TEST_CASE("cosines of 16-bit vectors whose squares leave f16 are rounded once") {
+  for (const dtype type : {f16, bf16}) {
+    tensor a = cast(tensor_f32{{300, 400}, {0x1p-20f, 0}, {0, 0}}, type);
+    const tensor b = cast(tensor_f32{{400, 300}, {0x1p-20f, 0}, {1, 1}}, type);
+    a.set_requires_grad();
+    const tensor y = cosine_similarity(a, b);
+    CHECK(y.dtype() == type);
+    CHECK(distance(y, cast(cast(tensor_f64{0.96, 1, 0}, f32), type)) == 0.0);
+    backward(sum(y));
+    CHECK(distance(numbers(select(a.grad(), 0, 0)), {448e-6, -336e-6}) < 1e-6);
+    const tensor loss =
+        cosine_embedding_loss(slice(a, 0, {0, 1}), slice(b, 0, {0, 1}), cast(tensor_f32{1}, type));
+    CHECK(loss.dtype() == type);
+    CHECK(loss.item() == cast(cast(tensor_f64{1 - 0.96}, f32), type).item());
+    CHECK(cosine_similarity(a, cast(b, f32)).dtype() == f32);
+  }
+}
+
 TEST_CASE("triplet, hinge and ranking losses equal their formulas") {
   const tensor a = leaf({5, 3}), b = leaf({5, 3}, 1.0, 0.8), c = leaf({5, 3}, 1.0, 1.9);
   for (const double p : {1.0, 2.0, 3.0}) {

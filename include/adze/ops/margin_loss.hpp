@@ -11,11 +11,21 @@ template <class = void> tensor at_least_zero(const tensor& x) {
   return clamp(x, 0.0, std::numeric_limits<double>::infinity());
 }
 
+// 16-bit floats in f32: the squares of ordinary vectors add up to more than f16 holds.
+template <class = void> tensor widened(const tensor& x) {
+  return is_floating(x.dtype()) && size_of(x.dtype()) == 2 ? cast(x, f32) : x;
+}
+// A result of widened a and b in their own type; a precision rule wants it wide, as it came.
+template <class = void> tensor rounded_for(const tensor& y, const tensor& a, const tensor& b) {
+  return state.rule != nullptr ? y : cast(y, result_type(a, b));
+}
+
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
 
-// a . b / (max(|a|, eps) max(|b|, eps)) along the axis; a and b broadcast.
+// a . b / (max(|a|, eps) max(|b|, eps)) along the axis; a and b broadcast. 16-bit floats are
+// computed in f32 and rounded once.
 template <class>
 tensor cosine_similarity(const tensor& a, const tensor& b, index_t axis, double eps) {
   const shape sizes = broadcast(a.shape(), b.shape(), "cosine_similarity");
@@ -24,14 +34,14 @@ tensor cosine_similarity(const tensor& a, const tensor& b, index_t axis, double 
     shape full = x.shape();
     while (full.rank() < -k) full = full.inserted(0, 1);
     full = full.with(full.rank() + k, sizes[sizes.rank() + k]);
-    const tensor y = full == x.shape() ? x : expand(x, full);
+    const tensor y = detail::widened(full == x.shape() ? x : expand(x, full));
     return y / sqrt(maximum(sum(square(y), {k}, true), eps * eps));
   };
-  return sum(direction(a) * direction(b), {k});
+  return detail::rounded_for(sum(direction(a) * direction(b), {k}), a, b);
 }
 
 // 1 - cos(a, b) where the target is 1, max(cos(a, b) - margin, 0) where it is -1; a and b [n, d] or
-// [d], target [n] or []. As in PyTorch, 1e-12 is added to both squared lengths.
+// [d], target [n] or []. As in PyTorch, 1e-12 is added to both squared lengths. Rounded once, too.
 template <class>
 tensor cosine_embedding_loss(const tensor& a, const tensor& b, const tensor& target,
                              const margin_options& o) {
@@ -40,11 +50,12 @@ tensor cosine_embedding_loss(const tensor& a, const tensor& b, const tensor& tar
     raise<shape_error>("cosine_embedding_loss: needs one target per vector; inputs ", a,
                        ", target ", target);
   }
-  const tensor lengths = (sum(square(a), {-1}) + 1e-12) * (sum(square(b), {-1}) + 1e-12);
-  const tensor cosine = sum(a * b, {-1}) / sqrt(lengths);
+  const tensor x = detail::widened(a), y = detail::widened(b);
+  const tensor lengths = (sum(square(x), {-1}) + 1e-12) * (sum(square(y), {-1}) + 1e-12);
+  const tensor cosine = sum(x * y, {-1}) / sqrt(lengths);
   const tensor loss = where(target == 1.0, 1.0 - cosine, 0.0) +
                       where(target == -1.0, detail::at_least_zero(cosine - o.margin), 0.0);
-  return detail::reduce_loss(loss, o.reduce);
+  return detail::rounded_for(detail::reduce_loss(loss, o.reduce), a, b);
 }
 
 // max(|anchor - positive + 1e-6|_p - |anchor - negative + 1e-6|_p + margin, 0) along the last axis.
