@@ -95,6 +95,16 @@ TEST_CASE("lerp, outer and isfinite are what their parts give") {
   CHECK(all(isfinite(tensor_bool8{true, false})).item<bool>());
 }
 
+TEST_CASE("lerp of 16-bit floats is rounded once, also between the ends of their range") {
+  const tensor a = cast(tensor_f32{65504, -65504, 1}, f16), b = -a;
+  CHECK(numbers(lerp(a, b, 0.0)) == numbers(a));
+  CHECK(numbers(lerp(a, b, 1.0)) == numbers(b));
+  CHECK(numbers(lerp(a, b, 0.5)) == values_of{0, 0, 0});
+  CHECK(lerp(cast(tensor_f32{1}, f16), cast(tensor_f32{2048}, f16), 0.25).item() == 513);
+  CHECK(lerp(a, cast(b, f32), 0.5).dtype() == f32);
+  CHECK_THROWS_AS(lerp(tensor_i64{1}, tensor_i64{2}, 0.5), dtype_error);
+}
+
 TEST_CASE("truth values next to numbers are counted, and do not subtract") {
   const tensor t = tensor_bool8{true, false};
   for (const tensor& y : {t * 2.0, 2.0 * t, t + 1.0, 1.0 - t, t - 1.0}) CHECK(y.dtype() == i64);

@@ -50,6 +50,11 @@ void arithmetic() {
       {.inputs = {base, {}, {}}, .allowed = {16, 0}});
   two(f2<maximum_f>(), larger, ordered);
   two(f2<minimum_f>(), smaller, ordered);
+  // Without special values: between the ends of f32, b - a is infinite, as in PyTorch.
+  two(op_of(binary<lerp_f>{{0.25}}), [](double a, double b) { return a + (b - a) * 0.25; },
+      {.allowed = {4, 4}, .special = false});
+  two(op_of(binary<lerp_f>{{0.75}}), [](double a, double b) { return b - (b - a) * 0.25; },
+      {.allowed = {4, 4}, .special = false});
 
   one(
       with<add_scalar_f>(3.0), [](double x) { return x + 3.0; }, plain);

@@ -92,6 +92,18 @@ struct minimum_f {
     return {where(c.in(0) > c.in(1), 0.0, tie), where(c.in(1) > c.in(0), 0.0, tie)};
   }
 };
+struct lerp_f {  // from the nearer end as in PyTorch, so that weight 1 gives b exactly
+  static constexpr std::string_view name = "lerp";
+  static constexpr auto reads = gradient_reads(nothing, nothing);
+  double weight = 0.5;
+  template <class V> V f(const V& a, const V& b) const {
+    return weight < 0.5 ? V(a + (b - a) * weight) : V(b - (b - a) * (1.0 - weight));
+  }
+  template <class = void>
+  std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
+    return {c.wants(0) ? g * (1.0 - weight) : tensor(), c.wants(1) ? g * weight : tensor()};
+  }
+};
 
 // With a scalar. Integer tensors take whole numbers only (scalar_of checks), and stay integers.
 struct scalar_functor {
@@ -231,9 +243,9 @@ template <class> tensor minimum(const tensor& a, double b) {
 template <class> tensor clamp(const tensor& x, double low, double high) {
   return record(unary<functors::clamp_f>{{low, high}}, x);
 }
-// a + weight (b - a), from the nearer end as in PyTorch, so that weight 1 gives b exactly.
+// a + weight (b - a), in one pass, rounded once; weight 1 gives b exactly. Floats.
 template <class> tensor lerp(const tensor& a, const tensor& b, double weight) {
-  return weight < 0.5 ? a + (b - a) * weight : b - (b - a) * (1.0 - weight);
+  return record(binary<functors::lerp_f>{{weight}}, a, b);
 }
 
 template <class> tensor operator+(const tensor& a, const tensor& b) { return add(a, b); }

@@ -38,11 +38,11 @@ namespace adze::inline ADZE_ISA {
 using arithmetic_ops =
     types<binary<functors::add_f>, binary<functors::sub_f>, binary<functors::mul_f>,
           binary<functors::div_f>, binary<functors::pow_f>, binary<functors::maximum_f>,
-          binary<functors::minimum_f>, unary<functors::add_scalar_f>, unary<functors::mul_scalar_f>,
-          unary<functors::div_scalar_f>, unary<functors::from_scalar_f>,
-          unary<functors::scalar_div_f>, unary<functors::pow_scalar_f>,
-          unary<functors::maximum_scalar_f>, unary<functors::minimum_scalar_f>,
-          unary<functors::clamp_f>, fill_op<>>;
+          binary<functors::minimum_f>, binary<functors::lerp_f>, unary<functors::add_scalar_f>,
+          unary<functors::mul_scalar_f>, unary<functors::div_scalar_f>,
+          unary<functors::from_scalar_f>, unary<functors::scalar_div_f>,
+          unary<functors::pow_scalar_f>, unary<functors::maximum_scalar_f>,
+          unary<functors::minimum_scalar_f>, unary<functors::clamp_f>, fill_op<>>;
 using function_ops =
     types<unary<functors::neg_f>, unary<functors::abs_f>, unary<functors::sign_f>,
           unary<functors::step_f>, unary<functors::floor_f>, unary<functors::ceil_f>,
