@@ -105,6 +105,24 @@ TEST_CASE("lerp of 16-bit floats is rounded once, also between the ends of their
   CHECK_THROWS_AS(lerp(tensor_i64{1}, tensor_i64{2}, 0.5), dtype_error);
 }
 
+TEST_CASE("integers are clamped to whole or infinite bounds") {
+  const tensor x = tensor_i64{-9, -1, 0, 4, index_t{1} << 60};
+  CHECK(numbers(clamp(x, -1, 3)) == values_of{-1, -1, 0, 3, 3});
+  CHECK(clamp(x, 0, inf).as<index_t>()(4) == index_t{1} << 60);
+  CHECK(numbers(clamp(x, -inf, 0)) == values_of{-9, -1, 0, 0, 0});
+  CHECK(numbers(clamp(cast(x, u8), 1, 250)) == values_of{247, 250, 1, 4, 1});
+  CHECK(clamp(tensor_i32{5}, -3, 3).dtype() == i32);
+  CHECK(clamp(tensor_bool8{true, false}, 0, 2).dtype() == i64);
+  tensor y = clone(x);
+  CHECK(numbers(clamp_(y, -2, 2)) == values_of{-2, -1, 0, 2, 2});
+  CHECK_THROWS_AS(clamp(x, 0.5, 3), dtype_error);
+  CHECK_THROWS_AS(clamp(x, NAN, 3), dtype_error);
+  CHECK_THROWS_AS(clamp_(y, 0, 2.5), dtype_error);
+  CHECK(message_of([&] { return mul(tensor_i64{1}, 1e16); }) ==
+        "mul: an integer tensor takes whole scalars between -9e15 and 9e15; got i64[1] and 1e+16; "
+        "cast(x, f32) first");
+}
+
 TEST_CASE("truth values next to numbers are counted, and do not subtract") {
   const tensor t = tensor_bool8{true, false};
   for (const tensor& y : {t * 2.0, 2.0 * t, t + 1.0, 1.0 - t, t - 1.0}) CHECK(y.dtype() == i64);

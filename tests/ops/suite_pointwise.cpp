@@ -73,8 +73,8 @@ void arithmetic() {
       {.input = {.kinks = {1.0}}, .allowed = exact, .integers = true});
   one(with<minimum_scalar_f>(-1.0), [](double x) { return smaller(x, -1.0); },
       {.input = {.kinks = {-1.0}}, .allowed = exact, .integers = true});
-  one(op_of(unary<clamp_f>{{-1.0, 0.5}}), [](double x) { return smaller(larger(x, -1.0), 0.5); },
-      {.input = {.kinks = {-1.0, 0.5}}, .allowed = exact});
+  one(op_of(unary<clamp_f>{{-1.0, 1.0}}), [](double x) { return smaller(larger(x, -1.0), 1.0); },
+      {.input = {.kinks = {-1.0, 1.0}}, .allowed = exact, .integers = true});
   one(op_of(fill_op<>{0.25}), [](double) { return 0.25; },
       {.allowed = exact, .gradient = smoothness::none});
 }

@@ -180,6 +180,10 @@ struct clamp_f {  // the gradient passes on the closed interval
   template <class V> V df(const V& x, const V&) const {
     return (1.0 - step(low - x)) * (1.0 - step(x - high));
   }
+  std::int64_t whole(std::int64_t x) const {  // an infinite bound becomes the last number
+    const auto first = simd::convert_to<std::int64_t>(low);
+    return std::min(std::max(x, first), simd::convert_to<std::int64_t>(high));
+  }
 };
 
 }  // namespace functors
@@ -187,6 +191,11 @@ struct clamp_f {  // the gradient passes on the closed interval
 }  // namespace adze::inline ADZE_ISA
 
 namespace adze::detail::inline ADZE_ISA {
+template <class = void>
+functors::clamp_f clamp_of(std::string_view op, const tensor& x, double low, double high) {
+  const auto bound = [&](double b) { return std::isinf(b) ? b : scalar_of(op, x, b); };
+  return {bound(low), bound(high)};
+}
 inline void check_subtract(std::string_view name, const tensor& a, const tensor& b) {
   if (a.dtype() != bool8 || b.dtype() != bool8) return;
   raise<dtype_error>(name, ": bool8 is not a number; got ", a, " and ", b,
@@ -239,9 +248,11 @@ template <class> tensor maximum(const tensor& a, double b) {
 template <class> tensor minimum(const tensor& a, double b) {
   return record(unary<functors::minimum_scalar_f>{{{detail::scalar_of("minimum", a, b)}}}, a);
 }
-// min(max(x, low), high); the gradient is that of x inside the closed interval, else 0.
+// min(max(x, low), high); the gradient is that of x inside the closed interval, else 0. Integers
+// keep their dtype and take bounds that are whole or infinite, else dtype_error.
 template <class> tensor clamp(const tensor& x, double low, double high) {
-  return record(unary<functors::clamp_f>{{low, high}}, x);
+  if (x.dtype() == bool8) return clamp(cast(x, i64), low, high);
+  return record(unary<functors::clamp_f>{detail::clamp_of("clamp", x, low, high)}, x);
 }
 // a + weight (b - a), in one pass, rounded once; weight 1 gives b exactly. Floats.
 template <class> tensor lerp(const tensor& a, const tensor& b, double weight) {

@@ -198,7 +198,8 @@ template <class> tensor& mul_(tensor& y, double x) {
 }
 // y = min(max(y, low), high).
 template <class> tensor& clamp_(tensor& y, double low, double high) {
-  return detail::apply_in_place("clamp_", unary<functors::clamp_f>{{low, high}}, y);
+  return detail::apply_in_place(
+      "clamp_", unary<functors::clamp_f>{detail::clamp_of("clamp_", y, low, high)}, y);
 }
 // y = max(y, 0).
 template <class> tensor& relu_(tensor& y) {

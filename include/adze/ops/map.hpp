@@ -16,8 +16,8 @@ namespace adze::detail::inline ADZE_ISA {
 template <class = void> double scalar_of(std::string_view op, const tensor& x, double b) {
   const bool whole = b == std::floor(b) && std::abs(b) < 9.0e15;
   if (!is_floating(x.dtype()) && !whole) {
-    raise<dtype_error>(op, ": an integer tensor takes whole scalars; got ", x, " and ", b,
-                       "; cast(x, f32) first");
+    raise<dtype_error>(op, ": an integer tensor takes whole scalars between -9e15 and 9e15; got ",
+                       x, " and ", b, "; cast(x, f32) first");
   }
   return b;
 }
