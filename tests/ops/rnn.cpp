@@ -256,6 +256,28 @@ TEST_CASE("16-bit sequences are computed in f32 and rounded once") {
   }
 }
 
+TEST_CASE("cells take one step, with or without a batch, and speak in their own name") {
+  const problem four(1, 3, 4, 5, 4), three(1, 3, 4, 5, 3);
+  const tensor x = select(four.x, 0, 0);
+  const auto whole = lstm_cell(x, four.state, four.cell, four.w);
+  CHECK(distance(whole[0], lstm(four.x, four.state, four.cell, four.w)[1]) == 0.0);
+  const auto row = [](const tensor& t) { return select(t, 0, 1); };
+  const auto one = lstm_cell(row(x), row(four.state), row(four.cell), four.w);
+  CHECK(distance(one[0], row(whole[0])) < 1e-14);
+  CHECK(distance(one[1], row(whole[1])) < 1e-14);
+  const tensor y = select(three.x, 0, 0);
+  CHECK(distance(gru_cell(row(y), row(three.state), three.w),
+                 row(gru_cell(y, three.state, three.w))) < 1e-14);
+  CHECK_THROWS_WITH_AS(gru_cell(four.x, four.state, four.w),
+                       "gru_cell: needs x [b, c], state [b, h] and weights [3 h, c] and [3 h, h]; "
+                       "got x f64[1,3,4], state f64[3,5], weights f64[20,4] and f64[20,5]",
+                       shape_error);
+  CHECK_THROWS_WITH_AS(lstm_cell(x, four.state, x, four.w),
+                       "lstm_cell: the states h and c must have one shape; got f64[3,5] and "
+                       "f64[3,4]",
+                       shape_error);
+}
+
 TEST_CASE("recurrent layers say what does not fit") {
   const problem p(2, 3, 4, 5, 4);
   CHECK_THROWS_WITH_AS(gru(p.x, p.state, p.w),

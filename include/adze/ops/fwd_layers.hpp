@@ -118,7 +118,7 @@ std::array<tensor, 3> lstm(const tensor& x, const tensor& h, const tensor& c,
                            const rnn_weights& w);  // outputs, last h, last c
 template <class = void>
 std::array<tensor, 2> gru(const tensor& x, const tensor& h, const rnn_weights& w);
-// One step, x [b, c].
+// One step, x [b, c] or [c].
 template <class = void>
 std::array<tensor, 2> lstm_cell(const tensor& x, const tensor& h, const tensor& c,
                                 const rnn_weights& w);  // h, c

@@ -83,8 +83,11 @@ template <class = void> struct gru_op {
 template <class> std::array<tensor, 2> gru(const tensor& x, const tensor& h, const rnn_weights& w) {
   return record(gru_op<>{}, x, h, w.input, w.hidden, w.input_bias, w.hidden_bias);
 }
-// One step of it: x [b, c] gives the next h.
+// One step of it: x [b, c] gives the next h; x [c] and h [h] are a batch of one without its axis.
 template <class> tensor gru_cell(const tensor& x, const tensor& h, const rnn_weights& w) {
+  if (x.rank() == 1) return squeeze(gru_cell(unsqueeze(x, 0), unsqueeze(h, 0), w), 0);
+  detail::check_recurrent("gru_cell", 3, {x, h, w.input, w.hidden, w.input_bias, w.hidden_bias},
+                          true);
   return gru(unsqueeze(x, 0), h, w)[1];
 }
 

@@ -3,6 +3,15 @@
 // Long short-term memory over a whole sequence as one op; built like rnn.hpp.
 #include <adze/ops/recurrence.hpp>
 
+namespace adze::detail::inline ADZE_ISA {
+
+inline void check_states(std::string_view op, const tensor& h, const tensor& c) {
+  if (h.shape() == c.shape()) return;
+  raise<shape_error>(op, ": the states h and c must have one shape; got ", h, " and ", c);
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
+
 namespace adze::inline ADZE_ISA {
 
 template <class = void> struct lstm_op {
@@ -19,9 +28,7 @@ template <class = void> struct lstm_op {
                                 const tensor& w, const tensor& u, const tensor& b,
                                 const tensor& a) {
     detail::check_recurrent(name, 4, {x, h, w, u, b, a});
-    if (cell.shape() != h.shape()) {
-      raise<shape_error>(name, ": the states h and c must have one shape; got ", h, " and ", cell);
-    }
+    detail::check_states(name, h, cell);
     tensor states = x.dtype() == f64 ? run<double>({x, h, w, u, b, a}, cell)
                                      : run<float>({x, h, w, u, b, a}, cell);
     detail::keep_in(x.dtype(), {&states, &cells, &gates});
@@ -93,10 +100,18 @@ std::array<tensor, 3> lstm(const tensor& x, const tensor& h, const tensor& c,
                            const rnn_weights& w) {
   return record(lstm_op<>{}, x, h, c, w.input, w.hidden, w.input_bias, w.hidden_bias);
 }
-// One step of it: x [b, c] gives the next h and c.
+// One step of it: x [b, c] gives the next h and c; x [c] and states [h] are a batch of one without
+// its axis.
 template <class>
 std::array<tensor, 2> lstm_cell(const tensor& x, const tensor& h, const tensor& c,
                                 const rnn_weights& w) {
+  if (x.rank() == 1) {
+    const auto y = lstm_cell(unsqueeze(x, 0), unsqueeze(h, 0), unsqueeze(c, 0), w);
+    return {squeeze(y[0], 0), squeeze(y[1], 0)};
+  }
+  detail::check_recurrent("lstm_cell", 4, {x, h, w.input, w.hidden, w.input_bias, w.hidden_bias},
+                          true);
+  detail::check_states("lstm_cell", h, c);
   auto y = lstm(unsqueeze(x, 0), h, c, w);
   return {std::move(y[1]), std::move(y[2])};
 }

@@ -16,18 +16,21 @@ struct recurrent_inputs {
   const tensor &x, &h, &input_weight, &hidden_weight, &input_bias, &hidden_bias;
 };
 
+// x may be one step [b, c]: what a cell checks in its own name before it calls the op.
 template <class = void>
-void check_recurrent(std::string_view op, index_t gates, const recurrent_inputs& in) {
+void check_recurrent(std::string_view op, index_t gates, const recurrent_inputs& in,
+                     bool step = false) {
   static_cast<void>(floating_compute_type(op, in.x));
-  const bool ranks = in.x.rank() == 3 && in.h.rank() == 2 && in.h.size(0) == in.x.size(1);
+  const index_t axes = step ? 2 : 3;
+  const bool ranks = in.x.rank() == axes && in.h.rank() == 2 && in.h.size(0) == in.x.size(-2);
   const index_t h = ranks ? in.h.size(1) : 0;
-  if (!ranks || in.input_weight.shape() != shape{gates * h, in.x.size(2)} ||
+  if (!ranks || in.input_weight.shape() != shape{gates * h, in.x.size(-1)} ||
       in.hidden_weight.shape() != shape{gates * h, h}) {
-    raise<shape_error>(op, ": needs x [t, b, c], state [b, h] and weights [", gates, " h, c] and [",
-                       gates, " h, h]; got x ", in.x, ", state ", in.h, ", weights ",
-                       in.input_weight, " and ", in.hidden_weight);
+    raise<shape_error>(op, ": needs x [", step ? "" : "t, ", "b, c], state [b, h] and weights [",
+                       gates, " h, c] and [", gates, " h, h]; got x ", in.x, ", state ", in.h,
+                       ", weights ", in.input_weight, " and ", in.hidden_weight);
   }
-  if (in.x.size(0) == 0) raise<shape_error>(op, ": needs at least one step; got x ", in.x);
+  if (!step && in.x.size(0) == 0) raise<shape_error>(op, ": needs at least one step; got x ", in.x);
   for (const tensor* b : {&in.input_bias, &in.hidden_bias}) {
     if (b->defined() != in.input_bias.defined() ||
         (b->defined() && b->shape() != shape{gates * h})) {
