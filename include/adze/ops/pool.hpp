@@ -74,12 +74,16 @@ template <class = void> struct max_pool2d_op {
   static constexpr auto reads = gradient_reads(values::nothing);
   static constexpr std::string_view axes = "nchw->ncyx";
 
+  // What the user called.
+  static std::string_view public_name(const pool_geometry& g) {
+    return g.is_adaptive() ? "adaptive_max_pool2d" : g.lines ? "max_pool1d" : name;
+  }
   shape result(const shape& x) const {
-    return detail::pooled_shape(geometry.is_adaptive() ? "adaptive_max_pool2d" : name, x, geometry);
+    return detail::pooled_shape(public_name(geometry), x, geometry);
   }
   tensor forward(const tensor& x) {
     const shape to = result(x.shape());
-    const dtype type = detail::floating_compute_type(name, x);
+    const dtype type = detail::floating_compute_type(public_name(geometry), x);
     index = detail::empty_images(to, i32, x);
     const auto part = [&](const tensor& in, tensor& y, index_t first) {
       tensor at = detail::images_at(index, first, in.shape()[0]);
@@ -103,12 +107,21 @@ template <class = void> struct avg_pool2d_op {
   static constexpr auto reads = gradient_reads(values::nothing);
   static constexpr std::string_view axes = "nchw->ncyx";
 
+  // What the user called.
+  static std::string_view public_name(const pool_geometry& g) {
+    return g.is_adaptive() ? "adaptive_avg_pool2d" : g.lines ? "avg_pool1d" : name;
+  }
   shape result(const shape& x) const {
-    return detail::pooled_shape(geometry.is_adaptive() ? "adaptive_avg_pool2d" : name, x, geometry);
+    const size_2d& d = geometry.options.dilation;
+    if (d[0] != 1 || d[1] != 1) {
+      raise<value_error>(public_name(geometry), ": averages have no dilation; got ", d[0], " x ",
+                         d[1]);
+    }
+    return detail::pooled_shape(public_name(geometry), x, geometry);
   }
   tensor forward(const tensor& x) const {
     const shape to = result(x.shape());
-    const dtype type = detail::floating_compute_type(name, x);
+    const dtype type = detail::floating_compute_type(public_name(geometry), x);
     const auto part = [&](const tensor& in, tensor& y, index_t) {
       dispatch(float_types{}, type, name, [&]<class T>() {
         kernels::avg_pool<T>(detail::pool_shape_of(geometry, in.shape()), detail::image_of<T>(in),
@@ -163,20 +176,24 @@ template <class> tensor max_pool2d(const tensor& x, const pool_options& o) {
 }
 
 // The mean of each window; padding counts as zeros unless count_include_pad is false. Otherwise as
-// max_pool2d, without dilation. Gradient: g shared out among the pixels.
+// max_pool2d; a dilation other than 1 is refused. Gradient: g shared out among the pixels.
 template <class> tensor avg_pool2d(const tensor& x, const pool_options& o) {
   if (x.rank() == 3) return squeeze(avg_pool2d(unsqueeze(x, 0), o), 0);
-  pool_options plain = o;
-  plain.dilation = {1, 1};
-  return record(avg_pool2d_op<>{{.options = plain}}, x);
+  return record(avg_pool2d_op<>{{.options = o}}, x);
 }
 
 // The same along one axis: x [n, c, l] or [c, l].
 template <class> tensor max_pool1d(const tensor& x, const pool1d_options& o) {
-  return squeeze(max_pool2d(detail::as_lines("max_pool1d", x), detail::line_options(o)), -2);
+  detail::check_lines("max_pool1d", x);
+  if (x.rank() == 2) return squeeze(max_pool1d(unsqueeze(x, 0), o), 0);
+  const pool_geometry lines{.options = detail::line_options(o), .lines = true};
+  return squeeze(record(max_pool2d_op<>{lines}, unsqueeze(x, -2)), -2);
 }
 template <class> tensor avg_pool1d(const tensor& x, const pool1d_options& o) {
-  return squeeze(avg_pool2d(detail::as_lines("avg_pool1d", x), detail::line_options(o)), -2);
+  detail::check_lines("avg_pool1d", x);
+  if (x.rank() == 2) return squeeze(avg_pool1d(unsqueeze(x, 0), o), 0);
+  const pool_geometry lines{.options = detail::line_options(o), .lines = true};
+  return squeeze(record(avg_pool2d_op<>{lines}, unsqueeze(x, -2)), -2);
 }
 
 // Means and maxima over windows chosen so that the result has the size `out`: pixels

@@ -11,6 +11,7 @@ namespace adze {
 struct pool_geometry {
   pool_options options{};
   size_2d adaptive = 0;
+  bool lines = false;  // images of one row that stand for lines
 
   bool is_adaptive() const { return adaptive[0] > 0; }
   index_t stride(std::size_t axis) const {
@@ -80,6 +81,10 @@ shape pooled_shape(std::string_view op, const shape& x, const pool_geometry& p) 
   if (fits && x[2] > 0x7fffffff / x[3]) {
     raise<shape_error>(op, ": an image must be smaller than 2^31 pixels; got ", x);
   }
+  if (!fits && p.lines) {
+    raise<shape_error>(op, ": the windows do not fit the line; got ", x.erased(2), ", kernel ",
+                       o.kernel[1]);
+  }
   if (!fits) {
     raise<shape_error>(op, ": the windows do not fit the image; got ", x, ", kernel ", o.kernel[0],
                        " x ", o.kernel[1]);
@@ -97,11 +102,9 @@ inline pool_geometry adaptive_geometry(std::string_view op, const size_2d& out) 
 }
 
 // Lines as images of one row, and their options.
-template <class = void> tensor as_lines(std::string_view op, const tensor& x) {
-  if (x.rank() != 2 && x.rank() != 3) {
-    raise<shape_error>(op, ": takes lines [n, c, l] or [c, l]; got ", x);
-  }
-  return unsqueeze(x, -2);
+inline void check_lines(std::string_view op, const tensor& x) {
+  if (x.rank() == 2 || x.rank() == 3) return;
+  raise<shape_error>(op, ": takes lines [n, c, l] or [c, l]; got ", x);
 }
 inline pool_options line_options(const pool1d_options& o) {
   return {.kernel = {1, o.kernel},
