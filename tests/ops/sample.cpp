@@ -7,6 +7,8 @@
 
 #include <doctest/doctest.h>
 
+#include <adze/graph/trace.hpp>
+#include <adze/ops/inplace.hpp>
 #include <adze/ops/sample.hpp>
 
 #include "checks.hpp"
@@ -63,6 +65,37 @@ TEST_CASE("the seed decides, every dtype and layout serves, one draw needs one n
   CHECK(a.state().offset == before.offset + 1);
   CHECK(multinomial(zeros({0, 3}), 2).shape() == shape{0, 2});
   CHECK_FALSE(multinomial(leaf({2}) * 0.0 + 1.0, 1).requires_grad());
+}
+
+TEST_CASE("many places: each draw is the first place whose running sum passes it") {
+  const index_t n = 1000, count = 5000;
+  tensor w = cast(smooth({n}) > 0.2, f64);  // zeros between ones
+  generator g(3), same(3);
+  const values_of y = numbers(multinomial(w, count, true, g)), weight = numbers(w);
+  std::vector<double> u(static_cast<std::size_t>(count));
+  uniform_fill(u.data(), 0, count, same.reserve_for<double>(count));
+  const double total = sum(w).item();
+  for (std::size_t k = 0; k < u.size(); ++k) {
+    std::size_t at = 0;
+    double running = weight[0];
+    while (running <= u[k] * total) running += weight[++at];
+    REQUIRE(y[k] == static_cast<double>(at));
+  }
+}
+
+TEST_CASE("a graph draws at each replay; a value changed through another handle throws") {
+  const auto f = [](const tensor& w) { return multinomial(w, 20, true); };
+  const graph g = trace(f, ones({6}));
+  manual_seed(3);
+  const values_of first = numbers(g(ones({6}))), second = numbers(g(ones({6})));
+  CHECK(first != second);
+  manual_seed(3);
+  CHECK(numbers(f(ones({6}))) == first);
+  CHECK(numbers(g(tensor_f32{0, 0, 1, 0, 0, 0})) == values_of(20, 2.0));
+  tensor y = random_leaf({3}) * 0.0 + 1.0;
+  const tensor z = y;
+  add_(y, 1.0);
+  CHECK_THROWS_AS(multinomial(z, 1), state_error);
 }
 
 TEST_CASE("weights that cannot be drawn by") {

@@ -9,6 +9,7 @@
 
 #include <adze/ops/embedding.hpp>
 #include <adze/ops/gather.hpp>
+#include <adze/ops/sample.hpp>
 #include <adze/ops/sort.hpp>
 
 #include "suite.hpp"
@@ -236,7 +237,24 @@ void orders() {
   }
 }
 
-const bool registered = (indexed(), orders(), true);
+// Of one place there is but one draw; frequencies are in sample.cpp.
+void draws() {
+  entry_for(
+      "multinomial",
+      [](index_t n) {
+        const auto drawing = [](const shape& s, index_t count) {
+          return sample{
+              op_of(multinomial_op<>{count, true}),
+              {{.sizes = s, .low = 0.5, .high = 2}},
+              [=](const arrays&) { return arrays{array(s.with(s.rank() - 1, count)).as(i64)}; },
+              exact};
+        };
+        return std::vector<sample>{drawing({n, 1}, 3), drawing({1}, n + 1)};
+      },
+      smoothness::none);
+}
+
+const bool registered = (indexed(), orders(), draws(), true);
 
 }  // namespace
 

@@ -28,6 +28,7 @@
 #include <adze/ops/pool.hpp>
 #include <adze/ops/reduce.hpp>
 #include <adze/ops/rnn.hpp>
+#include <adze/ops/sample.hpp>
 #include <adze/ops/slice.hpp>
 #include <adze/ops/softmax.hpp>
 #include <adze/ops/sort.hpp>
@@ -70,7 +71,7 @@ using reduction_ops =
     types<sum_op<>, mean_op<>, sum_to_op<>, var_op<>, std_dev_op<>, norm_op<>, logsumexp_op<>,
           cumsum_op<>, extreme<kernels::folds::largest>, extreme<kernels::folds::smallest>,
           prod_op<>, truth_op<kernels::folds::smallest>, truth_op<kernels::folds::largest>,
-          extreme_along_op<>, arg_extreme_op<>, topk_op<>>;
+          extreme_along_op<>, arg_extreme_op<>, topk_op<>, multinomial_op<>>;
 using product_ops =
     types<matmul_op<>, linear_op<>, conv2d_op<>, conv_transpose2d_op<>, conv2d_weight_gradient_op<>,
           attention_op<>, rnn_op<>, lstm_op<>, gru_op<>>;

@@ -1,6 +1,6 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Draws by weight. Plain data: no graph, and the same draws for any number of threads.
+// Draws by weight, without a gradient; the same draws for any number of threads.
 #include <algorithm>
 #include <cmath>
 #include <span>
@@ -12,8 +12,8 @@
 
 namespace adze::detail::inline ADZE_ISA {
 
-// The sum of a row of weights, all finite and none negative.
-inline double checked_weights(const double* w, index_t n) {
+// A row of weights must be finite, none negative, and not all 0.
+inline void check_weights(const double* w, index_t n) {
   double sum = 0;
   for (index_t i = 0; i < n; ++i) {
     if (!(w[i] >= 0.0 && std::isfinite(w[i]))) {
@@ -24,18 +24,23 @@ inline double checked_weights(const double* w, index_t n) {
   if (!(sum > 0.0 && std::isfinite(sum))) {
     raise<value_error>("multinomial: a row of weights must have a finite sum above 0; got ", sum);
   }
-  return sum;
 }
 
-// The first place where the running sum passes `target`; the last weight above 0 if none does.
-inline index_t place_in_sum(const double* w, index_t n, double target) {
+// Draws with replacement: the first place where the running sum of the weights passes u sum; the
+// last weight above 0 if none does.
+inline void draw_places(const double* w, index_t n, std::span<const double> u,
+                        std::span<index_t> to) {
+  std::vector<double> sums(static_cast<std::size_t>(n));
   index_t last = 0;
   double sum = 0;
-  for (index_t i = 0; i < n && !(sum > target); ++i) {
-    sum += w[i];
+  for (index_t i = 0; i < n; ++i) {
     if (w[i] > 0.0) last = i;
+    sums[static_cast<std::size_t>(i)] = sum += w[i];
   }
-  return last;
+  for (std::size_t k = 0; k < to.size(); ++k) {
+    const auto at = std::upper_bound(sums.begin(), sums.end(), u[k] * sum) - sums.begin();
+    to[k] = std::min<index_t>(at, last);
+  }
 }
 
 // Exponential races: the places of the `count` smallest -log(1 - u_i) / w_i, in order.
@@ -57,39 +62,55 @@ inline void win_races(const double* w, std::span<const double> u, std::span<inde
 
 namespace adze::inline ADZE_ISA {
 
+template <class = void> struct multinomial_op {
+  index_t count = 1;
+  bool replacement = false;
+  generator* source = nullptr;  // null: the default one
+  static constexpr std::string_view name = "multinomial";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::nothing);
+
+  shape result(const shape& w) const {
+    if (w.rank() != 1 && w.rank() != 2) {
+      raise<shape_error>("multinomial: takes weights [n] or [m, n]; got ", w);
+    }
+    return w.with(w.rank() - 1, count);
+  }
+  tensor forward(const tensor& weights) const {
+    if (count < 1) raise<value_error>("multinomial: the count must be positive; got ", count);
+    tensor y = empty(result(weights.shape()), i64);
+    static_cast<void>(detail::floating_compute_type(name, weights));
+    const index_t n = weights.size(-1), rows = weights.rank() == 2 ? weights.size(0) : 1;
+    const tensor w = detail::dense_as(weights, f64);
+    const bool races = !replacement && count > 1;
+    const index_t draws = races ? n : count;  // per row
+    std::vector<double> u(static_cast<std::size_t>(rows * draws));
+    generator& from = source != nullptr ? *source : default_generator();
+    const random_state at = from.reserve_for<double>(rows * draws);
+    uniform_fill(u.data(), 0, rows * draws, at);
+    const auto width = static_cast<std::size_t>(draws), wanted = static_cast<std::size_t>(count);
+    for (index_t r = 0; r < rows; ++r) {
+      const double* const row = w.data_as<double>() + r * n;
+      const std::span<const double> chance(u.data() + r * draws, width);
+      const std::span<index_t> to(y.data_as<index_t>() + r * count, wanted);
+      detail::check_weights(row, n);
+      races ? detail::win_races(row, chance, to) : detail::draw_places(row, n, chance, to);
+    }
+    return y;
+  }
+  tensor backward(backward_context&, const tensor&) const { return {}; }
+};
+
 // `count` places per row of weights [n] or [m, n], i64 [count] or [m, count]: place i with
 // probability w_i / sum(w). Without replacement all differ, and are drawn one after the other among
-// those left (the smallest e_i / w_i with e_i exponential). Weights need not sum to 1. Throws
+// those left (the smallest e_i / w_i with e_i exponential). Weights need not sum to 1. A graph
+// draws anew at each replay, from the same generator, which must live as long. Throws
 // shape_error; value_error for weights that are negative, not finite or all 0, and where fewer than
 // `count` are above 0 without replacement.
 template <class>
 tensor multinomial(const tensor& weights, index_t count, bool replacement, generator& g) {
-  if (weights.rank() != 1 && weights.rank() != 2) {
-    raise<shape_error>("multinomial: takes weights [n] or [m, n]; got ", weights);
-  }
-  if (count < 1) raise<value_error>("multinomial: the count must be positive; got ", count);
-  detail::floating_compute_type("multinomial", weights);
-  const index_t n = weights.size(-1), rows = weights.rank() == 2 ? weights.size(0) : 1;
-  const tensor w = detail::dense_as(weights, f64);
-  tensor y = empty(weights.rank() == 2 ? shape{rows, count} : shape{count}, i64);
-  const index_t draws = replacement || count == 1 ? count : n;  // per row
-  std::vector<double> u(static_cast<std::size_t>(rows * draws));
-  const random_state at = g.reserve_for<double>(rows * draws);
-  uniform_fill(u.data(), 0, rows * draws, at);
-  for (index_t r = 0; r < rows; ++r) {
-    const double* row = w.data_as<double>() + r * n;
-    const std::span<const double> chance(u.data() + r * draws, static_cast<std::size_t>(draws));
-    const std::span<index_t> to(y.data_as<index_t>() + r * count, static_cast<std::size_t>(count));
-    const double sum = detail::checked_weights(row, n);
-    if (!replacement && count > 1) {
-      detail::win_races(row, chance, to);
-    } else {
-      for (std::size_t k = 0; k < to.size(); ++k) {
-        to[k] = detail::place_in_sum(row, n, chance[k] * sum);
-      }
-    }
-  }
-  return y;
+  generator* const own = &g == &default_generator() ? nullptr : &g;
+  return record(multinomial_op<>{count, replacement, own}, weights);
 }
 
 }  // namespace adze::inline ADZE_ISA
