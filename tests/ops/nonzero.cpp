@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <adze/ops/inplace.hpp>
 #include <adze/ops/nonzero.hpp>
 #include <adze/ops/pointwise.hpp>
 
@@ -30,6 +31,15 @@ TEST_CASE("nonzero names the places in row-major order") {
   CHECK(nonzero(zeros({4, 0, 2})).shape() == shape{0, 3});
   CHECK(nonzero(full({}, 2.0)).shape() == shape{1, 0});
   CHECK(nonzero(zeros({})).shape() == shape{0, 0});
+}
+
+TEST_CASE("nonzero of a value that was changed through another handle throws") {
+  tensor y = random_leaf({3}) * 2.0;
+  const tensor z = y;
+  add_(y, 1.0);
+  CHECK(message_of([&] { nonzero(z); }).find("nonzero: input 0 (f64[3]) was changed in place") ==
+        0);
+  CHECK(nonzero(y).shape() == shape{3, 1});
 }
 
 TEST_CASE("masked_select takes what the mask holds, and gives its gradient back") {

@@ -10,6 +10,14 @@
 
 namespace adze::detail::inline ADZE_ISA {
 
+// What is read without being recorded must be the value that its handle stands for, as in record.
+template <class = void> void check_fresh(std::string_view op, const tensor& x) {
+  op_info reader;
+  reader.name = op;
+  const tensor* const in = &x;
+  static_cast<void>(wanted_inputs(reader, &in, 1));
+}
+
 // The places of what is not zero in row-major order, as numbers from 0.
 template <class = void> tensor flat_places(const tensor& x) {
   const tensor hit = dense_as(x, bool8);
@@ -29,6 +37,7 @@ namespace adze::inline ADZE_ISA {
 // The places of the elements that are not zero, one row each, in row-major order: i64 [count,
 // rank]. NaN is not zero.
 template <class> tensor nonzero(const tensor& x) {
+  detail::check_fresh("nonzero", x);
   const tensor flat = detail::flat_places(x);
   const index_t rank = x.rank(), count = flat.numel();
   tensor at = empty({count, rank}, i64);
