@@ -27,7 +27,7 @@ struct dropout {
   void visit(auto&& f) { f("training", training); }
 };
 
-// Of whole channels.
+// Of whole channels of [n, c, h, w] or [n, c, l].
 struct dropout2d {
   dropout_options options{};
   bool training = true;

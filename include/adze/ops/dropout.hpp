@@ -68,13 +68,13 @@ template <class> tensor dropout(const tensor& x, double p, bool training) {
   detail::check_probability("dropout", p);
   return training && p > 0.0 ? record(dropout_op<>{p}, x) : x;
 }
-// The same for whole channels of images [n, c, h, w] or [c, h, w] (Tompson et al. 2015): one word
-// per channel.
+// The same for whole channels of images [n, c, h, w] or, as in PyTorch, of lines [n, c, l] (Tompson
+// et al. 2015): one word per channel.
 template <class> tensor dropout2d(const tensor& x, double p, bool training) {
   detail::check_probability("dropout2d", p);
-  if (x.rank() == 3) return squeeze(dropout2d(unsqueeze(x, 0), p, training), 0);
-  if (x.rank() != 4) {
-    raise<shape_error>("dropout2d: takes images [n, c, h, w] or [c, h, w]; got ", x);
+  if (x.rank() != 3 && x.rank() != 4) {
+    raise<shape_error>("dropout2d: takes images [n, c, h, w] or lines [n, c, l]; got ", x,
+                       "; unsqueeze(x, 0) makes one image a batch");
   }
   return training && p > 0.0 ? record(dropout_op<>{p, true}, x) : x;
 }
