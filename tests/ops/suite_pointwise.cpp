@@ -110,6 +110,7 @@ void functions() {
   one(f1<exp_f>(), [](double x) { return std::exp(x); }, {.allowed = {4, 0x1p-100}});
   one(f1<expm1_f>(), [](double x) { return std::expm1(x); }, {.allowed = {4, 0x1p-100}});
   one(f1<log_f>(), [](double x) { return std::log(x); }, {.input = positive, .allowed = {4, 0}});
+  one(f1<log2_f>(), [](double x) { return std::log2(x); }, {.input = positive, .allowed = {4, 0}});
   one(f1<log1p_f>(), [](double x) { return std::log1p(x); },
       {.input = {.low = -0.7, .high = 3}, .allowed = {4, 0}});
   one(f1<sin_f>(), [](double x) { return std::sin(x); }, {.allowed = {4, 0}});

@@ -58,6 +58,8 @@ template <class V> void check_bounds(std::uint64_t s) {
         1.8);
   CHECK(largest_error<V>([](V x) { return log(x); }, [](double x) { return std::log(x); }, s) <=
         1.0);
+  CHECK(largest_error<V>([](V x) { return log2(x); }, [](double x) { return std::log2(x); }, s) <=
+        2.0);
   CHECK(largest_error<V>([](V x) { return log1p(x); }, [](double x) { return std::log1p(x); }, s) <=
         1.6);
   CHECK(largest_error<V>([](V x) { return tanh(x); }, [](double x) { return std::tanh(x); }, s) <=
@@ -114,6 +116,10 @@ TEST_CASE_TEMPLATE("edges follow the C library", V, native_f32, row_f32, sse2_f3
   kept([](V x) { return exp(x); }, [](double x) { return std::exp(x); });
   kept([](V x) { return expm1(x); }, [](double x) { return std::expm1(x); });
   kept([](V x) { return log(x); }, [](double x) { return std::log(x); });
+  kept([](V x) { return log2(x); }, [](double x) { return std::log2(x); });
+  for (int k = -149; k < 128; ++k) {
+    CHECK(at([](V x) { return log2(x); }, std::ldexp(1.0f, k)) == static_cast<float>(k));
+  }
   kept([](V x) { return log1p(x); }, [](double x) { return std::log1p(x); });
   kept([](V x) { return tanh(x); }, [](double x) { return std::tanh(x); });
   kept([](V x) { return sigmoid(x); }, exact_sigmoid);
@@ -144,6 +150,7 @@ TEST_CASE_TEMPLATE("a lane does not depend on its neighbours", V, native_f32, ro
   };
   check([](V x) { return exp(x); });
   check([](V x) { return log(x); });
+  check([](V x) { return log2(x); });
   check([](V x) { return log1p(x); });
   check([](V x) { return tanh(x); });
   check([](V x) { return erf(x); });
@@ -160,6 +167,7 @@ TEST_CASE_TEMPLATE("doubles are those of the C library", V, native_f64, scalar_f
     CHECK(same(value(exp(V(x))), std::exp(x)));
     CHECK(same(value(expm1(V(x))), std::expm1(x)));
     CHECK(same(value(log(V(x))), std::log(x)));
+    CHECK(same(value(log2(V(x))), std::log2(x)));
     CHECK(same(value(log1p(V(x))), std::log1p(x)));
     CHECK(same(value(tanh(V(x))), std::tanh(x)));
     CHECK(same(value(erf(V(x))), std::erf(x)));

@@ -69,6 +69,7 @@ template <class = void> tensor reciprocal(const tensor& x);
 template <class = void> tensor exp(const tensor& x);
 template <class = void> tensor expm1(const tensor& x);
 template <class = void> tensor log(const tensor& x);
+template <class = void> tensor log2(const tensor& x);
 template <class = void> tensor log1p(const tensor& x);
 template <class = void> tensor sin(const tensor& x);
 template <class = void> tensor cos(const tensor& x);

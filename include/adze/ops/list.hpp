@@ -49,8 +49,9 @@ using function_ops =
           unary<functors::step_f>, unary<functors::floor_f>, unary<functors::ceil_f>,
           unary<functors::round_f>, unary<functors::square_f>, unary<functors::sqrt_f>,
           unary<functors::rsqrt_f>, unary<functors::reciprocal_f>, unary<functors::exp_f>,
-          unary<functors::expm1_f>, unary<functors::log_f>, unary<functors::log1p_f>,
-          unary<functors::sin_f>, unary<functors::cos_f>, unary<functors::erf_f>>;
+          unary<functors::expm1_f>, unary<functors::log_f>, unary<functors::log2_f>,
+          unary<functors::log1p_f>, unary<functors::sin_f>, unary<functors::cos_f>,
+          unary<functors::erf_f>>;
 using comparison_ops = types<comparison<functors::equal_f>, comparison<functors::not_equal_f>,
                              comparison<functors::less_f>, comparison<functors::less_equal_f>,
                              comparison<functors::and_f>, comparison<functors::or_f>, where_op<>>;

@@ -116,6 +116,13 @@ struct log_f {
   template <class V> V f(const V& x) const { return log(x); }
   template <class V> V df(const V& x, const V&) const { return 1.0 / x; }
 };
+struct log2_f {
+  static constexpr std::string_view name = "log2";
+  static constexpr numeric precision = numeric::wide;
+  static constexpr auto reads = values::input(0);
+  template <class V> V f(const V& x) const { return log2(x); }
+  template <class V> V df(const V& x, const V&) const { return 1.4426950408889634 / x; }  // 1/ln 2
+};
 struct log1p_f {
   static constexpr std::string_view name = "log1p";
   static constexpr numeric precision = numeric::wide;
@@ -166,6 +173,8 @@ template <class> tensor reciprocal(const tensor& x) {
 template <class> tensor exp(const tensor& x) { return record(unary<functors::exp_f>{}, x); }
 template <class> tensor expm1(const tensor& x) { return record(unary<functors::expm1_f>{}, x); }
 template <class> tensor log(const tensor& x) { return record(unary<functors::log_f>{}, x); }
+// Of a power of two exactly its exponent.
+template <class> tensor log2(const tensor& x) { return record(unary<functors::log2_f>{}, x); }
 template <class> tensor log1p(const tensor& x) { return record(unary<functors::log1p_f>{}, x); }
 template <class> tensor sin(const tensor& x) { return record(unary<functors::sin_f>{}, x); }
 template <class> tensor cos(const tensor& x) { return record(unary<functors::cos_f>{}, x); }

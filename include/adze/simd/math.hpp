@@ -1,8 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Elementary functions of packs, floats and doubles: exp, expm1, log, log1p, tanh, sigmoid, erf,
-// sin, cos, pow, rsqrt. Float packs have kernels in math_f32.hpp; doubles, which are there to check
-// gradients, ask the C library lane by lane.
+// Elementary functions of packs, floats and doubles: exp, expm1, log, log2, log1p, tanh, sigmoid,
+// erf, sin, cos, pow, rsqrt. Float packs have kernels in math_f32.hpp; doubles, which are there to
+// check gradients, ask the C library lane by lane.
 #include <cmath>
 #include <concepts>
 #include <limits>
@@ -27,6 +27,9 @@ template <class A> pack<double, A> expm1(pack<double, A> x) {
 }
 template <class A> pack<double, A> log(pack<double, A> x) {
   return detail::each_lane(x, [](double v) { return std::log(v); });
+}
+template <class A> pack<double, A> log2(pack<double, A> x) {
+  return detail::each_lane(x, [](double v) { return std::log2(v); });
 }
 template <class A> pack<double, A> log1p(pack<double, A> x) {
   return detail::each_lane(x, [](double v) { return std::log1p(v); });
@@ -74,6 +77,7 @@ template <class T, class A> pack<T, A> rsqrt(pack<T, A> x) { return 1.0 / sqrt(x
 template <std::floating_point T> T exp(T x) { return exp(pack<T, scalar>(x)).v; }
 template <std::floating_point T> T expm1(T x) { return expm1(pack<T, scalar>(x)).v; }
 template <std::floating_point T> T log(T x) { return log(pack<T, scalar>(x)).v; }
+template <std::floating_point T> T log2(T x) { return log2(pack<T, scalar>(x)).v; }
 template <std::floating_point T> T log1p(T x) { return log1p(pack<T, scalar>(x)).v; }
 template <std::floating_point T> T tanh(T x) { return tanh(pack<T, scalar>(x)).v; }
 template <std::floating_point T> T sigmoid(T x) { return sigmoid(pack<T, scalar>(x)).v; }

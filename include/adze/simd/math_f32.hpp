@@ -49,12 +49,18 @@ template <class A> [[gnu::always_inline]] inline pack<float, A> expm1(pack<float
 
 namespace detail {
 
-// log(m 2^k) from f = m - 1 in [-0.3, 0.42].
-template <class V> V log_of_split(V f, V k) {
+// log(m 2^k), natural or to the base two, from f = m - 1 in [-0.3, 0.42]. That of a power of two
+// is k exactly in base two, where log2(e) is taken in two parts.
+template <bool two, class V> V log_of_split(V f, V k) {
   const V z = f * f;
   const V p = polynomial(f, {0x1.555548p-2f, -0x1.000006p-2f, 0x1.99a4b6p-3f, -0x1.555c4ep-3f,
                              0x1.233768p-3f, -0x1.fc2208p-4f, 0x1.e6f06ap-4f, -0x1.de3c16p-4f,
                              0x1.1457a8p-4f});
+  if constexpr (two) {
+    constexpr float first = 0x1.715476p+0f, second = 0x1.4ae0cp-26f;
+    const V tail = fma(V(-0.5f), z, p * f * z);
+    return fma(f, V(first), fma(tail, V(first), f * second)) + k;
+  }
   const V tail = fma(V(-0.5f), z, fma(k, V(-2.12194440e-4f), p * f * z));
   return fma(k, V(0.693359375f), f + tail);
 }
@@ -64,23 +70,29 @@ template <class V> auto is_normal_positive(V x) {
 }
 
 // log for packs that hold a zero, subnormal, negative, infinite or NaN lane.
-template <class V> [[gnu::noinline, gnu::cold]] V log_of_any(V x) {
+template <bool two, class V> [[gnu::noinline, gnu::cold]] V log_of_any(V x) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
   const auto subnormal = x < std::numeric_limits<float>::min();
   const auto [m, k] = split_mantissa(V(where(subnormal, x * 0x1p23f, x)));
-  const V y = log_of_split(V(m - 1.0), V(k - where(subnormal, 23.0, V(0))));
+  const V y = log_of_split<two>(V(m - 1.0), V(k - where(subnormal, 23.0, V(0))));
   const V edge = where(x == 0.0, -infinity, V(std::numeric_limits<float>::quiet_NaN()));
   return where(x > 0.0, where(x < infinity, y, x), edge);
 }
 
+template <bool two, class V> [[gnu::always_inline]] inline V logarithm(V x) {
+  if (any(!is_normal_positive(x))) return log_of_any<two>(x);
+  const auto [m, k] = split_mantissa(x);
+  return log_of_split<two>(V(m - 1.0), k);
+}
+
 }  // namespace detail
 
-// Natural logarithm.
+// Natural logarithm, and that to the base two.
 template <class A> [[gnu::always_inline]] inline pack<float, A> log(pack<float, A> x) {
-  using V = pack<float, A>;
-  if (any(!detail::is_normal_positive(x))) return detail::log_of_any(x);
-  const auto [m, k] = detail::split_mantissa(x);
-  return detail::log_of_split(V(m - 1.0), k);
+  return detail::logarithm<false>(x);
+}
+template <class A> [[gnu::always_inline]] inline pack<float, A> log2(pack<float, A> x) {
+  return detail::logarithm<true>(x);
 }
 
 // log(1 + x).
