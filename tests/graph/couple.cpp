@@ -491,6 +491,7 @@ TEST_CASE("couple: softmax and means pin their axis, sums do not") {
   CHECK(why([&](const tensor& t) { return linear(softmax(linear(t, w), -1), v); }) == "softmax");
   CHECK(why([&](const tensor& t) { return mean(linear(t, w), {1}); }) == "mean");
   CHECK(why([&](const tensor& t) { return var(linear(t, w), {1}); }) == "var");
+  CHECK(why([&](const tensor& t) { return std_dev(linear(t, w), {1}); }) == "std_dev");
   CHECK(why([&](const tensor& t) { return amax(linear(t, w), {1}); }) == "amax");
   CHECK(why([&](const tensor& t) { return cumsum(linear(t, w), 1); }) ==
         "cumsum (declares no axes)");

@@ -151,6 +151,11 @@ TEST_CASE("cells are single steps of the layers, with PyTorch's names") {
     CHECK(distance(h, select(states, 0, t)) < 1e-14);
   }
   CHECK(distance(s.c, all[2]) < 1e-14);
+  // One row without a batch.
+  const tensor row = select(select(x, 0, 0), 0, 1);
+  CHECK(distance(step(row).h, select(select(all[0], 0, 0), 0, 1)) < 1e-14);
+  CHECK(distance(gated(row), select(select(states, 0, 0), 0, 1)) < 1e-14);
+  CHECK(step(row).c.shape() == shape{3});
   std::vector<tensor> in = parameters(step);
   in.push_back(leaf({2, 4}));
   const auto f = [&](const std::vector<tensor>& v) {

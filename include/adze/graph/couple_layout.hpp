@@ -205,6 +205,8 @@ template <class = void> bool tie_folding_op(const erased_op& op, axis_ties& t) {
     tie_folded(t, mean->name, mean->over, folding::pins);
   } else if (const auto* var = op.as<var_op<>>()) {
     tie_folded(t, var->name, var->over, folding::pins);
+  } else if (const auto* deviation = op.as<std_dev_op<>>()) {
+    tie_folded(t, deviation->name, deviation->over, folding::pins);
   } else if (const auto* norm = op.as<norm_op<>>()) {
     tie_folded(t, norm->name, norm->over, folding::pins);
   } else if (const auto* most = op.as<extreme<kernels::folds::largest>>()) {

@@ -217,12 +217,14 @@ struct recurrent_cell {
 
  protected:
   template <class = void> tensor state_or_zeros(const tensor& state, const tensor& x) const {
-    return state.defined() ? state : record(zero_state_op<>{options.hidden}, unsqueeze(x, 0));
+    if (state.defined()) return state;
+    if (x.rank() == 1) return squeeze(state_or_zeros(state, unsqueeze(x, 0)), 0);
+    return record(zero_state_op<>{options.hidden}, unsqueeze(x, 0));
   }
 };
 
-// x [b, in] and the state before (zeros when undefined) give the state after, whose h is the
-// output.
+// x [b, in], or [in], and the state before (zeros when undefined) give the state after, whose h is
+// the output.
 struct lstm_cell : recurrent_cell {
   template <class = void>
   explicit lstm_cell(const recurrent_cell_options& o) : recurrent_cell("nn::lstm_cell", 4, o) {}
