@@ -8,6 +8,7 @@
 #include <adze/nn/dropout.hpp>
 #include <adze/nn/embedding.hpp>
 #include <adze/nn/norm.hpp>
+#include <adze/nn/pool.hpp>
 #include <adze/nn/sequential.hpp>
 #include <adze/nn/state_dict.hpp>
 
@@ -228,6 +229,26 @@ TEST_CASE("sequential: names are positions, lambdas are layers, parts can be cha
   for (const tensor& p : parameters(own)) CHECK(p.grad().defined());
   zero_grad(own);
   for (const tensor& p : parameters(own)) CHECK_FALSE(p.grad().defined());
+}
+
+TEST_CASE("layers without tensors may stand in visit, whatever options they have") {
+  const nn::sequential net{nn::flatten{},
+                           nn::relu{},
+                           nn::leaky_relu{},
+                           nn::elu{},
+                           nn::celu{},
+                           nn::gelu{},
+                           nn::softplus{},
+                           nn::hardtanh{},
+                           nn::softmax{},
+                           nn::log_softmax{},
+                           nn::max_pool2d{},
+                           nn::avg_pool2d{},
+                           nn::max_pool1d{{}},
+                           nn::avg_pool1d{{}},
+                           nn::adaptive_avg_pool2d{},
+                           nn::adaptive_max_pool2d{}};
+  CHECK(state_dict(net).empty());
 }
 
 TEST_CASE("a whole model: gradients reach all parameters, states travel, 16 bits work") {

@@ -2,6 +2,9 @@
 // Modules without layers: the walk, the readers, and loading all or nothing.
 #include <doctest/doctest.h>
 
+#include <map>
+#include <memory>
+
 #include <adze/nn/state_dict.hpp>
 #include <adze/tensor/typed.hpp>
 
@@ -94,6 +97,29 @@ template <class F> std::string message_of(F f) {
   return "no error";
 }
 
+struct scaled {  // options alone
+  static constexpr bool stateless = true;
+  double factor = 2.0;
+  tensor operator()(const tensor& x) const { return x; }
+};
+tensor unchanged(const tensor& x) { return x; }
+
+struct contained {
+  std::unique_ptr<dense> owned = std::make_unique<dense>(1, 1, 0), none;
+  std::map<std::string, dense> heads{{"right", dense(1, 2, 20)}, {"left", dense(1, 1, 10)}};
+  scaled scale;
+  tensor (*function)(const tensor&) = unchanged;
+  void visit(auto&& f) {
+    f("owned", owned);
+    f("none", none);
+    f("heads", heads);
+    f("scale", scale);
+    f("function", function);
+  }
+};
+
+static_assert(stateless_layer<scaled> && !stateless_layer<dense>);
+static_assert(stateless_layer<decltype([](const tensor& x) { return x; })>);
 static_assert(module<network> && module<const dense> && !module<tensor> && !module<int>);
 
 }  // namespace
@@ -118,6 +144,16 @@ TEST_CASE("a head that appears is found") {
   network m = sample();
   m.head = dense(3, 1, 60);
   CHECK(names_of(named_parameters(m))[5] == "head.weight");
+}
+
+TEST_CASE("pointers and maps of layers are named; a map's keys are names, in their order") {
+  contained m;
+  CHECK(names_of(named_parameters(m)) ==
+        std::vector<std::string>{"owned.weight", "owned.bias", "heads.left.weight",
+                                 "heads.left.bias", "heads.right.weight", "heads.right.bias"});
+  eval(m);
+  CHECK_FALSE(m.owned->training);
+  CHECK_FALSE(m.heads.at("right").training);
 }
 
 TEST_CASE("train and eval reach every flag, also of a part") {

@@ -14,6 +14,7 @@ struct identity {
 };
 // All axes but the batch as one.
 struct flatten {
+  static constexpr bool stateless = true;
   index_t first = 1, last = -1;
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::flatten(x, first, last);
@@ -27,12 +28,14 @@ struct relu6 {
   template <class = void> tensor operator()(const tensor& x) const { return adze::relu6(x); }
 };
 struct leaky_relu {
+  static constexpr bool stateless = true;
   double negative_slope = 0.01;
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::leaky_relu(x, negative_slope);
   }
 };
 struct elu {
+  static constexpr bool stateless = true;
   double alpha = 1.0;
   template <class = void> tensor operator()(const tensor& x) const { return adze::elu(x, alpha); }
 };
@@ -40,10 +43,12 @@ struct selu {
   template <class = void> tensor operator()(const tensor& x) const { return adze::selu(x); }
 };
 struct celu {
+  static constexpr bool stateless = true;
   double alpha = 1.0;
   template <class = void> tensor operator()(const tensor& x) const { return adze::celu(x, alpha); }
 };
 struct gelu {
+  static constexpr bool stateless = true;
   gelu_form form = gelu_form::erf;
   template <class = void> tensor operator()(const tensor& x) const { return adze::gelu(x, form); }
 };
@@ -54,6 +59,7 @@ struct mish {
   template <class = void> tensor operator()(const tensor& x) const { return adze::mish(x); }
 };
 struct softplus {
+  static constexpr bool stateless = true;
   double beta = 1.0, threshold = 20.0;
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::softplus(x, beta, threshold);
@@ -72,6 +78,7 @@ struct tanh {
   template <class = void> tensor operator()(const tensor& x) const { return adze::tanh(x); }
 };
 struct hardtanh {
+  static constexpr bool stateless = true;
   double low = -1.0, high = 1.0;
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::hardtanh(x, low, high);
@@ -84,12 +91,14 @@ struct hardswish {
   template <class = void> tensor operator()(const tensor& x) const { return adze::hardswish(x); }
 };
 struct softmax {
+  static constexpr bool stateless = true;
   index_t axis = -1;
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::softmax(x, axis);
   }
 };
 struct log_softmax {
+  static constexpr bool stateless = true;
   index_t axis = -1;
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::log_softmax(x, axis);

@@ -4,9 +4,11 @@
 // A model holds its layers and tensors as members and names them in one function:
 //   void visit(auto&& f) { f("fc1", fc1); f("weight", weight); f("mean", nn::buffer{mean}); }
 // A tensor is a parameter, a buffer is state without gradient, a bool is the training flag; nested
-// modules, and optional, vector or array of modules, may be named too. Undefined tensors are
-// absent. Copying a model shares its tensors; clone() copies them.
+// modules, and optional, unique_ptr, vector, array or map of modules, may be named too (a map's
+// keys are names). Undefined tensors are absent. Layers without visit() must be known to have no
+// state. Copying a model shares its tensors; clone() copies them.
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -43,9 +45,23 @@ concept module = requires(std::remove_const_t<M>& m, const detail::visit_probe& 
   m.visit(f);
 };
 
+// A layer that certainly holds no tensor: an empty class, a function, or one whose data are options
+// and that says so (`static constexpr bool stateless = true`).
+template <class L>
+concept stateless_layer =
+    std::is_empty_v<L> || std::is_function_v<std::remove_pointer_t<L>> || requires {
+  requires L::stateless;
+};
+
 }  // namespace adze
 
 namespace adze::detail::inline ADZE_ISA {
+
+template <class M>
+concept ordered_map = requires {
+  typename M::mapped_type;
+  typename M::key_compare;
+};
 
 // What the walk over a model finds. Names are kept only for named walks.
 struct module_tensor {
@@ -81,15 +97,25 @@ class module_walker {
   template <class M> void take(std::optional<M>& m) const {
     if (m.has_value()) take(*m);
   }
+  template <class M> void take(std::unique_ptr<M>& m) const {
+    if (m != nullptr) take(*m);
+  }
   template <class M> void take(std::vector<M>& list) const { take_list(list); }
   template <class M, std::size_t N> void take(std::array<M, N>& list) const { take_list(list); }
   template <class M> void take(M& m) const {
     if constexpr (module<M>) {
       m.visit(*this);
-    } else {  // a lambda or another layer without state
+    } else if constexpr (ordered_map<M>) {
+      for (auto& [name, part] : m) (*this)(name, part);
+    } else if constexpr (std::is_invocable_v<M&, const tensor&>) {
+      static_assert(stateless_layer<M>,
+                    "adze module: this layer has data but no public visit(auto&&): add one, or say "
+                    "`static constexpr bool stateless = true` if none of the data is a tensor");
+    } else {
       static_assert(std::is_invocable_v<M&, const tensor&>,
                     "adze module: visit() names something that is neither a tensor, nn::buffer, "
-                    "bool, module or layer, nor a list of them");
+                    "bool, module or layer, nor an optional, unique_ptr, vector, array or map of "
+                    "them (maps with names as keys)");
     }
   }
   template <class L> void take_list(L& list) const {
@@ -160,6 +186,14 @@ inline tensor plain_copy(const tensor& x, dtype type) {
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
+
+// What a call with something else than a module says, where the list of constraints would be long.
+template <class M>
+requires(!module<M>) std::vector<tensor> parameters(const M&) {
+  static_assert(module<M>, "adze module: this type has no public visit(auto&&): add, for example, "
+                           "void visit(auto&& f) { f(\"fc1\", fc1); f(\"fc2\", fc2); }");
+  return {};
+}
 
 // The trainable tensors in the order of visit, each once; handles on the model's own.
 template <module M> std::vector<tensor> parameters(const M& model) {

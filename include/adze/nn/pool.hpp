@@ -24,6 +24,7 @@ namespace adze::nn::inline ADZE_ISA {
 
 struct max_pool2d {
   max_pool2d_options options{};
+  static constexpr bool stateless = true;
   explicit max_pool2d(const max_pool2d_options& o = {}) : options(o) {}
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::max_pool2d(x, {.kernel = options.kernel,
@@ -36,6 +37,7 @@ struct max_pool2d {
 
 struct avg_pool2d {
   avg_pool2d_options options{};
+  static constexpr bool stateless = true;
   explicit avg_pool2d(const avg_pool2d_options& o = {}) : options(o) {}
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::avg_pool2d(x, {.kernel = options.kernel,
@@ -49,6 +51,7 @@ struct avg_pool2d {
 // Along lines [n, c, l].
 struct max_pool1d {
   pool1d_options options{};
+  static constexpr bool stateless = true;
   explicit max_pool1d(const pool1d_options& o = {}) : options(o) {}
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::max_pool1d(x, options);
@@ -57,6 +60,7 @@ struct max_pool1d {
 
 struct avg_pool1d {
   pool1d_options options{};
+  static constexpr bool stateless = true;
   explicit avg_pool1d(const pool1d_options& o = {}) : options(o) {}
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::avg_pool1d(x, options);
@@ -65,6 +69,7 @@ struct avg_pool1d {
 
 struct adaptive_avg_pool2d {
   adaptive_pool2d_options options{};
+  static constexpr bool stateless = true;
   explicit adaptive_avg_pool2d(const adaptive_pool2d_options& o = {}) : options(o) {}
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::adaptive_avg_pool2d(x, options.out);
@@ -73,6 +78,7 @@ struct adaptive_avg_pool2d {
 
 struct adaptive_max_pool2d {
   adaptive_pool2d_options options{};
+  static constexpr bool stateless = true;
   explicit adaptive_max_pool2d(const adaptive_pool2d_options& o = {}) : options(o) {}
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::adaptive_max_pool2d(x, options.out);

@@ -1,0 +1,14 @@
+// expect: this layer has data but no public visit(auto&&)
+// SPDX-License-Identifier: MIT
+#include <adze/nn/linear.hpp>
+
+struct branch {
+  adze::nn::linear fc{{.in = 2, .out = 2}};
+  adze::tensor operator()(const adze::tensor& x) const { return fc(x); }
+};
+struct model {
+  branch first;
+  void visit(auto&& f) { f("first", first); }
+};
+
+auto trained(const model& m) { return adze::parameters(m); }
