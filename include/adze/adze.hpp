@@ -70,6 +70,7 @@
 #include <adze/graph/trace.hpp>
 #include <adze/graph/tracer.hpp>
 #include <adze/nn/activation.hpp>
+#include <adze/nn/any_layer.hpp>
 #include <adze/nn/attention.hpp>
 #include <adze/nn/conv.hpp>
 #include <adze/nn/dropout.hpp>

@@ -4,6 +4,7 @@
 
 #include <adze/autograd/checkpoint.hpp>
 #include <adze/nn/activation.hpp>
+#include <adze/nn/any_layer.hpp>
 #include <adze/nn/conv.hpp>
 #include <adze/nn/dropout.hpp>
 #include <adze/nn/embedding.hpp>
@@ -229,6 +230,42 @@ TEST_CASE("sequential: names are positions, lambdas are layers, parts can be cha
   for (const tensor& p : parameters(own)) CHECK(p.grad().defined());
   zero_grad(own);
   for (const tensor& p : parameters(own)) CHECK_FALSE(p.grad().defined());
+}
+
+TEST_CASE("sequential_list: a loop's layers have sequential's names, modes, copies and values") {
+  nn::sequential_list net;
+  index_t in = 4;
+  for (const index_t width : {8, 6}) {
+    net.append(nn::linear{{.in = in, .out = width, .type = f64}}).append(nn::relu{});
+    in = width;
+  }
+  net.append(nn::batch_norm1d{{.channels = 6, .type = f64}}).append(nn::dropout{});
+  net.append(nn::sequential{nn::linear{{.in = 6, .out = 2, .bias = false, .type = f64}}});
+  net.append([](const tensor& x) { return x * 2.0; });
+  CHECK(listing(net) ==
+        "0.weight f64[8,4]\n0.bias f64[8]\n2.weight f64[6,8]\n2.bias f64[6]\n4.weight f64[6]\n"
+        "4.bias f64[6]\n4.running_mean f64[6]\n4.running_var f64[6]\n"
+        "4.num_batches_tracked i64[]\n6.0.weight f64[2,6]\n");
+  CHECK(net.size() == 8);
+  CHECK(parameters(net).size() == 7);
+  eval(net);
+  CHECK_FALSE(net[4].as<nn::batch_norm1d>()->training);
+  CHECK_FALSE(net[5].as<nn::dropout>()->training);
+  CHECK(net[0].as<nn::relu>() == nullptr);
+
+  const nn::sequential_list shared = net, own = clone(net);
+  const tensor x = random({3, 4}), y = net(x);
+  CHECK(distance(shared(x), y) == 0.0);
+  CHECK(distance(own(x), y) == 0.0);
+  backward(sum(square(y)));
+  for (const tensor& p : parameters(net)) CHECK(p.grad().defined());
+  for (const tensor& p : parameters(own)) CHECK_FALSE(p.grad().defined());
+  nn::init::zeros_(net[0].as<nn::linear>()->weight);
+  CHECK(largest(shared[0].as<nn::linear>()->weight) == 0.0);
+  CHECK(largest(own[0].as<nn::linear>()->weight) > 0.0);
+  load_state_dict(net, state_dict(own));
+  CHECK(distance(net(x), y) == 0.0);
+  CHECK(distance(nn::sequential_list{}(x), x) == 0.0);
 }
 
 TEST_CASE("layers without tensors may stand in visit, whatever options they have") {

@@ -115,7 +115,7 @@ class module_walker {
       static_assert(std::is_invocable_v<M&, const tensor&>,
                     "adze module: visit() names something that is neither a tensor, nn::buffer, "
                     "bool, module or layer, nor an optional, unique_ptr, vector, array or map of "
-                    "them (maps with names as keys)");
+                    "them (maps with names as keys; nn::any_layer holds a layer of any type)");
     }
   }
   template <class L> void take_list(L& list) const {
