@@ -75,6 +75,7 @@
 #include <adze/nn/conv.hpp>
 #include <adze/nn/dropout.hpp>
 #include <adze/nn/embedding.hpp>
+#include <adze/nn/find.hpp>
 #include <adze/nn/init.hpp>
 #include <adze/nn/linear.hpp>
 #include <adze/nn/module.hpp>

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include <adze/nn/find.hpp>
 #include <adze/nn/state_dict.hpp>
 #include <adze/tensor/typed.hpp>
 
@@ -154,6 +155,16 @@ TEST_CASE("pointers and maps of layers are named; a map's keys are names, in the
   eval(m);
   CHECK_FALSE(m.owned->training);
   CHECK_FALSE(m.heads.at("right").training);
+}
+
+TEST_CASE("a tensor is found by its name, and the nearest names are given where there is none") {
+  const network m = sample();
+  CHECK(find(m, "blocks.1.weight").impl_or_null() == m.blocks[1].weight.impl_or_null());
+  CHECK(find(m, "first.mean").impl_or_null() == m.first.mean.impl_or_null());
+  CHECK(message_of([&] { find(m, "block.1.bias"); }) ==
+        "find: the model has no tensor block.1.bias; nearest: blocks.0.bias, blocks.1.mean, "
+        "blocks.0.mean");
+  CHECK(message_of([&] { find(m, ""); }).starts_with("find: the model has no tensor ; nearest: "));
 }
 
 TEST_CASE("train and eval reach every flag, also of a part") {
