@@ -63,6 +63,8 @@ struct conv2d {
     if (o.bias) bias = detail::new_parameter({o.out}, o.type);
     detail::start_weight_and_bias(weight, bias);
   }
+  template <class... N>
+  conv2d(index_t, index_t, N...) = delete;  // write nn::conv2d{{.in = 3, .out = 16, .kernel = 3}}
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::conv2d(x, weight, bias,
                         {.stride = options.stride,

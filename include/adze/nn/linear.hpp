@@ -53,6 +53,7 @@ struct linear {
     if (o.bias) bias = detail::new_parameter({o.out}, o.type);
     detail::start_weight_and_bias(weight, bias);
   }
+  linear(index_t, index_t, bool = true) = delete;  // write nn::linear{{.in = 784, .out = 128}}
   template <class = void> tensor operator()(const tensor& x) const {
     return adze::linear(x, weight, bias);
   }
