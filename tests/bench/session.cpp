@@ -187,6 +187,30 @@ TEST_CASE("session: exit status 1 for a wrong own kernel, 2 for a wrong command 
   CHECK(w.run({"--list"}) == 0);
 }
 
+TEST_CASE("session: nothing to measure is an error that names what was read and what was given") {
+  workspace w;
+  CHECK(w.run({"--problem", "copi z n=5"}) == 2);
+  CHECK(w.run({"--list", "--problem", "copi z n=5"}) == 2);
+  CHECK(w.run({"--filter", "#large"}) == 2);
+  const auto idle = [](const std::vector<const char*>& words) {
+    session s({.name = "unit"}, parse(words), "unit");
+    s.problems({"copy", "fill"});
+    try {
+      s.finish();
+    } catch (const value_error& e) {
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  CHECK(idle({"--problem", "copi z n=5", "--problem", "gemm z m=5"}) ==
+        "session: no problem of kernel copy, fill; given: copi, gemm");
+  CHECK(idle({"--problem", "copy z n=5", "--filter", "#a"}) ==
+        "session: no problem of kernel copy, fill passes the filters; given: copy");
+  CHECK(idle({}) == "session: no problems; name a list by --problems, or give one: --problem "
+                    "'KERNEL NAME KEY=VALUE ...'; kernels here: copy, fill");
+  CHECK(arguments_help.find("gemm  resnet18.fc  m=1") != std::string_view::npos);
+}
+
 TEST_CASE("library: found by name, or not at all") {
   const library maths = library::open({"libdoes_not_exist.so.9", "libm.so.6"});
   REQUIRE(bool(maths));

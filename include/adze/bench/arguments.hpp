@@ -50,7 +50,11 @@ inline constexpr std::string_view arguments_help =
     "  --markdown FILE          environment and table for a document\n"
     "  --new-peaks              measure the machine's peaks again\n"
     "  --no-noise-test          leave out the test of the same code against itself\n"
-    "  --list                   print the problems and stop\n";
+    "  --list                   print the problems and stop\n"
+    "A list has one problem a line: a kernel that the program reads, a name, sizes, tags; '#' "
+    "begins\n"
+    "a comment:\n"
+    "  gemm  resnet18.fc  m=1 n=1000 k=512 b=t  #resnet18 #inference\n";
 
 namespace detail {
 

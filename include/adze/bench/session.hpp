@@ -62,6 +62,7 @@ class session {
   // lists. With --list they are printed, and there are none.
   std::vector<problem> problems(std::initializer_list<std::string_view> kernels) {
     std::vector<problem> chosen;
+    read_.insert(read_.end(), kernels.begin(), kernels.end());
     for (const problem& p : all_problems()) {
       const bool wanted =
           std::find(kernels.begin(), kernels.end(), p.kernel) != kernels.end() &&
@@ -69,6 +70,7 @@ class session {
                       [&](const std::string& filter) { return matches(p, filter); });
       if (wanted) chosen.push_back(p);
     }
+    chosen_ += chosen.size();
     if (asked_.list) {
       for (const problem& p : chosen) std::puts(p.text().c_str());
       return {};
@@ -112,8 +114,9 @@ class session {
   const results& found() const { return found_; }
 
   // Prints the table, writes the files. The exit status: 1 where the first candidate of a problem
-  // is wrong or fails.
+  // is wrong or fails. value_error where there was no problem to measure or to list.
   int finish() {
+    if (chosen_ == 0 && found_.rows.empty()) raise_idle();
     if (asked_.list) return 0;
     begin();
     judge(found_);
@@ -133,6 +136,23 @@ class session {
   }
 
  private:
+  [[noreturn]] void raise_idle() const {
+    std::string read, given;
+    const auto add = [](std::string& to, const std::string& name) {
+      if ((", " + to + ",").find(", " + name + ",") == to.npos)
+        to += (to.empty() ? "" : ", ") + name;
+    };
+    for (const std::string& kernel : read_) add(read, kernel);
+    for (const problem& p : all_problems()) add(given, p.kernel);
+    if (given.empty()) {
+      raise<value_error>("session: no problems; name a list by --problems, or give one: --problem "
+                         "'KERNEL NAME KEY=VALUE ...'; kernels here: ",
+                         read);
+    }
+    raise<value_error>("session: no problem of kernel ", read,
+                       asked_.filters.empty() ? "" : " passes the filters", "; given: ", given);
+  }
+
   std::vector<problem> all_problems() const {
     std::vector<problem> all;
     const auto append = [&](const std::vector<problem>& more) {
@@ -199,12 +219,14 @@ class session {
   results found_;
   std::unique_ptr<evictor> evict_;
   double quiet_rate_ = 0;
-  std::size_t planned_ = 0;  // problems times states times thread counts
+  std::vector<std::string> read_{};  // kernels that the program asked for
+  std::size_t chosen_ = 0;           // problems of theirs
+  std::size_t planned_ = 0;          // problems times states times thread counts
   bool begun_ = false;
 };
 
 // The main function of a benchmark program. Exit status: 0; 1 where an own kernel is wrong; 2 for
-// a wrong command line or file.
+// a wrong command line or file, or nothing to measure.
 template <class F> int run_program(int argc, const char* const* argv, program_facts about, F body) {
   // Peers whose threads spin after a parallel region would take the processors of the others. Read
   // by their runtimes when they are loaded, and not set where the user has chosen.
