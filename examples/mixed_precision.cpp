@@ -47,7 +47,8 @@ double accuracy(const lenet_5& model, const data::tensor_dataset& set, dtype typ
 // Trains with `step(x, y)`, which returns the loss. Memory is what a step has beside what is there
 // when it begins.
 template <class Step> outcome train(const data::tensor_dataset& set, index_t epochs, Step step) {
-  const data::loader batches(set, {.batch_size = 128, .shuffle = true, .drop_last = true});
+  const data::loader batches(set,
+                             {.batch_size = 128, .shuffle = true, .drop_last = true, .seed = 0});
   outcome r;
   double seconds = 0.0;
   for (index_t epoch = 0; epoch < epochs; ++epoch) {

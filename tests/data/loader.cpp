@@ -117,6 +117,25 @@ TEST_CASE("loader: the order of every epoch is the one that (seed, epoch) names,
   CHECK(std::adjacent_find(orders.begin(), orders.end()) == orders.end());
 }
 
+TEST_CASE("loader: without a seed the order is named by manual_seed, and no number is drawn") {
+  const random_state before = default_generator().state();
+  const auto order_after = [](std::uint64_t seed) {
+    manual_seed(seed);
+    const loader l(numbered(32), {.shuffle = true});
+    CHECK(default_generator().state() == random_state{seed, 0});
+    default_generator().uniform();
+    CHECK(loader(numbered(32), {.shuffle = true}).order(0) == l.order(0));
+    return l.order(0);
+  };
+  CHECK(order_after(1) == order_after(1));
+  CHECK(order_after(1) != order_after(2));
+  manual_seed(1);
+  const loader fixed(numbered(32), {.shuffle = true, .seed = 7});
+  CHECK(fixed.order(3) == loader(numbered(32), {.shuffle = true, .seed = 7}).order(3));
+  CHECK(fixed.order(0) != order_after(1));
+  default_generator().set_state(before);
+}
+
 TEST_CASE("loader: the same batches and the same random numbers for 0, 1, 2, 3 workers") {
   // Slow and fast batches mix, so that workers overtake each other.
   const transform noisy = [](batch& b, const batch_place& place) {

@@ -50,7 +50,8 @@ digit_net trained_net() {
   const auto set = data::synthetic_digits({.count = 4000});
   optim::adam opt(adze::parameters(model), {.lr = 2e-3});
   for (index_t epoch = 0; epoch < 4; ++epoch) {
-    for (auto& [x, y] : data::loader(set, {.batch_size = 50, .shuffle = true}).epoch(epoch)) {
+    for (auto& [x, y] :
+         data::loader(set, {.batch_size = 50, .shuffle = true, .seed = 0}).epoch(epoch)) {
       opt.zero_grad();
       backward(cross_entropy(model(x), y));
       opt.step();

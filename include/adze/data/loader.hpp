@@ -44,7 +44,9 @@ struct loader_options {
   bool drop_last = false;  // leave out a last batch that is not full
   index_t workers = 0;     // threads that work ahead; 0 makes each batch when it is asked for
   index_t ahead = 4;       // batches at most that wait or are in work
-  std::uint64_t seed = 0;
+  // None: one that the seed of the calling thread's default generator names when the loader is
+  // made, so that manual_seed(s) fixes the order too; no number is drawn.
+  std::optional<std::uint64_t> seed{};
   std::vector<transform> transforms{};
 };
 
@@ -72,7 +74,7 @@ template <dataset D> class loader {
   std::vector<index_t> order(index_t epoch) const {
     check_epoch(epoch);
     if (options().shuffle) {
-      const random_state at{options().seed, static_cast<std::uint64_t>(epoch) << 40};
+      const random_state at{*options().seed, static_cast<std::uint64_t>(epoch) << 40};
       return generator(at).permutation(data().size());
     }
     std::vector<index_t> plain(static_cast<std::size_t>(data().size()));
@@ -107,6 +109,10 @@ template <dataset D> class loader {
         raise<value_error>("loader: workers out of range; got ", options.workers,
                            "; 0 to 256 are allowed");
       }
+      if (!options.seed) {  // from the stream's far end, which no generator reaches
+        const random_state end{default_generator().state().seed, ~std::uint64_t{0}};
+        options.seed = generator(end).bits();
+      }
       if (options.workers > 0) threads.emplace(options.workers);
     }
 
@@ -119,7 +125,7 @@ template <dataset D> class loader {
         if (!options.shuffle && options.transforms.empty()) return data.slice(first, count);
       }
       batch made = data.gather(indices);
-      batch_place place{options.seed, epoch, indices, 0};
+      batch_place place{*options.seed, epoch, indices, 0};
       for (const transform& change : options.transforms) {
         change(made, place);
         ++place.stage;
