@@ -135,6 +135,7 @@
 #include <adze/optim/adam.hpp>
 #include <adze/optim/adamw.hpp>
 #include <adze/optim/clip.hpp>
+#include <adze/optim/decay_groups.hpp>
 #include <adze/optim/ema.hpp>
 #include <adze/optim/lamb.hpp>
 #include <adze/optim/method.hpp>

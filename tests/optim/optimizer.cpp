@@ -3,9 +3,11 @@
 
 #include <adze/optim/adagrad.hpp>
 #include <adze/optim/adamw.hpp>
+#include <adze/optim/decay_groups.hpp>
 #include <adze/optim/lamb.hpp>
 #include <adze/optim/rmsprop.hpp>
 #include <adze/optim/sgd.hpp>
+#include <adze/tensor/create.hpp>
 
 #include "problem.hpp"
 
@@ -27,6 +29,11 @@ template <class F> void each_optimizer(F f) {
   f.template operator()<lamb>({.lr = 0.01});
 }
 
+struct layer {
+  tensor weight = leaf({3, 2}, 1.0), bias = leaf({3}, 1.0), slope = leaf({}, 1.0);
+  void visit(auto&& f) { f("weight", weight), f("bias", bias), f("slope", slope); }
+};
+
 void run(optimizer& o, int from, int to) {
   for (int t = from; t < to; ++t) {
     set_gradients(o.parameters(), t);
@@ -38,6 +45,28 @@ bool all_same(const std::vector<tensor>& a, const std::vector<tensor>& b) {
   bool same = a.size() == b.size();
   for (std::size_t i = 0; same && i < a.size(); ++i) same = same_bits(a[i], b[i]);
   return same;
+}
+
+TEST_CASE("optimizer: made for a model, it has the parameters of the model") {
+  const layer model;
+  adamw o(model, {.lr = 0.5});
+  REQUIRE(o.parameters().size() == 3);
+  CHECK(o.parameters()[2].impl_or_null() == model.slope.impl_or_null());
+  CHECK(o.lr() == 0.5);
+}
+
+TEST_CASE("decay_groups: what has two axes or more is decayed, the rest is not") {
+  const layer model;
+  const auto [decayed, rest] = decay_groups(parameters(model));
+  REQUIRE(decayed.size() == 1);
+  REQUIRE(rest.size() == 2);
+  adamw o(decayed, {.lr = 0.5, .weight_decay = 0.5});
+  o.add_group(rest, {.lr = 0.5, .weight_decay = 0.0});
+  for (tensor p : o.parameters()) p.set_grad(adze::zeros(p.shape()));
+  o.step();
+  CHECK(model.weight.as<float>()(0, 0) == 0.75f);
+  CHECK(model.bias.as<float>()(0) == 1.0f);
+  CHECK(model.slope.item() == 1.0);
 }
 
 TEST_CASE("optimizer: a step goes on where a saved state was taken, bit for bit") {

@@ -5,6 +5,7 @@
 // parameter at one step; the pass over memory is kernels/optim.hpp.
 #include <cmath>
 
+#include <adze/nn/module.hpp>
 #include <adze/optim/optimizer.hpp>
 #include <adze/optim/update.hpp>
 
@@ -42,6 +43,10 @@ template <class Method> class optimizer_of final : public optimizer {
                                                      const options_type& o = {}) {
     add_group(std::move(parameters), o);
   }
+  // All parameters of a model.
+  template <module M>
+  explicit optimizer_of(const M& model, const options_type& o = {})
+      : optimizer_of(adze::parameters(model), o) {}
 
   // More parameters, with options of their own.
   [[gnu::cold]] void add_group(std::vector<tensor> parameters, const options_type& o = {}) {
