@@ -69,6 +69,7 @@
 #include <adze/graph/splice.hpp>
 #include <adze/graph/trace.hpp>
 #include <adze/graph/tracer.hpp>
+#include <adze/graph/visited.hpp>
 #include <adze/nn/activation.hpp>
 #include <adze/nn/any_layer.hpp>
 #include <adze/nn/attention.hpp>
