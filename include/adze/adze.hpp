@@ -1,7 +1,8 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // The whole library in one include, but for what needs an optional package (data/gzip.hpp: zlib),
-// what only few need (kernels/linalg.hpp: Eigen) and bench/. Each header also stands alone.
+// what only few need (tensor/eigen.hpp: Eigen; io/safetensors.hpp: files) and bench/. Each header
+// also stands alone.
 #include <adze/amp/autocast.hpp>
 #include <adze/amp/grad_scaler.hpp>
 #include <adze/amp/master_weights.hpp>
