@@ -87,6 +87,7 @@
 #include <adze/nn/sequential.hpp>
 #include <adze/nn/state_dict.hpp>
 #include <adze/nn/transformer.hpp>
+#include <adze/nn/walk.hpp>
 #include <adze/ops/activation.hpp>
 #include <adze/ops/arithmetic.hpp>
 #include <adze/ops/attention.hpp>

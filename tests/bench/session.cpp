@@ -206,8 +206,8 @@ TEST_CASE("session: nothing to measure is an error that names what was read and 
         "session: no problem of kernel copy, fill; given: copi, gemm");
   CHECK(idle({"--problem", "copy z n=5", "--filter", "#a"}) ==
         "session: no problem of kernel copy, fill passes the filters; given: copy");
-  CHECK(idle({}) == "session: no problems; name a list by --problems, or give one: --problem "
-                    "'KERNEL NAME KEY=VALUE ...'; kernels here: copy, fill");
+  CHECK(idle({}) == "session: no problem of kernel copy, fill; given: none; name a list by "
+                    "--problems, or write one by --problem");
   CHECK(arguments_help.find("gemm  resnet18.fc  m=1") != std::string_view::npos);
 }
 

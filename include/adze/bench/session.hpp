@@ -144,11 +144,7 @@ class session {
     };
     for (const std::string& kernel : read_) add(read, kernel);
     for (const problem& p : all_problems()) add(given, p.kernel);
-    if (given.empty()) {
-      raise<value_error>("session: no problems; name a list by --problems, or give one: --problem "
-                         "'KERNEL NAME KEY=VALUE ...'; kernels here: ",
-                         read);
-    }
+    if (given.empty()) given = "none; name a list by --problems, or write one by --problem";
     raise<value_error>("session: no problem of kernel ", read,
                        asked_.filters.empty() ? "" : " passes the filters", "; given: ", given);
   }
