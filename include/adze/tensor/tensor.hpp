@@ -87,7 +87,8 @@ class tensor {
 
   // A default-constructed tensor is undefined: it has no shape, dtype or data.
   bool defined() const noexcept { return impl_ != nullptr; }
-  explicit operator bool() const noexcept { return defined(); }
+  // Not a condition: "is it defined" and "is its element not 0" are both asked in this way.
+  explicit operator bool() const = delete;  // x.defined(), x.item<bool>()
 
   const adze::shape& shape() const { return impl().sizes; }
   adze::dtype dtype() const { return impl().type; }
