@@ -94,6 +94,7 @@
 #include <adze/ops/attention_heads.hpp>
 #include <adze/ops/batch_norm.hpp>
 #include <adze/ops/batch_norm_act.hpp>
+#include <adze/ops/close.hpp>
 #include <adze/ops/compare.hpp>
 #include <adze/ops/concat.hpp>
 #include <adze/ops/conv.hpp>
@@ -103,8 +104,10 @@
 #include <adze/ops/embedding.hpp>
 #include <adze/ops/extremes.hpp>
 #include <adze/ops/fwd.hpp>
+#include <adze/ops/fwd_inplace.hpp>
 #include <adze/ops/fwd_layers.hpp>
 #include <adze/ops/fwd_losses.hpp>
+#include <adze/ops/fwd_reduce.hpp>
 #include <adze/ops/gather.hpp>
 #include <adze/ops/gru.hpp>
 #include <adze/ops/images.hpp>
@@ -120,9 +123,11 @@
 #include <adze/ops/nll_loss.hpp>
 #include <adze/ops/nonzero.hpp>
 #include <adze/ops/norm.hpp>
+#include <adze/ops/places.hpp>
 #include <adze/ops/pointwise.hpp>
 #include <adze/ops/pool.hpp>
 #include <adze/ops/pool_windows.hpp>
+#include <adze/ops/quantile.hpp>
 #include <adze/ops/recurrence.hpp>
 #include <adze/ops/reduce.hpp>
 #include <adze/ops/reshape.hpp>

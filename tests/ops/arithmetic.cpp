@@ -138,4 +138,16 @@ TEST_CASE("truth values next to numbers are counted, and do not subtract") {
         "cast(x, i32) counts");
 }
 
+TEST_CASE("clamp with one bound passes the gradient on at the bound, and keeps integers") {
+  tensor x = tensor_f64{-1, 0, 2, std::nan("")};
+  x.set_requires_grad();
+  CHECK(numbers(slice(clamp_min(x, 0.0), 0, {0, 3})) == values_of{0, 0, 2});
+  CHECK(numbers(slice(clamp_max(x, 0.0), 0, {0, 3})) == values_of{-1, 0, 0});
+  CHECK(std::isnan(numbers(clamp_min(x, 0.0))[3]));
+  CHECK(numbers(slice(grad(sum(clamp_min(x, 0.0)), x), 0, {0, 3})) == values_of{0, 1, 1});
+  CHECK(numbers(slice(grad(sum(clamp_max(x, 0.0)), x), 0, {0, 3})) == values_of{1, 1, 0});
+  CHECK(numbers(clamp_min(tensor_i32{-4, 4}, 0.0)) == values_of{0, 4});
+  CHECK(numbers(clamp_max(tensor_i64{-4, 4}, -1.0)) == values_of{-4, -1});
+}
+
 }  // namespace adze::arithmetic_test

@@ -262,4 +262,32 @@ TEST_CASE("axes that do not exist, orders that are none") {
   CHECK_THROWS_AS(flatten(x, 1, 0), shape_error);
 }
 
+TEST_CASE("movedim and narrow are views; lists in braces are concatenated") {
+  const tensor x = count({2, 3, 4});
+  CHECK(movedim(x, 0, 2).shape() == shape{3, 4, 2});
+  CHECK(distance(movedim(x, 0, -1), permute(x, {1, 2, 0})) == 0.0);
+  CHECK(distance(movedim(x, {2, 0}, {0, 1}), permute(x, {2, 0, 1})) == 0.0);
+  CHECK(shares(movedim(x, 2, 0), x));
+  CHECK_THROWS_AS(movedim(x, {0, 0}, {1, 2}), value_error);
+  CHECK_THROWS_AS(movedim(x, {0, 1}, {1, -2}), value_error);
+  CHECK_THROWS_AS(movedim(x, {0, 1}, 1), value_error);
+  CHECK_THROWS_AS(movedim(x, 0, 3), shape_error);
+
+  CHECK(distance(narrow(x, 2, 1, 2), slice(x, 2, {1, 3})) == 0.0);
+  CHECK(distance(narrow(x, -1, -2, 2), slice(x, 2, {2, 4})) == 0.0);
+  CHECK(narrow(x, 1, 3, 0).shape() == shape{2, 0, 4});
+  CHECK(shares(narrow(x, 0, 1, 1), x));
+  CHECK(message_of([&] { return narrow(x, 1, 2, 2); }) ==
+        "narrow: no 2 places from 2 on axis 1 of f64[2,3,4]");
+  CHECK_THROWS_AS(narrow(x, 1, -4, 1), value_error);
+  CHECK_THROWS_AS(narrow(x, 1, 0, -1), value_error);
+
+  CHECK(concat({x, x}, 1).shape() == shape{2, 6, 4});
+  CHECK(concat({x, x}).shape() == shape{4, 3, 4});
+  CHECK(stack({x, x, x}, 1).shape() == shape{2, 3, 3, 4});
+  CHECK(stack({x}).shape() == shape{1, 2, 3, 4});
+  const tensor_f32 typed{1, 2};
+  CHECK(numbers(concat({typed, ones({1})})) == values_of{1, 2, 1});
+}
+
 }  // namespace adze

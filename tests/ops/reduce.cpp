@@ -383,4 +383,22 @@ TEST_CASE("16-bit floats: roots of large variances, and more ties than they can 
   }
 }
 
+TEST_CASE("one axis as a number; the extremes of everything; how many are not zero") {
+  const tensor x = tensor_f64{{3, 0, -2}, {0, 0, 5}};
+  CHECK(numbers(sum(x, 1)) == values_of{1, 5});
+  CHECK(numbers(mean(x, 0)) == values_of{1.5, 0, 1.5});
+  CHECK(sum(x, -1, true).shape() == shape{2, 1});
+  CHECK(numbers(logsumexp(x * 0.0, 0)) == values_of(3, std::log(2.0)));
+  CHECK(max(x).item() == 5.0);
+  CHECK(min(x).item() == -2.0);
+  CHECK(max(tensor_i8{-1, -3}).item<int>() == -1);
+  CHECK(std::isnan(max(tensor_f32{1, NAN, 2}).item()));
+  CHECK_THROWS_AS(max(zeros({0})), value_error);
+  CHECK(count_nonzero(x).item<index_t>() == 3);
+  CHECK(numbers(count_nonzero(x, 0)) == values_of{1, 0, 2});
+  CHECK(count_nonzero(x, 1).dtype() == i64);
+  CHECK(count_nonzero(x > 0.0).item<index_t>() == 2);
+  CHECK(count_nonzero(tensor_f32{NAN, 0}).item<index_t>() == 1);
+}
+
 }  // namespace adze::reduce_test

@@ -29,6 +29,10 @@ class index_list {
     for (const index_t v : values) push_back(v);
   }
   index_list(const class shape& sizes);
+  // One axis as a number: sum(x, 1).
+  template <std::integral T>
+  requires(!std::is_same_v<T, bool>) index_list(T value)
+      : index_list({static_cast<index_t>(value)}) {}
 
   index_t size() const { return size_; }
   bool empty() const { return size_ == 0; }

@@ -254,6 +254,14 @@ template <class> tensor clamp(const tensor& x, double low, double high) {
   if (x.dtype() == bool8) return clamp(cast(x, i64), low, high);
   return record(unary<functors::clamp_f>{detail::clamp_of("clamp", x, low, high)}, x);
 }
+// One bound alone: max(x, low), min(x, high); the gradient is that of x where it stays, bound
+// included.
+template <class> tensor clamp_min(const tensor& x, double low) {
+  return clamp(x, low, std::numeric_limits<double>::infinity());
+}
+template <class> tensor clamp_max(const tensor& x, double high) {
+  return clamp(x, -std::numeric_limits<double>::infinity(), high);
+}
 // a + weight (b - a), in one pass, rounded once; weight 1 gives b exactly. Floats.
 template <class> tensor lerp(const tensor& a, const tensor& b, double weight) {
   return record(binary<functors::lerp_f>{{weight}}, a, b);

@@ -172,6 +172,10 @@ template <class> tensor isnan(const tensor& x) { return x != x; }
 template <class> tensor isfinite(const tensor& x) {
   return is_floating(x.dtype()) ? x - x == 0.0 : x == x;
 }
+template <class> tensor isinf(const tensor& x) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  return is_floating(x.dtype()) ? x == infinity || x == -infinity : x != x;
+}
 
 template <class> tensor where(const tensor& condition, const tensor& a, const tensor& b) {
   return record(where_op<>{}, condition, a, b);
@@ -181,6 +185,10 @@ template <class> tensor where(const tensor& condition, const tensor& a, double b
 }
 template <class> tensor where(const tensor& condition, double a, const tensor& b) {
   return where(condition, detail::filled({}, b.dtype(), detail::scalar_of("where", b, a)), b);
+}
+// Two numbers make f32, also where they are whole.
+template <class> tensor where(const tensor& condition, double a, double b) {
+  return where(condition, detail::filled({}, f32, a), b);
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -176,6 +176,9 @@ template <class = void> struct triangle_op {
 // The tensors one after the other along an axis; all other sizes agree. Mixed dtypes promote.
 // Gradient: each its part of g. Throws shape_error.
 template <class> tensor concat(tensor_list x, index_t axis) { return record(concat_op<>{axis}, x); }
+template <class> tensor concat(std::initializer_list<tensor> x, index_t axis) {
+  return concat(tensor_list(x.begin(), x.size()), axis);
+}
 // The tensors, all of one shape, along a new axis. Gradient: each its place of g.
 template <class> tensor stack(tensor_list x, index_t axis) {
   std::vector<tensor> parts;
@@ -187,6 +190,9 @@ template <class> tensor stack(tensor_list x, index_t axis) {
   }
   if (parts.empty()) raise<shape_error>("stack: needs at least one tensor; got none");
   return concat(parts, axis);
+}
+template <class> tensor stack(std::initializer_list<tensor> x, index_t axis) {
+  return stack(tensor_list(x.begin(), x.size()), axis);
 }
 // The axes named in reverse order: a copy. Gradient: g flipped.
 template <class> tensor flip(const tensor& x, const axes& which) {

@@ -138,6 +138,9 @@ template <class> tensor amax(const tensor& x, const axes& over, bool keep) {
 template <class> tensor amin(const tensor& x, const axes& over, bool keep) {
   return record(extreme<kernels::folds::smallest>{over, keep}, x);
 }
+// Those of all elements.
+template <class> tensor max(const tensor& x) { return amax(x); }
+template <class> tensor min(const tensor& x) { return amin(x); }
 // Product along the given axes; 1 over nothing. Gradient: g times the product of the others, right
 // also with zeros. Floats keep their dtype, integers and bool give i64.
 template <class> tensor prod(const tensor& x, const axes& over, bool keep) {

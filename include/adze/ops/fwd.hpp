@@ -1,28 +1,27 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Every public op, declared (each is defined in its family's header, so that one family can call
-// another without including it first): here those of tensors, in fwd_layers.hpp those of layers,
-// in fwd_losses.hpp losses. Names, argument meaning and defaults are PyTorch's.
-// Docstrings stand at the definitions. All are templates, with nothing to choose, because a
-// compiler instantiates all that plain inline functions mention, called or not: a file pays for
-// the ops it uses (`#include <adze/adze.hpp>` 4.4 -> 2.8 s).
-#include <array>
+// another without including it first): here those of tensors, in fwd_reduce.hpp those that
+// go along axes, in fwd_inplace.hpp changes in place, in fwd_layers.hpp layers, in fwd_losses.hpp
+// losses.
+// Names, argument meaning and defaults are PyTorch's. Docstrings stand at the definitions. All are
+// templates, with nothing to choose, because a compiler instantiates all that plain inline
+// functions mention, called or not: a file pays for the ops it uses (`#include <adze/adze.hpp>` 4.4
+// -> 2.8 s).
+#include <initializer_list>
 #include <limits>
 #include <span>
 #include <vector>
 
 #include <adze/autograd/fwd.hpp>
+#include <adze/ops/fwd_inplace.hpp>
 #include <adze/ops/fwd_layers.hpp>
 #include <adze/ops/fwd_losses.hpp>
+#include <adze/ops/fwd_reduce.hpp>
 
 namespace adze {
 
-using axes = index_list;  // a few axes; empty means all where that makes sense
-
 enum class gelu_form : std::uint8_t { erf, tanh };
-
-class generator;
-generator& default_generator();  // core/random.hpp
 
 }  // namespace adze
 
@@ -40,6 +39,8 @@ template <class = void> tensor pow(const tensor& a, double b);
 template <class = void> tensor maximum(const tensor& a, double b);
 template <class = void> tensor minimum(const tensor& a, double b);
 template <class = void> tensor clamp(const tensor& x, double low, double high);
+template <class = void> tensor clamp_min(const tensor& x, double low);
+template <class = void> tensor clamp_max(const tensor& x, double high);
 template <class = void> tensor lerp(const tensor& a, const tensor& b, double weight);
 template <class = void> tensor operator+(const tensor& a, const tensor& b);
 template <class = void> tensor operator-(const tensor& a, const tensor& b);
@@ -93,9 +94,20 @@ template <class = void> tensor operator&&(const tensor& a, const tensor& b);
 template <class = void> tensor operator||(const tensor& a, const tensor& b);
 template <class = void> tensor isnan(const tensor& x);
 template <class = void> tensor isfinite(const tensor& x);
+template <class = void> tensor isinf(const tensor& x);
 template <class = void> tensor where(const tensor& condition, const tensor& a, const tensor& b);
 template <class = void> tensor where(const tensor& condition, const tensor& a, double b);
 template <class = void> tensor where(const tensor& condition, double a, const tensor& b);
+template <class = void> tensor where(const tensor& condition, double a, double b);
+// close.hpp
+struct close_options {
+  double rtol = 1e-5, atol = 1e-8;
+  bool equal_nan = false;
+};
+template <class = void>
+tensor isclose(const tensor& a, const tensor& b, const close_options& o = {});
+template <class = void>
+bool allclose(const tensor& a, const tensor& b, const close_options& o = {});
 
 // activation.hpp
 template <class = void> tensor relu(const tensor& x);
@@ -127,6 +139,7 @@ tensor reshape(const tensor& x, const index_list& sizes);  // one size may be -1
 template <class = void> tensor flatten(const tensor& x, index_t first = 0, index_t last = -1);
 template <class = void> tensor transpose(const tensor& x, index_t a = -2, index_t b = -1);
 template <class = void> tensor permute(const tensor& x, const axes& order);
+template <class = void> tensor movedim(const tensor& x, const axes& from, const axes& to);
 template <class = void> tensor expand(const tensor& x, const index_list& sizes);  // -1 keeps a size
 template <class = void> tensor squeeze(const tensor& x, index_t axis);
 template <class = void> tensor unsqueeze(const tensor& x, index_t axis);
@@ -137,11 +150,14 @@ struct slice_range {
 };
 template <class = void> tensor slice(const tensor& x, index_t axis, const slice_range& range);
 template <class = void> tensor select(const tensor& x, index_t axis, index_t index);
+template <class = void> tensor narrow(const tensor& x, index_t axis, index_t start, index_t length);
 template <class = void> tensor flip(const tensor& x, const axes& which);
 template <class = void>
 tensor pad(const tensor& x, const std::vector<index_t>& amounts, double value = 0.0);
 template <class = void> tensor concat(tensor_list x, index_t axis = 0);
+template <class = void> tensor concat(std::initializer_list<tensor> x, index_t axis = 0);
 template <class = void> tensor stack(tensor_list x, index_t axis = 0);
+template <class = void> tensor stack(std::initializer_list<tensor> x, index_t axis = 0);
 template <class = void> std::vector<tensor> split(const tensor& x, index_t size, index_t axis = 0);
 template <class = void>
 std::vector<tensor> split(const tensor& x, const std::vector<index_t>& sizes, index_t axis = 0);
@@ -151,6 +167,7 @@ template <class = void>
 tensor roll(const tensor& x, const index_list& shifts, const axes& which = {});
 template <class = void> tensor tril(const tensor& x, index_t diagonal = 0);
 template <class = void> tensor triu(const tensor& x, index_t diagonal = 0);
+template <class = void> tensor diag(const tensor& x, index_t diagonal = 0);
 // gather.hpp, nonzero.hpp: by integer indices.
 template <class = void> tensor gather(const tensor& x, index_t axis, const tensor& index);
 template <class = void>
@@ -160,60 +177,22 @@ tensor scatter_add(const tensor& x, index_t axis, const tensor& index, const ten
 template <class = void> tensor index_select(const tensor& x, index_t axis, const tensor& index);
 template <class = void>
 tensor index_add(const tensor& x, index_t axis, const tensor& index, const tensor& source);
+// places.hpp: the same, of numbers and of slices.
+template <class = void>
+tensor scatter(const tensor& x, index_t axis, const tensor& index, double value);
+template <class = void>
+tensor index_fill(const tensor& x, index_t axis, const tensor& index, double value);
+template <class = void>
+tensor index_copy(const tensor& x, index_t axis, const tensor& index, const tensor& source);
 template <class = void> tensor masked_fill(const tensor& x, const tensor& mask, double value);
 template <class = void> tensor nonzero(const tensor& x);
 template <class = void> tensor masked_select(const tensor& x, const tensor& mask);
 template <class = void> tensor one_hot(const tensor& index, index_t classes);
-
-// reduce.hpp: axes empty = all; `keep` leaves axes of size 1.
-template <class = void> tensor sum(const tensor& x, const axes& over = {}, bool keep = false);
-template <class = void> tensor mean(const tensor& x, const axes& over = {}, bool keep = false);
-template <class = void>
-tensor var(const tensor& x, const axes& over = {}, double correction = 1.0, bool keep = false);
-template <class = void>
-tensor std_dev(const tensor& x, const axes& over = {}, double correction = 1.0, bool keep = false);
-template <class = void> tensor prod(const tensor& x, const axes& over = {}, bool keep = false);
-template <class = void> tensor amax(const tensor& x, const axes& over = {}, bool keep = false);
-template <class = void> tensor amin(const tensor& x, const axes& over = {}, bool keep = false);
-template <class = void>
-tensor norm(const tensor& x, double p = 2.0, const axes& over = {}, bool keep = false);
-template <class = void> tensor logsumexp(const tensor& x, const axes& over, bool keep = false);
-template <class = void> tensor cumsum(const tensor& x, index_t axis);
-template <class = void> tensor all(const tensor& x);
-template <class = void> tensor any(const tensor& x);
-// sort.hpp
-template <class = void>
-std::array<tensor, 2> max(const tensor& x, index_t axis, bool keep = false);  // values, indices
-template <class = void> std::array<tensor, 2> min(const tensor& x, index_t axis, bool keep = false);
-template <class = void> tensor argmax(const tensor& x, index_t axis = -1, bool keep = false);
-template <class = void> tensor argmin(const tensor& x, index_t axis = -1, bool keep = false);
-template <class = void>
-std::array<tensor, 2> topk(const tensor& x, index_t k, index_t axis = -1, bool largest = true);
-template <class = void>
-std::array<tensor, 2> sort(const tensor& x, index_t axis = -1, bool descending = false);
-template <class = void> tensor argsort(const tensor& x, index_t axis = -1, bool descending = false);
-// sample.hpp
-template <class = void>
-tensor multinomial(const tensor& weights, index_t count, bool replacement = false,
-                   generator& g = default_generator());
 
 // matmul.hpp, linear.hpp
 template <class = void> tensor matmul(const tensor& a, const tensor& b);
 template <class = void> tensor outer(const tensor& a, const tensor& b);
 template <class = void>
 tensor linear(const tensor& x, const tensor& weight, const tensor& bias = {});
-
-// inplace.hpp: the handle y is rebound to the new value; other handles on the old value are stale.
-template <class = void> tensor& add_(tensor& y, const tensor& x);
-template <class = void> tensor& add_(tensor& y, double x);
-template <class = void> tensor& sub_(tensor& y, const tensor& x);
-template <class = void> tensor& mul_(tensor& y, const tensor& x);
-template <class = void> tensor& mul_(tensor& y, double x);
-template <class = void> tensor& div_(tensor& y, const tensor& x);
-template <class = void> tensor& copy_(tensor& y, const tensor& x);
-template <class = void> tensor& fill_(tensor& y, double value);
-template <class = void> tensor& zero_(tensor& y);
-template <class = void> tensor& clamp_(tensor& y, double low, double high);
-template <class = void> tensor& relu_(tensor& y);
 
 }  // namespace adze::inline ADZE_ISA

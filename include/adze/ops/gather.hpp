@@ -250,6 +250,7 @@ template <class> tensor one_hot(const tensor& index, index_t classes) {
 
 }  // namespace adze::inline ADZE_ISA
 
-// What the gradients above call.
+// What the gradients above call, and the rest of the family.
 #include <adze/ops/compare.hpp>
 #include <adze/ops/layout.hpp>
+#include <adze/ops/places.hpp>

@@ -193,6 +193,11 @@ template <class> tensor sum(const tensor& x, const axes& over, bool keep) {
 template <class> tensor mean(const tensor& x, const axes& over, bool keep) {
   return record(mean_op<>{over, keep}, x);
 }
+// How many elements are not zero along the given axes, all when none are given; i64. NaN is not
+// zero.
+template <class> tensor count_nonzero(const tensor& x, const axes& over) {
+  return sum(x.dtype() == bool8 ? x : x != 0.0, over);
+}
 // The way back from broadcasting: x summed down to `sizes`, which must broadcast to its shape.
 // Gradient: g expanded.
 template <class> tensor sum_to(const tensor& x, const shape& sizes) {

@@ -129,6 +129,31 @@ template <class> tensor unsqueeze(const tensor& x, index_t axis) {
   return record(unsqueeze_op<>{axis}, x);
 }
 
+// The axes `from` moved to the places `to`, the others in their order around them: a view.
+// Gradient: g with them moved back.
+template <class> tensor movedim(const tensor& x, const axes& from, const axes& to) {
+  if (from.size() != to.size()) {
+    raise<value_error>("movedim: needs one place for each axis; got ", from, " and ", to);
+  }
+  index_list order, named;
+  for (index_t i = 0; i < x.rank(); ++i) order.push_back(-1), named.push_back(0);
+  for (index_t i = 0; i < from.size(); ++i) {
+    const index_t a = resolve_axis(from[i], x.rank(), "movedim");
+    const index_t b = resolve_axis(to[i], x.rank(), "movedim");
+    if (named[a] == 1 || order[b] != -1) {
+      raise<value_error>("movedim: an axis is named twice; got ", from, " and ", to);
+    }
+    named[a] = 1;
+    order[b] = a;
+  }
+  for (index_t a = 0, b = 0; a < x.rank(); ++a) {
+    if (named[a] == 1) continue;
+    while (order[b] != -1) ++b;
+    order[b] = a;
+  }
+  return permute(x, order);
+}
+
 }  // namespace adze::inline ADZE_ISA
 
 // What the gradients above call.

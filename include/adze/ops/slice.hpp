@@ -138,6 +138,15 @@ template <class> tensor slice(const tensor& x, index_t axis, const slice_range& 
 template <class> tensor select(const tensor& x, index_t axis, index_t index) {
   return record(select_op<>{axis, index}, x);
 }
+// `length` places of an axis from `start` on: a view. As slice, but nothing is clipped: throws
+// value_error for places that are not there.
+template <class> tensor narrow(const tensor& x, index_t axis, index_t start, index_t length) {
+  const index_t n = x.size(axis), first = start < 0 ? start + n : start;
+  if (length < 0 || first < 0 || first > n || length > n - first) {
+    raise<value_error>("narrow: no ", length, " places from ", start, " on axis ", axis, " of ", x);
+  }
+  return slice(x, axis, {first, first + length});
+}
 // Consecutive parts of an axis, of the given sizes, or of one size with a rest: views. Gradient:
 // the parts' gradients side by side. Throws shape_error when the sizes do not add up.
 template <class>

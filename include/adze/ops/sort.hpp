@@ -143,6 +143,7 @@ template <class> tensor argsort(const tensor& x, index_t axis, bool descending) 
 
 }  // namespace adze::inline ADZE_ISA
 
-// What the gradients above call.
+// What the gradients above call, and the rest of the family.
 #include <adze/ops/layout.hpp>
 #include <adze/ops/pointwise.hpp>
+#include <adze/ops/quantile.hpp>
