@@ -90,6 +90,7 @@
 #include <adze/nn/walk.hpp>
 #include <adze/ops/activation.hpp>
 #include <adze/ops/arithmetic.hpp>
+#include <adze/ops/assign.hpp>
 #include <adze/ops/attention.hpp>
 #include <adze/ops/attention_heads.hpp>
 #include <adze/ops/batch_norm.hpp>

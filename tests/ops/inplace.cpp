@@ -18,6 +18,9 @@ namespace {
 
 using namespace test;
 
+tensor some_places(const shape& sizes) { return smooth(sizes) > 0.0; }
+tensor two_columns(const tensor& y) { return slice(y, -1, {0, 2}) * 3.0; }
+
 // One op in place and out of place.
 struct pattern {
   std::string name;
@@ -34,6 +37,27 @@ const std::vector<pattern>& patterns() {
       {"mul_", [](tensor& y, T x) { mul_(y, x); }, [](T y, T x) { return y * x; }},
       {"mul_ number", [](tensor& y, T) { mul_(y, -0.5); }, [](T y, T) { return y * -0.5; }},
       {"div_", [](tensor& y, T x) { div_(y, x); }, [](T y, T x) { return y / x; }},
+      {"sub_ number", [](tensor& y, T) { sub_(y, 1.5); }, [](T y, T) { return y - 1.5; }},
+      {"div_ number", [](tensor& y, T) { div_(y, -0.5); }, [](T y, T) { return y / -0.5; }},
+      {"+=", [](tensor& y, T x) { y += x; }, [](T y, T x) { return y + x; }},
+      {"-=", [](tensor& y, T x) { y -= x; }, [](T y, T x) { return y - x; }},
+      {"*=", [](tensor& y, T x) { y *= x; }, [](T y, T x) { return y * x; }},
+      {"/=", [](tensor& y, T x) { y /= x; }, [](T y, T x) { return y / x; }},
+      {"+= number", [](tensor& y, T) { y += 2.0; }, [](T y, T) { return y + 2.0; }},
+      {"-= number", [](tensor& y, T) { y -= 2.0; }, [](T y, T) { return y - 2.0; }},
+      {"*= number", [](tensor& y, T) { y *= 2.0; }, [](T y, T) { return y * 2.0; }},
+      {"/= number", [](tensor& y, T) { y /= 2.0; }, [](T y, T) { return y / 2.0; }},
+      {"masked_fill_", [](tensor& y, T) { masked_fill_(y, some_places(y.shape()), 0.25); },
+       [](T y, T) { return masked_fill(y, some_places(y.shape()), 0.25); }},
+      {"index_fill_", [](tensor& y, T) { index_fill_(y, -1, tensor_i64{0}, 0.25); },
+       [](T y, T) { return index_fill(y, -1, tensor_i64{0}, 0.25); }},
+      {"index_copy_",
+       [](tensor& y, T) {
+         index_copy_(y, -1, tensor_i64{1, 0}, two_columns(y));
+       },
+       [](T y, T) {
+         return index_copy(y, -1, tensor_i64{1, 0}, two_columns(y));
+       }},
       {"copy_", [](tensor& y, T x) { copy_(y, x); }, [](T y, T x) { return y * 0.0 + x; }},
       {"fill_", [](tensor& y, T) { fill_(y, 2.5); }, [](T y, T) { return y * 0.0 + 2.5; }},
       {"zero_", [](tensor& y, T) { zero_(y); }, [](T y, T) { return y * 0.0; }},
@@ -217,8 +241,8 @@ TEST_CASE("a constant into which a value with a gradient was written throws on u
     p.in_place(row, x);
     CHECK(row.requires_grad());
     const auto lost = [&](auto f) { return contains(message_of(f), "is a constant, but a value"); };
-    CHECK(lost([&] { sum(all); }));
-    CHECK(lost([&] { all* w; }));
+    CHECK(lost([&] { return sum(all); }));
+    CHECK(lost([&] { return all * w; }));
     CHECK(lost([&] { add_(copy, 1.0); }));
     CHECK(lost([&] { add_(copy, w); }));
     CHECK(lost([&] { add_(other, 1.0); }));
@@ -357,6 +381,42 @@ TEST_CASE("shapes and shared memory") {
 TEST_CASE("masks do not subtract in place either") {
   tensor mask = cast(ones({3}), bool8);
   CHECK(message_of([&] { sub_(mask, mask); }).starts_with("sub_: bool8 is not a number"));
+}
+
+TEST_CASE("a view without a name can be changed, and comes back") {
+  tensor w = zeros({4, 2}), filled = ones({4, 2});
+  fill_(select(w, 0, 3), 2.0);
+  copy_(select(w, 0, 0), tensor_f32{5, 6});
+  add_(select(w, 0, 1), 1.0), add_(select(w, 0, 1), tensor_f32{1, 2});
+  sub_(select(w, 1, 1), 0.5), sub_(select(w, 1, 1), ones({4}));
+  mul_(slice(w, 0, {2, 4}), 3.0), mul_(slice(w, 0, {2, 4}), filled = full({2, 2}, 2.0));
+  CHECK(numbers(w) == std::vector<double>{5, 4.5, 2, 1.5, 0, -9, 12, 3});
+  div_(select(w, 0, 3), 4.0), div_(select(w, 0, 3), tensor_f32{1, 2});
+  clamp_(select(w, 0, 2), -1.0, 1.0);
+  zero_(select(w, 0, 0));
+  masked_fill_(select(w, 0, 1), tensor_bool8{true, false}, 7.0);
+  CHECK(numbers(w) == std::vector<double>{0, 0, 7, 1.5, 0, -1, 3, 0.375});
+  CHECK(numbers(fill_(select(w, 0, 3), 2.0)) == std::vector<double>{2, 2});
+
+  tensor x = leaf({2}), state = zeros({3, 2}, f64);
+  copy_(select(state, 0, 1), x);  // what is recorded belongs to the handle that came back
+  CHECK(contains(message_of([&] { return sum(state); }), "is a constant, but a value"));
+}
+
+TEST_CASE("operators with = change in place; names for the same memory see it") {
+  tensor x = tensor_f64{1, 2}, same = x, i = tensor_i32{4, -6};
+  x += 1.0, x *= x, x -= tensor_f64{4, 4}, x /= 2.0;
+  CHECK(numbers(same) == std::vector<double>{0, 2.5});
+  i -= 1.0, i *= 2.0, i += i;
+  CHECK(numbers(i) == std::vector<double>{12, -28});
+  CHECK_THROWS_AS(i /= 2.0, dtype_error);
+  CHECK_THROWS_AS(sub_(i, 0.5), dtype_error);
+  CHECK_THROWS_AS(masked_fill_(i, tensor_bool8{true, false}, 0.5), dtype_error);
+  tensor w = leaf({2});
+  CHECK(
+      message_of([&] {
+        masked_fill_(w, tensor_bool8{true, false}, 0.5);
+      }).starts_with("masked_fill_: f64[2] is, or shares memory with, a leaf that requires grad"));
 }
 
 }  // namespace adze

@@ -192,9 +192,16 @@ template <class> tensor& add_(tensor& y, double x) {
   return detail::apply_in_place(
       "add_", unary<functors::add_scalar_f>{{{detail::scalar_of("add_", y, x)}}}, y);
 }
+template <class> tensor& sub_(tensor& y, double x) {
+  return detail::apply_in_place(
+      "sub_", unary<functors::add_scalar_f>{{{-detail::scalar_of("sub_", y, x)}}}, y);
+}
 template <class> tensor& mul_(tensor& y, double x) {
   return detail::apply_in_place(
       "mul_", unary<functors::mul_scalar_f>{{{detail::scalar_of("mul_", y, x)}}}, y);
+}
+template <class> tensor& div_(tensor& y, double x) {
+  return detail::apply_in_place("div_", unary<functors::div_scalar_f>{{{x}}}, y);
 }
 // y = min(max(y, low), high).
 template <class> tensor& clamp_(tensor& y, double low, double high) {
@@ -234,3 +241,6 @@ template <class> tensor& fill_(tensor& y, double value) {
 template <class> tensor& zero_(tensor& y) { return fill_(y, 0.0); }
 
 }  // namespace adze::inline ADZE_ISA
+
+// The rest of the family.
+#include <adze/ops/assign.hpp>
