@@ -52,6 +52,9 @@ TEST_CASE("precision, streams, refusals") {
   std::ostringstream out;
   out << arange(2) << '!';
   CHECK(out.str() == "[0, 1] i64[2]!");
+  out.str("");
+  out << shape{2, 3} << ' ' << shape{} << ' ' << bf16;
+  CHECK(out.str() == "[2,3] [] bf16");
   CHECK_THROWS_AS(to_string(arange(2), {.edge = -1}), value_error);
   CHECK_THROWS_AS(to_string(arange(2), {.precision = 61}), value_error);
 }

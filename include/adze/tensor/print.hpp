@@ -144,4 +144,16 @@ requires std::is_base_of_v<std::ios_base, Stream> Stream& operator<<(Stream& out
   return out;
 }
 
+// "[2,3]" and "f32", as in the texts of errors.
+template <class Stream>
+requires std::is_base_of_v<std::ios_base, Stream> Stream& operator<<(Stream& out, const shape& x) {
+  out << to_text(x);
+  return out;
+}
+template <class Stream>
+requires std::is_base_of_v<std::ios_base, Stream> Stream& operator<<(Stream& out, dtype x) {
+  out << to_text(x);
+  return out;
+}
+
 }  // namespace adze
