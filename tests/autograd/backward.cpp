@@ -201,9 +201,9 @@ TEST_CASE("several roots, with and without gradients") {
         "backward" + text + "2 gradients for 3 roots");
   CHECK(thrown<value_error>([&] { backward(tensor_list(roots), many); }) ==
         "backward" + text + "4 gradients for 3 roots");
-  CHECK(thrown<value_error>([&] { grad(roots, std::vector{x}, {.gradients = some}); }) ==
+  CHECK(thrown<value_error>([&] { return grad(roots, std::vector{x}, {.gradients = some}); }) ==
         "grad" + text + "2 gradients for 3 roots");
-  CHECK(thrown<value_error>([&] { grad(sum(x), x, {.gradients = many}); }) ==
+  CHECK(thrown<value_error>([&] { return grad(sum(x), x, {.gradients = many}); }) ==
         "grad" + text + "4 gradients for 1 roots");
   CHECK(elements(x.grad()) == list{23, 44});
   // The same root twice counts twice.
@@ -230,7 +230,7 @@ TEST_CASE("what backward refuses, in one sentence") {
              "gradient f32[2]"));
   CHECK(thrown<state_error>([&] { backward(tensor()); }) != "nothing thrown");
   const tensor plain = tensor_f64{1, 2};
-  CHECK(thrown<state_error>([&] { grad(sum(x), plain); }) ==
+  CHECK(thrown<state_error>([&] { return grad(sum(x), plain); }) ==
         "grad: input 0 (f64[2]) does not require grad; call set_requires_grad() before using it");
   CHECK_FALSE(x.grad().defined());
 }
@@ -250,7 +250,7 @@ TEST_CASE("a graph runs once, unless it is retained or had nothing to keep") {
   const tensor w = sum(exp(x));
   static_cast<void>(grad(w, x, {.retain_graph = true}));
   static_cast<void>(grad(w, x));
-  CHECK(says(thrown<state_error>([&] { grad(w, x); }), "was freed"));
+  CHECK(says(thrown<state_error>([&] { return grad(w, x); }), "was freed"));
 }
 
 TEST_CASE("grad() of leaves, results and unused tensors touches no leaf") {
@@ -279,7 +279,8 @@ TEST_CASE("grad() goes no further than the oldest tensor asked for") {
   const tensor early = record(throws_op{}, x), a = early * 3.0, y = sum(a * a);
   CHECK(elements(grad(y, a, {.retain_graph = true})) == list{6, 12});
   CHECK(elements(grad(y, early, {.retain_graph = true})) == list{18, 36});
-  CHECK(thrown<value_error>([&] { grad(y, x, {.retain_graph = true}); }) == "throws: on purpose");
+  CHECK(thrown<value_error>([&] { return grad(y, x, {.retain_graph = true}); }) ==
+        "throws: on purpose");
   // Another branch, as old but not asked for, is not computed either.
   const tensor other = record(throws_op{}, leaf({1, 2}));
   CHECK(elements(grad(sum(other * x), x)) == list{1, 2});
@@ -466,7 +467,8 @@ TEST_CASE("after an exception all slots are empty, modes restored, and the next 
   // The same when an op throws, and under create_graph.
   throws_op::armed = true;
   const tensor z = sum(exp(record(throws_op{}, x)));
-  CHECK(thrown<value_error>([&] { grad(z, x, {.create_graph = true}); }) == "throws: on purpose");
+  CHECK(thrown<value_error>([&] { return grad(z, x, {.create_graph = true}); }) ==
+        "throws: on purpose");
   CHECK(grad_enabled());
   throws_op::armed = false;
   CHECK(elements(grad(z, x)) == elements(exp(x)));
@@ -539,6 +541,21 @@ TEST_CASE("a gradient has the dtype of its leaf") {
   backward(sum(cast(x, f32) * 1.00390625));
   CHECK(x.grad().dtype() == bf16);
   CHECK(elements(x.grad()) == list(2, static_cast<float>(bfloat16(1.00390625f))));
+}
+
+TEST_CASE("roots and inputs in braces, and a vector of inputs for one root") {
+  const tensor a = leaf({2.0}), b = leaf({3.0});
+  backward({a * b, a * a});
+  CHECK(elements(a.grad()) == std::vector{7.0});
+  backward({a * b}, {tensor_f64{2.0}});
+  CHECK(elements(b.grad()) == std::vector{6.0});
+  const tensor loss = a * a * b;
+  const auto both = grad(loss, {a, b}, {.retain_graph = true});
+  CHECK(elements(both[0]) == std::vector{12.0});
+  CHECK(elements(both[1]) == std::vector{4.0});
+  const std::vector<tensor> leaves{a, b};
+  CHECK(elements(grad(loss, leaves, {.retain_graph = true})[1]) == std::vector{4.0});
+  CHECK(elements(grad({loss, b * 2.0}, {b})[0]) == std::vector{6.0});
 }
 
 }  // namespace adze

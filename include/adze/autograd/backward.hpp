@@ -52,6 +52,12 @@ inline void backward(tensor_list roots, tensor_list gradients = {}, bool retain_
   detail::run(r);
 }
 
+inline void backward(std::initializer_list<tensor> roots,
+                     std::initializer_list<tensor> gradients = {}, bool retain_graph = false) {
+  backward(tensor_list(roots.begin(), roots.size()),
+           tensor_list(gradients.begin(), gradients.size()), retain_graph);
+}
+
 struct grad_options {
   std::vector<tensor> gradients{};  // of the outputs; ones for single elements
   bool create_graph = false;        // the gradients can be differentiated again
@@ -90,6 +96,21 @@ inline std::vector<tensor> grad(tensor_list outputs, tensor_list inputs,
 
 inline tensor grad(const tensor& output, const tensor& input, const grad_options& o = {}) {
   return grad(tensor_list(&output, 1), tensor_list(&input, 1), o)[0];
+}
+
+// grad(loss, {w, b}) and grad({a, b}, {w}).
+inline std::vector<tensor> grad(const tensor& output, tensor_list inputs,
+                                const grad_options& o = {}) {
+  return grad(tensor_list(&output, 1), inputs, o);
+}
+inline std::vector<tensor> grad(const tensor& output, std::initializer_list<tensor> inputs,
+                                const grad_options& o = {}) {
+  return grad(output, tensor_list(inputs.begin(), inputs.size()), o);
+}
+inline std::vector<tensor> grad(std::initializer_list<tensor> outputs,
+                                std::initializer_list<tensor> inputs, const grad_options& o = {}) {
+  return grad(tensor_list(outputs.begin(), outputs.size()),
+              tensor_list(inputs.begin(), inputs.size()), o);
 }
 
 // Calls f(gradient) with the whole gradient of x in each run; what it returns, if defined, takes
