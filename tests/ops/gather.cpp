@@ -109,6 +109,14 @@ TEST_CASE("indices and shapes that do not fit are named, and nothing is written"
   CHECK_THROWS_AS(masked_fill(zeros({3}), zeros({2, 3}, bool8), 1.0), shape_error);
 }
 
+TEST_CASE("a mask in the place of an index is told where to go") {
+  CHECK(
+      message_of([] {
+        return index_select(ones({2}), 0, tensor_bool8{true, false});
+      }) ==
+      "index_select: the index must be i64 or i32; got bool8[2]; masked_select, or nonzero(mask)");
+}
+
 TEST_CASE("next to integers a scalar must be whole") {
   const tensor x = tensor_i64{1, 2}, mask = tensor_bool8{true, false};
   CHECK(numbers(where(mask, x, 7.0)) == values_of{1, 7});

@@ -12,7 +12,9 @@ namespace adze::detail::inline ADZE_ISA {
 template <class = void>
 tensor checked_index(const tensor& index, index_t size, std::string_view op) {
   if (index.dtype() != i64 && index.dtype() != i32) {
-    raise<dtype_error>(op, ": the index must be i64 or i32; got ", index);
+    const std::string_view hint =
+        index.dtype() == bool8 ? "; masked_select, or nonzero(mask)" : std::string_view();
+    raise<dtype_error>(op, ": the index must be i64 or i32; got ", index, hint);
   }
   const tensor at = dense_as(index, i64);
   const index_t* p = at.data_as<index_t>();
