@@ -174,7 +174,7 @@ TEST_CASE("a refused run leaves the gradients of the running one where they are"
   inside.get_future().wait();
   for (const tensor& other : {x, shared}) {
     CHECK(says(thrown<state_error>([&] { backward(sum(other * 7.0)); }), "to the same leaf"));
-    CHECK(says(thrown<state_error>([&] { grad(sum(other * 7.0), x); }), "to the same leaf"));
+    CHECK(says(thrown<state_error>([&] { return grad(sum(other * 7.0), x); }), "to the same leaf"));
   }
   finish.set_value();
   first.join();
@@ -195,7 +195,7 @@ TEST_CASE("anomaly mode names the op that made the first NaN, forward or backwar
   const tensor x = leaf({-1, 2});
   {
     const detect_anomaly look;
-    CHECK(thrown<numeric_error>([&] { exp(log(x)); }) ==
+    CHECK(thrown<numeric_error>([&] { return exp(log(x)); }) ==
           "log: forward made the first NaN, in result 0 (f64[2]); its inputs had none");
     const tensor y = record(nan_gradient_op{}, x * 3.0);
     CHECK(thrown<numeric_error>([&] { backward(sum(exp(y))); }) ==
@@ -205,7 +205,7 @@ TEST_CASE("anomaly mode names the op that made the first NaN, forward or backwar
     // What was NaN before is not laid at the door of the op that meets it.
     const double nan = std::numeric_limits<double>::quiet_NaN();
     const tensor bad = tensor_f64{1, nan};
-    CHECK(thrown<numeric_error>([&] { x* bad; }) ==
+    CHECK(thrown<numeric_error>([&] { return x * bad; }) ==
           "mul: forward gives NaN, in result 0 (f64[2]); input 1 (f64[2]) had one already");
     CHECK(thrown<numeric_error>([&] { backward(x * 3.0, {.gradient = bad}); }) ==
           "mul_scalar: backward gives NaN, in the gradient of input 0 (f64[2]); the gradient of "
@@ -228,7 +228,8 @@ TEST_CASE("anomaly mode names the op that made the first NaN, forward or backwar
     CHECK(elements(views * 1.0) == std::vector<double>{-1, 2});
     for (const dtype t : {f32, f16, bf16}) {
       CAPTURE(name_of(t));
-      CHECK(says(thrown<numeric_error>([&] { log(cast(x, t)); }), "log: forward made the first"));
+      CHECK(says(thrown<numeric_error>([&] { return log(cast(x, t)); }),
+                 "log: forward made the first"));
     }
   }
   CHECK(elements(exp(log(x)))[1] == doctest::Approx(2));

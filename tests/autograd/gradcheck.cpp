@@ -303,7 +303,7 @@ TEST_CASE("a gradient that is a kernel only says: not twice differentiable") {
   const tensor x = leaf({1, 2}), b = leaf({3, 4});
   const tensor y = sum(record(kernel_only_op{}, x, b));
   CHECK(elements(grad(y, x, {.retain_graph = true})) == std::vector<double>{3, 12});
-  CHECK(thrown<state_error>([&] { grad(y, x, {.create_graph = true}); }) ==
+  CHECK(thrown<state_error>([&] { return grad(y, x, {.create_graph = true}); }) ==
         "kernel_only: not twice differentiable; its gradient is a kernel without a recorded form, "
         "so create_graph would lose terms");
   // The gradient of b is: nothing is lost, nothing thrown. The graph still works afterwards.
@@ -333,7 +333,7 @@ TEST_CASE("a root that hands its gradient through does not hide the next op from
   }
   // What loses terms is still noticed behind such a root.
   const tensor z = sum(record(kernel_only_op{}, x, b)) + sum(x);
-  CHECK(says(thrown<state_error>([&] { grad(z, x, {.create_graph = true}); }),
+  CHECK(says(thrown<state_error>([&] { return grad(z, x, {.create_graph = true}); }),
              "kernel_only: not twice differentiable"));
 }
 

@@ -219,17 +219,17 @@ TEST_CASE("16-bit batches keep f32 statistics") {
 TEST_CASE("what batch_norm refuses") {
   CHECK(
       message_of([] {
-        batch_norm(ones({1, 3, 1, 1}), {}, {}, {}, {}, {.training = true});
+        return batch_norm(ones({1, 3, 1, 1}), {}, {}, {}, {}, {.training = true});
       }) ==
       "batch_norm: training needs more than one value per channel; got f32[1,3,1,1]; take a larger "
       "batch or eval() mode");
-  CHECK(message_of([] { batch_norm(ones({3}), {}, {}, {}, {}, {.training = true}); }) ==
+  CHECK(message_of([] { return batch_norm(ones({3}), {}, {}, {}, {}, {.training = true}); }) ==
         "batch_norm: takes [n, c] or [n, c, ...]; got f32[3]");
   CHECK(message_of([] {
-          batch_norm(ones({2, 3}), ones({2}), {}, {}, {}, {.training = true});
+          return batch_norm(ones({2, 3}), ones({2}), {}, {}, {}, {.training = true});
         }) == "batch_norm: needs one value per channel, [3]; got f32[2] for f32[2,3]");
   CHECK(message_of([] {
-          batch_norm(ones({2, 3}), {}, {}, {}, {}, {.training = false});
+          return batch_norm(ones({2, 3}), {}, {}, {}, {}, {.training = false});
         }).starts_with("batch_norm: evaluation needs running_mean and running_var"));
   CHECK_THROWS_AS(batch_norm(ones({2, 3}), {}, {}, zeros({2}), {}, {.training = true}),
                   shape_error);

@@ -252,18 +252,19 @@ TEST_CASE("nothing in, nothing or the bias out") {
 TEST_CASE("what convolutions refuse") {
   const tensor x = ones({2, 3, 5, 5}), w = ones({4, 3, 3, 3});
   CHECK(message_of([&] {
-          conv2d(ones({2, 4, 5, 5}), w);
+          return conv2d(ones({2, 4, 5, 5}), w);
         }) ==
         "conv2d: x has 4 channels but the weight takes 3; got x f32[2,4,5,5], weight f32[4,3,3,3], "
         "groups 1");
   CHECK(message_of([&] {
-          conv2d(x, ones({4, 3, 7, 3}), {}, {.dilation = {1, 2}});
+          return conv2d(x, ones({4, 3, 7, 3}), {}, {.dilation = {1, 2}});
         }) ==
         "conv2d: the kernel covers 7 x 5 pixels but the padded input has 5 x 5; got x [2,3,5,5], "
         "weight [4,3,7,3]");
-  CHECK(message_of([&] { conv2d(x, w, ones({3})); }) == "conv2d: the bias must be [4]; got f32[3]");
+  CHECK(message_of([&] { return conv2d(x, w, ones({3})); }) ==
+        "conv2d: the bias must be [4]; got f32[3]");
   CHECK(message_of([&] {
-          conv2d(x, w, {}, {.stride = {0, 1}});
+          return conv2d(x, w, {}, {.stride = {0, 1}});
         }) == "conv2d: stride must be at least 1; got 0");
   CHECK_THROWS_AS(conv2d(x, w, {}, {.padding = {-1, 0}}), value_error);
   CHECK_THROWS_AS(conv2d(x, w, {}, {.groups = 0}), value_error);
@@ -274,7 +275,7 @@ TEST_CASE("what convolutions refuse") {
   CHECK_THROWS_AS(conv2d(ones({2, 3, 5, 5}, i32), w), dtype_error);
   CHECK_THROWS_AS(conv1d(x, w), shape_error);
   CHECK(message_of([&] {
-          conv_transpose2d(x, ones({3, 4, 3, 3}), {}, {.output_padding = {1, 0}});
+          return conv_transpose2d(x, ones({3, 4, 3, 3}), {}, {.output_padding = {1, 0}});
         }) == "conv_transpose2d: output_padding must be less than the stride; got 1 and 1");
   CHECK_THROWS_AS(conv_transpose2d(x, w), shape_error);
   CHECK_THROWS_AS(conv_transpose2d(x, ones({3, 4, 1, 1}), {}, {.padding = {3, 3}}), shape_error);

@@ -210,14 +210,14 @@ TEST_CASE("norms of nothing") {
 
 TEST_CASE("what norms refuse") {
   const tensor x = ones({2, 6, 4});
-  CHECK(message_of([&] { layer_norm(x, 4); }) ==
+  CHECK(message_of([&] { return layer_norm(x, 4); }) ==
         "layer_norm: normalises over 1 to 3 last axes; got 4 for f32[2,6,4]");
-  CHECK(message_of([&] { layer_norm(x, 1, ones({6})); }) ==
+  CHECK(message_of([&] { return layer_norm(x, 1, ones({6})); }) ==
         "layer_norm: weight and bias must have the sizes of the last axes [4]; got f32[6] for "
         "f32[2,6,4]");
-  CHECK(message_of([&] { group_norm(x, 4); }) ==
+  CHECK(message_of([&] { return group_norm(x, 4); }) ==
         "group_norm: the channels (axis 1) must divide into 4 groups; got f32[2,6,4]");
-  CHECK(message_of([&] { group_norm(x, 2, ones({4})); }) ==
+  CHECK(message_of([&] { return group_norm(x, 2, ones({4})); }) ==
         "group_norm: needs one value per channel, [6]; got f32[4] for f32[2,6,4]");
   CHECK_THROWS_AS(group_norm(x, 0), shape_error);
   CHECK_THROWS_AS(instance_norm(ones({2, 6, 1})), shape_error);

@@ -289,10 +289,10 @@ TEST_CASE("in ceil_mode a window may be larger than the image by less than a str
 TEST_CASE("what pooling refuses") {
   const tensor x = ones({1, 1, 4, 4});
   CHECK(message_of([&] {
-          max_pool2d(x, {.kernel = {5, 5}});
+          return max_pool2d(x, {.kernel = {5, 5}});
         }) == "max_pool2d: the windows do not fit the image; got [1,1,4,4], kernel 5 x 5");
   CHECK(message_of([&] {
-          avg_pool2d(x, {.padding = {2, 0}});
+          return avg_pool2d(x, {.padding = {2, 0}});
         }) == "avg_pool2d: padding must be at most half of the kernel; got 2 and 2");
   CHECK_THROWS_AS(max_pool2d(x, {.kernel = {0, 1}}), value_error);
   CHECK(message_of([&] {

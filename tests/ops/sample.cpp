@@ -100,7 +100,7 @@ TEST_CASE("a graph draws at each replay; a value changed through another handle 
 
 TEST_CASE("weights that cannot be drawn by") {
   CHECK(message_of([] {
-          multinomial(tensor_f32{1, -1}, 1);
+          return multinomial(tensor_f32{1, -1}, 1);
         }) == "multinomial: weights must be finite and not negative; got -1");
   CHECK_THROWS_AS(multinomial(tensor_f32{1, INFINITY}, 1), value_error);
   CHECK_THROWS_AS(multinomial(tensor_f32{NAN, 1}, 1), value_error);

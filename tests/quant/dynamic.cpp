@@ -126,7 +126,7 @@ TEST_CASE("dynamic_lstm, dynamic_gru: wrong states, weights and biases are error
   const tensor none;
   CHECK(lstm(h, 24, zeros({24}, f32), x).shape() == shape{4, 3, 6});
   CHECK(gru(h, 18, none, x).shape() == shape{4, 3, 6});
-  CHECK(message_of([&] { lstm(few, 24, none, x); }) ==
+  CHECK(message_of([&] { return lstm(few, 24, none, x); }) ==
         "dynamic_lstm: the states h and c must have one shape; got f32[3,6] and f32[1,6]");
   CHECK_THROWS_AS(lstm(zeros({3, 6}, i32), 24, none, x), dtype_error);
   CHECK_THROWS_AS(lstm(h, 24, none, zeros({4, 3, 5}, i32)), dtype_error);

@@ -143,7 +143,7 @@ struct autocast_options {
 // keep the dtype of what they change. Micikevicius et al. 2018.
 class autocast {
  public:
-  explicit autocast(const policy& p, const autocast_options& o = {})
+  [[nodiscard]] explicit autocast(const policy& p, const autocast_options& o = {})
       : rule_(p), before_(adze::detail::state.rule), cache_before_(detail::open_cache) {
     adze::detail::state.rule = o.enabled ? &rule_ : nullptr;
     if (!o.enabled) return;

@@ -78,7 +78,7 @@ inline bool holds_nan(const tensor& x) {
 // `detect_anomaly guard;`: ops and backward runs of this thread are checked while it lives.
 class detect_anomaly {
  public:
-  detect_anomaly() : before_(detail::state.anomaly) { detail::state.anomaly = true; }
+  [[nodiscard]] detect_anomaly() : before_(detail::state.anomaly) { detail::state.anomaly = true; }
   ~detect_anomaly() { detail::state.anomaly = before_; }
   detect_anomaly(const detect_anomaly&) = delete;
   detect_anomaly& operator=(const detect_anomaly&) = delete;

@@ -67,8 +67,8 @@ struct grad_options {
 
 // d(sum of outputs)/d(inputs[i]), one per input; undefined where the outputs do not depend on it.
 // Inputs may be leaves or intermediate results. No `.grad` is touched. Errors: as backward's.
-inline std::vector<tensor> grad(tensor_list outputs, tensor_list inputs,
-                                const grad_options& o = {}) {
+[[nodiscard]] inline std::vector<tensor> grad(tensor_list outputs, tensor_list inputs,
+                                              const grad_options& o = {}) {
   const std::vector<tensor> held(outputs.begin(), outputs.end());
   const std::vector<tensor> seeds = detail::seeds_for(outputs, o.gradients, "grad");
   std::vector<const tensor*> roots;
@@ -94,21 +94,24 @@ inline std::vector<tensor> grad(tensor_list outputs, tensor_list inputs,
   return result;
 }
 
-inline tensor grad(const tensor& output, const tensor& input, const grad_options& o = {}) {
+[[nodiscard]] inline tensor grad(const tensor& output, const tensor& input,
+                                 const grad_options& o = {}) {
   return grad(tensor_list(&output, 1), tensor_list(&input, 1), o)[0];
 }
 
 // grad(loss, {w, b}) and grad({a, b}, {w}).
-inline std::vector<tensor> grad(const tensor& output, tensor_list inputs,
-                                const grad_options& o = {}) {
+[[nodiscard]] inline std::vector<tensor> grad(const tensor& output, tensor_list inputs,
+                                              const grad_options& o = {}) {
   return grad(tensor_list(&output, 1), inputs, o);
 }
-inline std::vector<tensor> grad(const tensor& output, std::initializer_list<tensor> inputs,
-                                const grad_options& o = {}) {
+[[nodiscard]] inline std::vector<tensor> grad(const tensor& output,
+                                              std::initializer_list<tensor> inputs,
+                                              const grad_options& o = {}) {
   return grad(output, tensor_list(inputs.begin(), inputs.size()), o);
 }
-inline std::vector<tensor> grad(std::initializer_list<tensor> outputs,
-                                std::initializer_list<tensor> inputs, const grad_options& o = {}) {
+[[nodiscard]] inline std::vector<tensor> grad(std::initializer_list<tensor> outputs,
+                                              std::initializer_list<tensor> inputs,
+                                              const grad_options& o = {}) {
   return grad(tensor_list(outputs.begin(), outputs.size()),
               tensor_list(inputs.begin(), inputs.size()), o);
 }

@@ -7,9 +7,9 @@
 
 namespace adze::inline ADZE_ISA {
 
-template <class = void> tensor add(const tensor& a, const tensor& b);
-template <class = void> tensor mul(const tensor& a, const tensor& b);
-template <class = void> tensor sum_to(const tensor& x, const shape& sizes);
-template <class = void> tensor cast(const tensor& x, dtype type);
+template <class = void> [[nodiscard]] tensor add(const tensor& a, const tensor& b);
+template <class = void> [[nodiscard]] tensor mul(const tensor& a, const tensor& b);
+template <class = void> [[nodiscard]] tensor sum_to(const tensor& x, const shape& sizes);
+template <class = void> [[nodiscard]] tensor cast(const tensor& x, dtype type);
 
 }  // namespace adze::inline ADZE_ISA

@@ -25,7 +25,7 @@ inline constinit thread_local engine_state state{};
 // Saves the whole state and puts it back.
 class state_guard {
  public:
-  state_guard() : before_(state) {}
+  [[nodiscard]] state_guard() : before_(state) {}
   ~state_guard() {
     before_.clock = state.clock;
     state = before_;
@@ -44,7 +44,7 @@ inline bool grad_enabled() { return !detail::state.no_grad; }
 // While it lives, ops on this thread record nothing: `no_grad guard;`.
 class no_grad {
  public:
-  no_grad() : before_(detail::state.no_grad) { detail::state.no_grad = true; }
+  [[nodiscard]] no_grad() : before_(detail::state.no_grad) { detail::state.no_grad = true; }
   ~no_grad() { detail::state.no_grad = before_; }
   no_grad(const no_grad&) = delete;
   no_grad& operator=(const no_grad&) = delete;
@@ -56,7 +56,7 @@ class no_grad {
 // Records again inside a no_grad region; `enable_grad(false)` is no_grad by value.
 class enable_grad {
  public:
-  explicit enable_grad(bool on = true) : before_(detail::state.no_grad) {
+  [[nodiscard]] explicit enable_grad(bool on = true) : before_(detail::state.no_grad) {
     detail::state.no_grad = !on;
   }
   ~enable_grad() { detail::state.no_grad = before_; }

@@ -166,7 +166,8 @@ class arena : public storage_source {
 // Installs a source for this thread.
 class use_storage_source {
  public:
-  explicit use_storage_source(storage_source* s) : before_(std::exchange(storage_from, s)) {}
+  [[nodiscard]] explicit use_storage_source(storage_source* s)
+      : before_(std::exchange(storage_from, s)) {}
   ~use_storage_source() { storage_from = before_; }
   use_storage_source(const use_storage_source&) = delete;
   use_storage_source& operator=(const use_storage_source&) = delete;
