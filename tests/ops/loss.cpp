@@ -168,6 +168,10 @@ TEST_CASE("losses say what does not fit") {
   CHECK_THROWS_AS(huber_loss(t, t, 0.0), value_error);
   CHECK_THROWS_AS(mse_loss(tensor_i64{1}, tensor_i64{1}), dtype_error);
   CHECK_THROWS_AS(kl_div(smooth({}), smooth({}), {.batch_mean = true}), shape_error);
+  for (const reduction other : {reduction::sum, reduction::none}) {
+    CHECK_THROWS_AS(kl_div(smooth({2}), smooth({2}), {.batch_mean = true, .reduce = other}),
+                    value_error);
+  }
 }
 
 }  // namespace adze

@@ -187,6 +187,9 @@ tensor binary_cross_entropy_with_logits(const tensor& x, const tensor& target,
 // divides the sum by the size of axis 0, which is the definition; `mean` divides by all elements.
 template <class> tensor kl_div(const tensor& log_p, const tensor& target, const kl_options& o) {
   detail::check_same_shape("kl_div", log_p, target);
+  if (o.batch_mean && o.reduce != reduction::mean) {
+    raise<value_error>("kl_div: batch_mean is a reduction of its own; got another in `reduce` too");
+  }
   tensor loss;
   if (o.log_target) {
     loss = exp(target) * (target - log_p);
