@@ -44,6 +44,7 @@ TEST_CASE("infinities agree with themselves, NaN where it is said so") {
 
 TEST_CASE("integers, 16-bit floats and leaves can be compared") {
   CHECK(allclose(tensor_i64{(index_t{1} << 60) + 1}, tensor_i64{(index_t{1} << 60) + 1}, {0, 0}));
+  CHECK_FALSE(allclose(tensor_i64{(index_t{1} << 60) + 1}, tensor_i64{index_t{1} << 60}, {0, 0}));
   CHECK_FALSE(allclose(tensor_i32{1}, tensor_i32{2}));
   CHECK(allclose(cast(tensor_f32{0.1f}, bf16), tensor_f32{0.1f}, {.rtol = 0.01}));
   const tensor w = leaf({3});

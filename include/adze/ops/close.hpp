@@ -16,10 +16,12 @@ template <class> tensor isclose(const tensor& a, const tensor& b, const close_op
                        o.atol);
   }
   const no_grad guard;
+  tensor close = a == b;
+  if (o.equal_nan) close = close || (isnan(a) && isnan(b));
+  if (o.rtol == 0.0 && o.atol == 0.0) return close;  // exact, also for integers beyond 2^53
   const dtype type = a.dtype() == f32 && b.dtype() == f32 ? f32 : f64;
-  const tensor x = cast(a, type), y = cast(b, type), away = abs(x - y);
-  const tensor close = a == b || (isfinite(away) && away <= abs(y) * o.rtol + o.atol);
-  return o.equal_nan ? close || (isnan(x) && isnan(y)) : close;
+  const tensor y = cast(b, type), away = abs(cast(a, type) - y);
+  return close || (isfinite(away) && away <= abs(y) * o.rtol + o.atol);
 }
 // Whether isclose holds everywhere; PyTorch's torch.equal is allclose(a, b, {0, 0}).
 template <class> bool allclose(const tensor& a, const tensor& b, const close_options& o) {
