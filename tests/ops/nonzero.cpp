@@ -37,8 +37,9 @@ TEST_CASE("nonzero of a value that was changed through another handle throws") {
   tensor y = random_leaf({3}) * 2.0;
   const tensor z = y;
   add_(y, 1.0);
-  CHECK(message_of([&] { nonzero(z); }).find("nonzero: input 0 (f64[3]) was changed in place") ==
-        0);
+  CHECK(message_of([&] {
+          return nonzero(z);
+        }).find("nonzero: input 0 (f64[3]) was changed in place") == 0);
   CHECK(nonzero(y).shape() == shape{3, 1});
 }
 

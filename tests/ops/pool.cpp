@@ -296,17 +296,17 @@ TEST_CASE("what pooling refuses") {
         }) == "avg_pool2d: padding must be at most half of the kernel; got 2 and 2");
   CHECK_THROWS_AS(max_pool2d(x, {.kernel = {0, 1}}), value_error);
   CHECK(message_of([&] {
-          max_pool1d(ones({2, 3}), {.kernel = 4});
+          return max_pool1d(ones({2, 3}), {.kernel = 4});
         }) == "max_pool1d: the windows do not fit the line; got [1,2,3], kernel 4");
   CHECK(message_of([&] {
-          avg_pool1d(ones({1, 2, 3}), {.padding = 2});
+          return avg_pool1d(ones({1, 2, 3}), {.padding = 2});
         }) == "avg_pool1d: padding must be at most half of the kernel; got 2 and 2");
   CHECK(message_of([&] {
-          avg_pool2d(x, {.dilation = {1, 2}});
+          return avg_pool2d(x, {.dilation = {1, 2}});
         }) == "avg_pool2d: averages have no dilation; got 1 x 2");
   CHECK_THROWS_AS(avg_pool1d(ones({2, 3}), {.dilation = 2}), value_error);
   CHECK(message_of([&] {
-          max_pool1d(ones({2, 3}, i64));
+          return max_pool1d(ones({2, 3}, i64));
         }) == "max_pool1d: takes floating tensors; got i64[1,2,1,3]; cast(x, f32) first");
   CHECK_THROWS_AS(max_pool2d(x, {.dilation = {0, 1}}), value_error);
   CHECK_THROWS_AS(max_pool2d(ones({4, 4})), shape_error);
