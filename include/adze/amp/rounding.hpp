@@ -77,11 +77,12 @@ inline void narrow_with_rest(tensor& y, tensor& rest, const tensor& x) {
 // one than that of which the rest is.
 inline void widen_with_rest(tensor& x, const tensor& y, const tensor& rest, bool checked) {
   over_blocks(x, [&](index_t begin, index_t n) {
-    float block[rounding_block], sums[rounding_block];
+    float block[rounding_block];
     float* to = x.data_as<float>() + begin;
     kernels::load_row(y.dtype(), at(y, begin), 1, n, to);
     kernels::load_row(rest.dtype(), at(rest, begin), 1, n, block);
     if (checked) {
+      float sums[rounding_block] = {};
       // A rest that was itself rounded up, to half a unit, must not fall to the other side.
       for (index_t i = 0; i < n; ++i) sums[i] = to[i] + 0.99f * block[i];
       round_row(y.dtype(), n, sums);
