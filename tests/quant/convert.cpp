@@ -170,8 +170,8 @@ TEST_CASE("convert: ReLU6 behind a layer is a bound of its codes") {
     REQUIRE(first != nullptr);
     const edge y = first->finish.y;
     CHECK(first->finish.act == kernels::activation::relu);
-    CHECK(std::abs(double(first->finish.top - y.zero) * y.scale - 6) <= y.scale);
-    CHECK((first->finish.top < y.codes.high) == (y.zero > 0));
+    CHECK(std::abs(double(first->finish.top() - y.zero) * y.scale - 6) <= y.scale);
+    CHECK((first->finish.top() < y.codes.high) == (y.zero > 0));
     CHECK(amax(linear(x, a)).item() > 8);
     CHECK(distance(numbers(q(x)), numbers(simulate(prepared)(x))) < 1e-5);
     CHECK(distance(numbers(q(x)), numbers(f(x))) < 0.15 * amax(abs(f(x))).item());

@@ -5,6 +5,7 @@
 // address, is what the rest of the engine works with. docs/ops.md explains how to write one.
 #include <array>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -17,6 +18,9 @@
 namespace adze {
 
 class axis_ties;  // autograd/axes.hpp
+
+// Sees each tensor that an op holds as state, by a name that is its own among those of the op.
+using state_visitor = std::function<void(std::string_view name, tensor& state)>;
 
 // How an op wants its floating inputs: `low` runs in the low precision of a rule, `wide` in f32,
 // `promote` in the widest type of its inputs, `any` as they come.
@@ -153,6 +157,8 @@ struct op_info {
   // Which axes belong together: einsum letters, or what the op says itself. Read by couple alone.
   std::string_view axes{};
   void (*couple)(const void* op, axis_ties& t) = nullptr;
+  // What a graph saves of the op's attributes. May be null.
+  void (*visit)(void* op, const state_visitor& f) = nullptr;
 };
 
 inline void move_op(const op_info& info, void* to, void* from) {
@@ -317,6 +323,7 @@ template <class Op> struct thunks {
     return static_cast<const Op*>(p)->prepare(constants);
   }
   static void couple(const void* p, axis_ties& t) { static_cast<const Op*>(p)->couple(t); }
+  static void visit(void* p, const state_visitor& f) { static_cast<Op*>(p)->visit(f); }
   static void move(void* to, void* from) { ::new (to) Op(std::move(*static_cast<Op*>(from))); }
   static void copy(void* to, const void* from) { ::new (to) Op(*static_cast<const Op*>(from)); }
   static void destroy(void* p) noexcept { static_cast<Op*>(p)->~Op(); }
@@ -346,6 +353,7 @@ template <class Op> constexpr op_info make_info() {
   if constexpr (requires { &Op::prepare; }) i.prepare = thunks<Op>::prepare;
   if constexpr (requires { Op::axes; }) i.axes = Op::axes;
   if constexpr (requires { &Op::couple; }) i.couple = thunks<Op>::couple;
+  if constexpr (requires { &Op::visit; }) i.visit = thunks<Op>::visit;
   if constexpr (!std::is_trivially_copyable_v<Op>) {
     i.move = thunks<Op>::move;
     i.copy = thunks<Op>::copy;

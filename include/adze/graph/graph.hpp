@@ -101,7 +101,9 @@ class graph {
     return one(run(in));
   }
 
-  // The names and the tensor of each constant, parameters and buffers, and what is unread.
+  // The names and the tensor of each constant, parameters and buffers, what is unread, and the
+  // state of ops, which is named after the op, its place and the op's own name for it:
+  // "observe.3.low".
   void visit(auto&& f) {
     for (graph_value& v : values) {
       if (!v.constant.defined()) continue;
@@ -109,6 +111,13 @@ class graph {
       for (const std::string& name : v.also) visit_constant(f, name, v);
     }
     for (auto& [name, x] : unread) f(name, nn::buffer{x});
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      const detail::op_info& info = steps[i].op.info();
+      if (info.visit == nullptr) continue;
+      info.visit(steps[i].op.data(), [&](std::string_view name, tensor& x) {
+        f(text(info.name, ".", i, ".", name), nn::buffer{x});
+      });
+    }
   }
 
   value_id add_value(graph_value v) {

@@ -146,6 +146,7 @@ std::shared_ptr<plan_body> make_plan(graph g, const std::vector<tensor>& example
   auto body = std::make_shared<plan_body>();
   resize_values(g, example);
   body->g = join_residuals(std::move(g));
+  own_states(body->g);
   body->readers = use_counts(body->g);
   std::vector<char> read(body->g.values.size(), 0);
   for (const value_id id : body->g.outputs) read[static_cast<std::size_t>(id)] = 1;

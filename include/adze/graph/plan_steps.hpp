@@ -9,6 +9,16 @@
 
 namespace adze::detail::inline ADZE_ISA {
 
+// Copies of what ops hold as state: later loading into the graph must not show.
+template <class = void> void own_states(graph& g) {
+  for (graph_step& s : g.steps) {
+    if (s.op.info().visit == nullptr) continue;
+    s.op.info().visit(s.op.data(), [](std::string_view, tensor& x) {
+      if (x.defined()) x = plain_copy(x, x.dtype());
+    });
+  }
+}
+
 // A step from a function f(in) that returns the result or an array of them; `holds` names the
 // inputs that it keeps in its own form, of so many bytes.
 template <class F> class made_step final : public prepared_step {

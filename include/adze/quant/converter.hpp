@@ -81,11 +81,6 @@ template <class = void> class converter {
     if (found == clamp_.end() || uses_[at(id)] != 1) return nullptr;
     return edge_after(found->second->outputs[0]) ? found->second : nullptr;
   }
-  static std::int32_t code_of(double x, const edge& e) {
-    const tensor q =
-        quant::quantize(adze::detail::filled({}, f32, x), make_parameters(e.affine(), e.codes));
-    return static_cast<std::int32_t>(q.template item<index_t>());
-  }
   // The quantizer that made a constant what a layer reads; null for any other value.
   const graph_step* weight_quantizer(value_id id) const {
     const auto found = weights_.find(id);
@@ -231,8 +226,9 @@ template <class = void> class converter {
     const std::string& name = from_.at(weight->inputs[0]).name;
     const tensor sums = sum_scales(x.e.scale, adze::detail::dense_as(p.scale, f32), w.shape()[0]);
     const tensor b = bias_of(s, sums, !y);
-    layer_finish finish{.x = x.e, .y = y.value_or(edge{}), .real = !y};
-    if (clamp != nullptr) finish.top = code_of(clamp_of(*clamp)->high, *y);
+    layer_finish finish{.x = x.e, .real = !y};
+    if (y) finish.y = *y;
+    if (clamp != nullptr) finish.most = static_cast<float>(clamp_of(*clamp)->high);
     const value_id codes = codes_of(weight->inputs[0], p);
     const value_id by = constant(name + "_sum_scale", sums);
     const value_id bias = b.defined() ? constant(adze::detail::bias_name(name), b) : no_value;
@@ -287,9 +283,9 @@ template <class = void> class converter {
     adze::detail::results out;
     adze::detail::record_call(copy.info(), copy.data(), in, 1, out);
     const tensor codes = quant::quantize(out[0], make_parameters(y.affine(), y.codes));
-    table_op<> t{x, y, {}};
-    std::memcpy(t.table.data(), codes.data(), 256);
-    return t;
+    tensor bytes = empty({256}, u8);
+    std::memcpy(bytes.data(), codes.data(), 256);
+    return {x, y, bytes};
   }
 
   bool own(const graph_step& s, const edge& y) {

@@ -81,6 +81,7 @@ template <class = void> struct integer_conv2d_op {
                             adze::detail::dense_as(multiplier, f32), bias);
   }
   std::array<tensor, 4> backward(backward_context&, const tensor&) const { return {}; }
+  void visit(const state_visitor& f) { finish.visit(f); }
 
   std::unique_ptr<adze::detail::prepared_step> prepare(tensor_list constants) const {
     if (!constants[1].defined() || !constants[2].defined()) return nullptr;

@@ -49,25 +49,34 @@ inline index_t result_rows(const tensor& y) {
 // How the sums of a layer become its results: t m as a float, m being the scale of x times that of
 // the weight, and for codes what quantize() makes of it.
 struct layer_finish {
-  edge x{}, y{};  // y: unless the results are floats
+  held_edge x{}, y{};  // y: unless the results are floats
   bool real = false;
   kernels::activation act = kernels::activation::none;
-  std::int32_t top = std::numeric_limits<std::int32_t>::max();  // no code above: after a ReLU6
+  float most = std::numeric_limits<float>::infinity();  // no value above: after a ReLU6
 
-  dtype result_type() const { return real ? f32 : y.storage(); }
+  dtype result_type() const { return real ? f32 : edge(y).storage(); }
+  // The highest code.
+  std::int32_t top() const {
+    return std::isinf(most) ? y.codes.high : std::min(y.codes.high, code_of(most, y));
+  }
   kernels::integer_finish with(const kernels::affine& left, const tensor& multiplier,
                                const tensor& bias) const {
+    const edge to = y;
     kernels::integer_finish f{.left = {&left, false},
                               .column_scales = multiplier.data_as<float>(),
                               .activate = act,
-                              .inverse = 1.0f / y.scale,
-                              .zero = y.zero,
-                              .codes = {y.codes.low, std::min(y.codes.high, top)}};
+                              .inverse = 1.0f / to.scale,
+                              .zero = to.zero,
+                              .codes = {to.codes.low, top()}};
     if (bias.defined() && real) f.real_bias = bias.data_as<float>();
     if (bias.defined() && !real) f.bias = bias.data_as<std::int32_t>();
     return f;
   }
-  kernels::affine left() const { return {1.0f, x.zero}; }
+  kernels::affine left() const { return {1.0f, edge(x).zero}; }
+  void visit(const state_visitor& f) {
+    x.visit("x", f);
+    if (!real) y.visit("y", f);
+  }
 };
 
 template <class In, class Out>
@@ -122,6 +131,7 @@ template <class = void> struct integer_linear_op {
         adze::detail::dense_as(multiplier, f32), bias);
   }
   std::array<tensor, 4> backward(backward_context&, const tensor&) const { return {}; }
+  void visit(const state_visitor& f) { finish.visit(f); }
 
   std::unique_ptr<adze::detail::prepared_step> prepare(tensor_list constants) const {
     if (!constants[1].defined() || !constants[2].defined()) return nullptr;

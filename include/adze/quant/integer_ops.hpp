@@ -22,6 +22,33 @@ struct edge {
 
 }  // namespace adze::quant
 
+namespace adze::quant::inline ADZE_ISA {
+
+// An edge as a step holds it: scale and zero point in a tensor, so that they are saved and loaded
+// with the graph. The codes are not data but structure: they are in its name, "x[0..255]".
+struct held_edge {
+  tensor numbers{};  // f32 [2]; undefined: scale 1, zero point 0
+  code_range codes{};
+
+  held_edge() = default;
+  held_edge(const edge& e) : numbers(empty({2}, f32)), codes(e.codes) {
+    numbers.data_as<float>()[0] = e.scale;
+    numbers.data_as<float>()[1] = static_cast<float>(e.zero);
+  }
+  held_edge(float scale, std::int32_t zero, code_range c) : held_edge(edge{scale, zero, c}) {}
+
+  operator edge() const {
+    if (!numbers.defined()) return {1, 0, codes};
+    const tensor n = adze::detail::dense_as(numbers, f32);
+    return {n.data_as<float>()[0], static_cast<std::int32_t>(n.data_as<float>()[1]), codes};
+  }
+  void visit(std::string_view name, const state_visitor& f) {
+    f(text(name, "[", codes.low, "..", codes.high, "]"), numbers);
+  }
+};
+
+}  // namespace adze::quant::inline ADZE_ISA
+
 namespace adze::quant::detail::inline ADZE_ISA {
 
 inline void check_codes(std::string_view op, const tensor& q, const edge& e) {
@@ -40,18 +67,20 @@ template <class F> void with_code_type(const edge& e, F f) {
 inline kernels::code_result result_of(const edge& y, bool relu = false) {
   return {y.affine(), y.codes, relu};
 }
-// The value of every code of x, put through f and into a code of y: tables of bytes by byte.
-template <class F> std::array<std::uint8_t, 256> table_of(const edge& x, const edge& y, F f) {
-  std::array<std::uint8_t, 256> table{};
+// The code of one number.
+inline std::int32_t code_of(float x, const edge& e) {
   using P = simd::pack<float, simd::scalar>;
-  const kernels::code_lanes<P> to(P(y.scale), P(static_cast<float>(y.zero)), y.codes);
+  float code[1];
+  kernels::code_lanes<P>(P(e.scale), P(static_cast<float>(e.zero)), e.codes).code(P(x)).store(code);
+  return static_cast<std::int32_t>(code[0]);
+}
+// The value of every code of x, put through f and into a code of y: u8 [256], by byte.
+template <class F> tensor table_of(const edge& x, const edge& y, F f) {
+  tensor table = empty({256}, u8);
   for (int byte = 0; byte < 256; ++byte) {
     const int code = x.is_signed() ? static_cast<std::int8_t>(byte) : byte;
-    const float value = f(static_cast<float>(code - x.zero) * x.scale);
-    float result[1];
-    to.code(P(value)).store(result);
-    table[static_cast<std::size_t>(byte)] =
-        static_cast<std::uint8_t>(static_cast<std::int32_t>(result[0]));
+    table.data_as<std::uint8_t>()[byte] =
+        static_cast<std::uint8_t>(code_of(f(static_cast<float>(code - x.zero) * x.scale), y));
   }
   return table;
 }
@@ -62,7 +91,7 @@ namespace adze::quant::inline ADZE_ISA {
 
 // Floats to codes.
 template <class = void> struct quantize_op {
-  edge to{};
+  held_edge to{};
   static constexpr std::string_view name = "quantize";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
@@ -70,35 +99,39 @@ template <class = void> struct quantize_op {
   tensor forward(const tensor& x) const {
     adze::detail::floating_compute_type(name, x);
     const tensor from = adze::detail::dense_keeping(x, f32);
-    tensor q = empty_like(from, to.storage());
+    const edge e = to;
+    tensor q = empty_like(from, e.storage());
     detail::with_code_type(
-        to, [&]<class Code>() { detail::quantize_whole<Code>(from, q, to.affine(), to.codes); });
+        e, [&]<class Code>() { detail::quantize_whole<Code>(from, q, e.affine(), e.codes); });
     return q;
   }
+  void visit(const state_visitor& f) { to.visit("to", f); }
   tensor backward(backward_context&, const tensor&) const { return {}; }
 };
 
 // Codes to f32.
 template <class = void> struct dequantize_op {
-  edge from{};
+  held_edge from{};
   static constexpr std::string_view name = "dequantize";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
   shape result(const shape& x) const { return x; }
   tensor forward(const tensor& x) const {
-    detail::check_codes(name, x, from);
+    const edge e = from;
+    detail::check_codes(name, x, e);
     const tensor q = adze::detail::dense_keeping(x, x.dtype());
     tensor y = empty_like(q, f32);
-    detail::with_code_type(
-        from, [&]<class Code>() { detail::dequantize_whole<Code>(q, y, from.affine()); });
+    detail::with_code_type(e,
+                           [&]<class Code>() { detail::dequantize_whole<Code>(q, y, e.affine()); });
     return y;
   }
+  void visit(const state_visitor& f) { from.visit("from", f); }
   tensor backward(backward_context&, const tensor&) const { return {}; }
 };
 
 // a + b, then relu where asked for. Shapes must be equal.
 template <class = void> struct integer_add_op {
-  edge a{}, b{}, y{};
+  held_edge a{}, b{}, y{};
   bool relu = false;
   static constexpr std::string_view name = "integer_add";
   static constexpr numeric precision = numeric::any;
@@ -109,26 +142,29 @@ template <class = void> struct integer_add_op {
   }
   tensor forward(const tensor& first, const tensor& second) const {
     static_cast<void>(result(first.shape(), second.shape()));
-    detail::check_codes(name, first, a);
-    detail::check_codes(name, second, b);
+    const edge left = a, right = b, made = y;
+    detail::check_codes(name, first, left);
+    detail::check_codes(name, second, right);
     const tensor p = adze::detail::dense_keeping(first, first.dtype());
     const tensor q = adze::detail::dense_like(second, p, second.dtype());
-    tensor to = empty_like(p, y.storage());
-    detail::with_code_type(y, [&]<class Code>() {
-      kernels::add_codes<Code>({p.data(), a.is_signed(), a.affine()},
-                               {q.data(), b.is_signed(), b.affine()}, to.template data_as<Code>(),
-                               to.numel(), detail::result_of(y, relu));
+    tensor to = empty_like(p, made.storage());
+    detail::with_code_type(made, [&]<class Code>() {
+      kernels::add_codes<Code>({p.data(), left.is_signed(), left.affine()},
+                               {q.data(), right.is_signed(), right.affine()},
+                               to.template data_as<Code>(), to.numel(),
+                               detail::result_of(made, relu));
     });
     return to;
   }
+  void visit(const state_visitor& f) { a.visit("a", f), b.visit("b", f), y.visit("y", f); }
   std::array<tensor, 2> backward(backward_context&, const tensor&) const { return {}; }
 };
 
 // Any function of one value, as what each code becomes: sigmoid, tanh, gelu, relu, or a change of
 // scale (before a concat).
 template <class = void> struct table_op {
-  edge x{}, y{};
-  std::array<std::uint8_t, 256> table{};
+  held_edge x{}, y{};
+  tensor table{};  // u8 [256]
   static constexpr std::string_view name = "table";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::nothing);
@@ -136,17 +172,20 @@ template <class = void> struct table_op {
   tensor forward(const tensor& codes) const {
     detail::check_codes(name, codes, x);
     const tensor q = adze::detail::dense_keeping(codes, codes.dtype());
-    tensor to = empty_like(q, y.storage());
+    tensor to = empty_like(q, edge(y).storage());
+    std::array<std::uint8_t, 256> bytes{};
+    std::memcpy(bytes.data(), table.data(), bytes.size());
     kernels::map_bytes(static_cast<const std::uint8_t*>(q.data()),
-                       static_cast<std::uint8_t*>(to.data()), q.numel(), table);
+                       static_cast<std::uint8_t*>(to.data()), q.numel(), bytes);
     return to;
   }
+  void visit(const state_visitor& f) { x.visit("x", f), y.visit("y", f), f("table", table); }
   tensor backward(backward_context&, const tensor&) const { return {}; }
 };
 
 // The largest code of each window; the parameters stay.
 template <class = void> struct integer_max_pool2d_op {
-  edge x{};
+  held_edge x{};
   pool_geometry geometry{};
   static constexpr std::string_view name = "integer_max_pool2d";
   static constexpr numeric precision = numeric::any;
@@ -165,12 +204,13 @@ template <class = void> struct integer_max_pool2d_op {
     });
     return y;
   }
+  void visit(const state_visitor& f) { x.visit("x", f); }
   tensor backward(backward_context&, const tensor&) const { return {}; }
 };
 
 // The mean of each window as a code of y; adaptive to 1 x 1 it is the mean of an image.
 template <class = void> struct integer_avg_pool2d_op {
-  edge x{}, y{};
+  held_edge x{}, y{};
   pool_geometry geometry{};
   static constexpr std::string_view name = "integer_avg_pool2d";
   static constexpr numeric precision = numeric::any;
@@ -180,18 +220,20 @@ template <class = void> struct integer_avg_pool2d_op {
   }
   tensor forward(const tensor& q) const {
     const shape to = result(q.shape());
-    detail::check_codes(name, q, x);
-    if (y.storage() != q.dtype()) {
-      raise<dtype_error>(name, ": keeps the dtype of its codes; got ", q, " for ", y.storage());
+    const edge in = x, made = y;
+    detail::check_codes(name, q, in);
+    if (made.storage() != q.dtype()) {
+      raise<dtype_error>(name, ": keeps the dtype of its codes; got ", q, " for ", made.storage());
     }
     tensor r = adze::detail::empty_images(to, q.dtype(), q);
-    detail::with_code_type(x, [&]<class Code>() {
+    detail::with_code_type(in, [&]<class Code>() {
       kernels::avg_pool_codes<Code>(adze::detail::pool_shape_of(geometry, q.shape()),
-                                    adze::detail::image_of<Code>(q), x.affine(),
-                                    adze::detail::image_of<Code>(r), detail::result_of(y));
+                                    adze::detail::image_of<Code>(q), in.affine(),
+                                    adze::detail::image_of<Code>(r), detail::result_of(made));
     });
     return r;
   }
+  void visit(const state_visitor& f) { x.visit("x", f), y.visit("y", f); }
   tensor backward(backward_context&, const tensor&) const { return {}; }
 };
 

@@ -54,7 +54,7 @@ template <class = void> tensor softmax_of_codes(const tensor& q, const edge& x, 
 namespace adze::quant::inline ADZE_ISA {
 
 template <class = void> struct integer_softmax_op {
-  edge x{}, y{};
+  held_edge x{}, y{};
   index_t axis = -1;
   static constexpr std::string_view name = "integer_softmax";
   static constexpr numeric precision = numeric::any;
@@ -62,27 +62,31 @@ template <class = void> struct integer_softmax_op {
   shape result(const shape& sizes) const { return sizes; }
   tensor forward(const tensor& q) const {
     detail::check_codes(name, q, x);
-    return quantize(detail::softmax_of_codes(q, x, axis), make_parameters(y.affine(), y.codes));
+    return quantize(detail::softmax_of_codes(q, x, axis),
+                    make_parameters(edge(y).affine(), y.codes));
   }
   tensor backward(backward_context&, const tensor&) const { return {}; }
+  void visit(const state_visitor& f) { x.visit("x", f), y.visit("y", f); }
 };
 
 // The same on the values of codes: softmax in a simulation. Gradient: softmax's.
 template <class = void> struct softmax_of_codes_op {
-  edge x{};
+  held_edge x{};
   index_t axis = -1;
   static constexpr std::string_view name = "softmax_of_codes";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = gradient_reads(values::output(0));
   shape result(const shape& sizes) const { return sizes; }
   tensor forward(const tensor& values) const {
-    return detail::softmax_of_codes(quantize(values, make_parameters(x.affine(), x.codes)), x,
+    const edge e = x;
+    return detail::softmax_of_codes(quantize(values, make_parameters(e.affine(), e.codes)), e,
                                     axis);
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const tensor y = c.out(0);
     return y * (g - sum(g * y, {axis}, true));
   }
+  void visit(const state_visitor& f) { x.visit("x", f); }
 };
 
 }  // namespace adze::quant::inline ADZE_ISA

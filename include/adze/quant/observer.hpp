@@ -56,8 +56,16 @@ class observer {
 
   const observer_options& options() const { return options_; }
   bool observed() const {
-    return options_.kind == statistic::fixed || low_.defined() || !counts_.empty();
+    return options_.kind == statistic::fixed || has_range() || !counts_.empty();
   }
+  // Makes room for ranges of this shape, before there are any, so that a graph can be loaded before
+  // its first run. Histograms are no such state.
+  template <class = void> void expect(const shape& ranges) {
+    if (options_.kind == statistic::fixed || uses_histogram()) return;
+    low_ = adze::detail::filled(ranges, f32, std::numeric_limits<double>::infinity());
+    high_ = adze::detail::filled(ranges, f32, -std::numeric_limits<double>::infinity());
+  }
+  void visit(const state_visitor& f) { f("low", low_), f("high", high_); }
   // The smallest and the largest by the statistic, f32 of the granularity's shape.
   const tensor& low() const { return low_; }
   const tensor& high() const { return high_; }
@@ -80,7 +88,7 @@ class observer {
     if (uses_histogram()) {
       counts_.add(wide.template data_as<float>(), wide.numel(), low.template item<double>(),
                   high.template item<double>());
-    } else if (!low_.defined()) {
+    } else if (!has_range()) {
       low_ = low, high_ = high;
     } else {
       if (low.shape() != low_.shape()) {
@@ -118,6 +126,12 @@ class observer {
   }
 
  private:
+  // A range that has room but nothing in it is upside down.
+  bool has_range() const {
+    if (!low_.defined() || low_.numel() == 0) return false;
+    return adze::detail::dense_as(low_, f32).data_as<float>()[0] <=
+           adze::detail::dense_as(high_, f32).data_as<float>()[0];
+  }
   bool uses_histogram() const {
     return options_.kind == statistic::histogram || options_.kind == statistic::percentile ||
            options_.kind == statistic::squared_error || options_.kind == statistic::entropy;
@@ -155,6 +169,7 @@ class observer {
     return {concat(low, axis), concat(high, axis)};
   }
   template <class F> void update(tensor& kept, const tensor& now, F extreme) const {
+    kept = adze::detail::dense_as(kept, f32);  // to(graph, dtype) converts it
     tensor next = empty(kept.shape(), f32);
     const auto rate = static_cast<float>(options_.rate);
     for (index_t i = 0; i < kept.numel(); ++i) {

@@ -30,6 +30,7 @@ template <class = void> struct observe_op {
     return {adze::detail::filled(each, f32, 1.0), adze::detail::filled(each, i32, 0.0)};
   }
   tensor backward(backward_context&, tensor_list) const { return {}; }
+  void visit(const state_visitor& f) { state->visit(f); }
 };
 
 }  // namespace adze::quant::inline ADZE_ISA
@@ -43,7 +44,9 @@ tensor quantizer(const tensor& x, const observer_options& o, bool simulate) {
     return o.format.is_signed ? estimated_weight(x, o.kind, o.format)
                               : estimated_activation(x, o, simulate);
   }
-  const auto [scale, zero] = record(observe_op<>{std::make_shared<observer>(o)}, x);
+  auto seen = std::make_shared<observer>(o);
+  seen->expect(parameter_shape(o.format.grain, x.shape(), "quant::prepare"));
+  const auto [scale, zero] = record(observe_op<>{std::move(seen)}, x);
   return record(fake_quantize_op<>{o.format.grain, o.format.codes(), simulate}, x, scale, zero);
 }
 

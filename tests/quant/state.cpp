@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+// Graphs in codes into lists of tensors and back: what loads into a graph of the same structure
+// gives the saved one's results bit for bit.
+#include <doctest/doctest.h>
+
+#include <adze/graph/plan.hpp>
+#include <adze/nn/conv.hpp>
+#include <adze/nn/linear.hpp>
+#include <adze/nn/norm.hpp>
+#include <adze/nn/rnn.hpp>
+#include <adze/nn/sequential.hpp>
+#include <adze/nn/state_dict.hpp>
+#include <adze/optim/sgd.hpp>
+#include <adze/quant/sensitivity.hpp>
+#include <adze/quant/weight_only.hpp>
+
+#include "../ops/checks.hpp"
+
+namespace adze::quant {
+namespace {
+
+using namespace test;
+
+// Every integer step there is: layers with a bound, sums, tables, pools, concat, softmax.
+auto network(std::uint64_t seed) {
+  manual_seed(seed);
+  return nn::sequential{
+      nn::conv2d{{.in = 2, .out = 8, .kernel = 3, .padding = 1}},
+      [](const tensor& x) { return relu6(x); },
+      nn::conv2d{{.in = 8, .out = 8, .kernel = 3, .padding = 1}},
+      [](const tensor& x) { return gelu(x); },
+      [](const tensor& x) {
+        return relu(x + max_pool2d(x, {.kernel = {3, 3}, .stride = {1, 1}, .padding = {1, 1}}));
+      },
+      [](const tensor& x) {
+        return concat(
+            list{x, avg_pool2d(x, {.kernel = {3, 3}, .stride = {1, 1}, .padding = {1, 1}})}, 1);
+      },
+      [](const tensor& x) {
+        return mean(x, {2, 3});
+      },
+      nn::linear{{.in = 16, .out = 12}},
+      [](const tensor& x) { return softmax(x, -1); },
+      nn::linear{{.in = 12, .out = 5}}};
+}
+tensor example(double size = 1) { return (random({4, 2, 6, 6}, f32) - 0.3) * size; }
+
+named_tensors copies(const named_tensors& list) {
+  named_tensors all;
+  for (const auto& [name, x] : list) all.emplace_back(name, adze::detail::dense_copy(x));
+  return all;
+}
+template <class F> void loads_bit_for_bit(const F& made) {
+  const tensor x = example();
+  const graph saved = made(1, 1.0);
+  graph again = made(2, 3.0);
+  const named_tensors list = copies(state_dict(saved));
+  CHECK(numbers(again(x)) != numbers(saved(x)));
+  const plan before = compile(again, x);
+  const std::vector<double> planned = numbers(before(x));
+  load_state_dict(again, list);
+  CHECK(numbers(again(x)) == numbers(saved(x)));
+  CHECK(numbers(compile(again, x)(x)) == numbers(compile(saved, x)(x)));
+  CHECK(numbers(before(x)) == planned);  // a plan is a snapshot
+}
+
+TEST_CASE("state_dict: graphs in codes and their simulations load bit for bit") {
+  const no_grad plain;
+  for (const config& c : {full8(), x86()}) {
+    const auto prepared = [&](std::uint64_t seed, double size) {
+      const auto net = network(seed);
+      return calibrated(trace(net, example()), c, {example(size)});
+    };
+    loads_bit_for_bit([&](auto... a) { return convert(prepared(a...)); });
+    loads_bit_for_bit([&](auto... a) { return simulate(prepared(a...)); });
+  }
+  loads_bit_for_bit(
+      [](std::uint64_t seed, double) { return quantize_dynamic(trace(network(seed), example())); });
+  loads_bit_for_bit([](std::uint64_t seed, double) {
+    return quantize_weights(trace(network(seed), example()), {.group = 8});
+  });
+}
+
+TEST_CASE("state_dict: a list without the parameters of steps, or of other codes, is refused") {
+  const no_grad plain;
+  const auto net = network(3);
+  const tensor x = example();
+  const auto made = [&](const config& c) { return convert(calibrated(trace(net, x), c, {x})); };
+  graph q = made(full8());
+  named_tensors list = copies(state_dict(q));
+  CHECK(std::count_if(list.begin(), list.end(),
+                      [](const auto& e) { return e.first == "quantize.0.to[0..255]"; }) == 1);
+  graph other = made(x86());
+  const std::vector<double> kept = numbers(other(x));
+  const std::string says = message_of([&] { load_state_dict(other, list); });
+  CHECK(says.find("missing quantize.0.to[0..127]") != std::string::npos);
+  CHECK(says.find("unexpected quantize.0.to[0..255]") != std::string::npos);
+  CHECK(numbers(other(x)) == kept);
+  std::erase_if(list, [](const auto& e) { return e.first.find('[') != std::string::npos; });
+  CHECK_THROWS_AS(load_state_dict(q, list), value_error);
+}
+
+TEST_CASE("state_dict: a clone of a graph in codes has parameters of its own") {
+  const no_grad plain;
+  const auto net = network(5);
+  const tensor x = example();
+  const auto made = [&](double size) {
+    return convert(calibrated(trace(net, x), full8(), {example(size)}));
+  };
+  const graph q = made(1), wide = made(4);
+  graph copy = clone(q);
+  const std::vector<double> kept = numbers(q(x));
+  load_state_dict(copy, state_dict(wide));
+  CHECK(numbers(q(x)) == kept);
+  CHECK(numbers(copy(x)) == numbers(wide(x)));
+}
+
+struct trained {
+  nn::conv2d conv{{.in = 2, .out = 4, .kernel = 3, .bias = false}};
+  nn::batch_norm2d norm{{.channels = 4}};
+  nn::linear head{{.in = 4, .out = 3}};
+  tensor operator()(const tensor& x) const { return head(mean(relu(norm(conv(x))), {2, 3})); }
+  void visit(auto&& f) { f("conv", conv), f("norm", norm), f("head", head); }
+};
+
+TEST_CASE("state_dict: a training with simulated codes goes on where it was saved") {
+  const auto made = [](std::uint64_t seed, const config& c) {
+    manual_seed(seed);
+    return prepare_qat(trace(trained{}, example()), c);
+  };
+  const auto step = [](graph& g, const tensor& x) {
+    optim::sgd opt(adze::parameters(g), {.lr = 0.1});
+    zero_grad(g);
+    const tensor loss = sum(g(x) * g(x));
+    backward(loss);
+    opt.step();
+    return loss.item();
+  };
+  for (const config& c : {full8(), with_lsq(4)}) {
+    graph one = made(1, c), two = made(2, c);
+    CHECK(state_dict(one).size() == state_dict(two).size());
+    for (int i = 0; i < 3; ++i) step(one, example());
+    load_state_dict(two, copies(state_dict(one)));
+    CHECK(numbers(convert(two)(example())).size() == 12);  // observers have seen what was saved
+    for (int i = 0; i < 3; ++i) {
+      const tensor x = example(2);
+      CHECK(step(one, x) == step(two, x));
+    }
+    CHECK(numbers(convert(one)(example() * 0.0 + 1.0)) ==
+          numbers(convert(two)(example() * 0.0 + 1.0)));
+  }
+  graph wide = made(5, full8());
+  to(wide, f64);
+  CHECK(std::isfinite(step(wide, adze::detail::dense_as(example(), f64))));
+  graph fresh = made(3, full8());
+  graph same = made(4, full8());
+  load_state_dict(same, copies(state_dict(fresh)));  // what has seen nothing still has not
+  CHECK_THROWS_AS(convert(same), state_error);
+}
+
+}  // namespace
+}  // namespace adze::quant
