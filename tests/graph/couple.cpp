@@ -165,6 +165,19 @@ struct conv_net {
   }
 };
 
+TEST_CASE("couple: groups by the channels of a weight, for drop") {
+  weights p;
+  const tensor w = p("w", {4, 3}), v = p("v", {4, 4}), x = random({5, 3});
+  const graph g = traced([&](const tensor& t) { return linear(relu(linear(t, w)), v); }, p, x);
+  const coupling c = couple(g);
+  const indices channels{2, 0, 2}, none{4};
+  const indices groups = adze::groups_at(g, c, "w", channels);
+  CHECK(groups == groups_at(g, c, "w", 0, {0, 2}));
+  CHECK(value_named(g, "w") == value_named(drop(g, c, groups), "w"));
+  CHECK(message_of([&] { adze::groups_at(g, c, "w", none); }) ==
+        "groups_at: w [4,3] has no channel 4");
+}
+
 TEST_CASE("couple: convolution, batch norm, flatten with a block of pixels") {
   manual_seed(4);
   conv_net net;

@@ -149,6 +149,25 @@ template <class = void> coupling couple(const graph& g) {
   return c;
 }
 
+// The groups of some output channels of a layer (axis 0 of its weight), each once and ascending:
+// what drop() takes. Throws value_error for an unknown name and for channels that there are not.
+template <class = void>
+std::vector<index_t> groups_at(const graph& g, const coupling& c, std::string_view weight,
+                               std::span<const index_t> channels) {
+  const value_id id = value_named(g, weight);
+  const std::vector<index_t>& of = c.groups_of(id, 0);
+  std::vector<index_t> groups;
+  for (const index_t i : channels) {
+    if (i < 0 || i >= static_cast<index_t>(of.size())) {
+      raise<value_error>("groups_at: ", weight, " ", g.at(id).sizes, " has no channel ", i);
+    }
+    groups.push_back(of[static_cast<std::size_t>(i)]);
+  }
+  std::sort(groups.begin(), groups.end());
+  groups.erase(std::unique(groups.begin(), groups.end()), groups.end());
+  return groups;
+}
+
 // Elements of trained constants that leave with a group when it leaves alone.
 template <class = void> index_t parameters_of(const graph& g, const channel_group& group) {
   index_t n = 0;
