@@ -91,6 +91,17 @@ TEST_CASE("trace: the graph gives what the function gives, at other batch sizes 
   CHECK(message_of([&] { g.run({}); }) == "graph: takes 1 inputs; got 0");
 }
 
+TEST_CASE("trace: an error of a step says which, and what the graph was traced with") {
+  const tensor place = random({16, 3});
+  const graph g = trace([&](const tensor& x) { return relu(x) + place; }, random({2, 16, 3}));
+  CHECK(message_of([&] {
+          g(random({2, 8, 3}));
+        }) ==
+        "add: shapes [2,8,3] and [16,3] do not broadcast (8 vs 16 on axis 1); sizes must be equal "
+        "or 1; step 1 (add) of a graph traced with f64[2,16,3]");
+  CHECK_THROWS_AS(g(random({2, 8, 3})), shape_error);
+}
+
 TEST_CASE("trace: a graph is a module that shares its parameters; gradients are the function's") {
   small_net net = trained_net();
   eval(net);
@@ -274,7 +285,8 @@ TEST_CASE("trace: results whose number depends on data are another path") {
   const graph g = trace(last, random({10, 2}));
   CHECK(message_of([&] {
           g(random({9, 2}));
-        }) == "graph: rows gives 9 results at these sizes and gave 10 in the trace");
+        }) == "graph: rows gives 9 results at these sizes and gave 10 in the trace; "
+              "step 0 (rows) of a graph traced with f64[10,2]");
 }
 
 struct tied_net {

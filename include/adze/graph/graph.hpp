@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <typeinfo>
 #include <vector>
 
 #include <adze/autograd/record.hpp>
@@ -90,7 +91,7 @@ class graph {
 
   // Runs every step through record(): differentiable, under whatever precision rule is installed.
   // Sizes may differ from the trace's where the ops allow it. Throws value_error for another
-  // number of inputs.
+  // number of inputs, and what ops throw, with the step and the sizes of the trace.
   template <class = void> std::vector<tensor> run(tensor_list x) const;
 
   // For graphs with one output.
@@ -181,6 +182,26 @@ void call_step(const graph_step& s, void* op, const std::vector<tensor>& v, resu
   }
 }
 
+// Throws e with one clause more, where in the graph it was thrown; returns if it is no error of the
+// library's own types.
+template <class = void>
+[[gnu::cold, gnu::noinline]] void throw_from(const graph& g, std::size_t step, const error& e) {
+  std::string in;
+  for (const value_id id : g.inputs) {
+    in += text(in.empty() ? "" : ", ", g.at(id).type, g.at(id).sizes);
+  }
+  const auto as = [&]<class E>() {
+    if (typeid(e) != typeid(E)) return;
+    raise<E>(e.what(), "; step ", step, " (", g.steps[step].op.name(), ") of a graph traced with ",
+             in);
+  };
+  as.template operator()<shape_error>();
+  as.template operator()<dtype_error>();
+  as.template operator()<value_error>();
+  as.template operator()<state_error>();
+  as.template operator()<numeric_error>();
+}
+
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
@@ -191,10 +212,16 @@ template <class> std::vector<tensor> graph::run(tensor_list x) const {
   std::vector<tensor> v(values.size());
   for (std::size_t i = 0; i < values.size(); ++i) v[i] = values[i].constant;
   for (std::size_t i = 0; i < x.size(); ++i) v[static_cast<std::size_t>(inputs[i])] = x[i];
-  for (const graph_step& s : steps) {
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const graph_step& s = steps[i];
     detail::results out;
     erased_op op = s.op;
-    detail::call_step(s, op.data(), v, out);
+    try {
+      detail::call_step(s, op.data(), v, out);
+    } catch (const error& e) {
+      detail::throw_from(*this, i, e);
+      throw;
+    }
     for (std::size_t k = 0; k < s.outputs.size(); ++k) {
       if (s.outputs[k] == no_value) continue;
       const auto id = static_cast<std::size_t>(s.outputs[k]);
