@@ -102,6 +102,13 @@ TEST_CASE("trace: an error of a step says which, and what the graph was traced w
   CHECK_THROWS_AS(g(random({2, 8, 3})), shape_error);
 }
 
+TEST_CASE("trace: a graph has no training mode to switch") {
+  graph g = trace([](const tensor& x) { return relu(x); }, random({2}));
+  CHECK(message_of([&] { eval(g); }).starts_with("eval: a graph has no training mode"));
+  CHECK(message_of([&] { train(g); }).find("quant::simulate(g)") != std::string::npos);
+  CHECK_THROWS_AS(train(g, false), state_error);
+}
+
 TEST_CASE("trace: a graph is a module that shares its parameters; gradients are the function's") {
   small_net net = trained_net();
   eval(net);

@@ -182,6 +182,11 @@ void call_step(const graph_step& s, void* op, const std::vector<tensor>& v, resu
   }
 }
 
+[[noreturn, gnu::cold]] inline void raise_no_mode(std::string_view op) {
+  raise<state_error>(op, ": a graph has no training mode, it is as it was traced; fold(g) is its "
+                         "evaluation; score a training in codes by quant::simulate(g)");
+}
+
 // Throws e with one clause more, where in the graph it was thrown; returns if it is no error of the
 // library's own types.
 template <class = void>
@@ -237,6 +242,10 @@ template <class> std::vector<tensor> graph::run(tensor_list x) const {
   for (const value_id id : outputs) y.push_back(v[static_cast<std::size_t>(id)]);
   return y;
 }
+
+// Throw state_error: a graph is as it was traced, there is no flag to switch.
+inline void train(graph&, bool on = true) { detail::raise_no_mode(on ? "train" : "eval"); }
+inline void eval(graph&) { detail::raise_no_mode("eval"); }
 
 inline tensor graph::one(std::vector<tensor> y) {
   if (y.size() != 1) {
