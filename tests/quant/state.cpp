@@ -71,8 +71,10 @@ TEST_CASE("state_dict: graphs in codes and their simulations load bit for bit") 
       const auto net = network(seed);
       return calibrated(trace(net, example()), c, {example(size)});
     };
-    loads_bit_for_bit([&](auto... a) { return convert(prepared(a...)); });
-    loads_bit_for_bit([&](auto... a) { return simulate(prepared(a...)); });
+    loads_bit_for_bit(
+        [&](std::uint64_t seed, double size) { return convert(prepared(seed, size)); });
+    loads_bit_for_bit(
+        [&](std::uint64_t seed, double size) { return simulate(prepared(seed, size)); });
   }
   loads_bit_for_bit(
       [](std::uint64_t seed, double) { return quantize_dynamic(trace(network(seed), example())); });
@@ -149,6 +151,12 @@ TEST_CASE("state_dict: a training with simulated codes goes on where it was save
     CHECK(numbers(convert(one)(example() * 0.0 + 1.0)) ==
           numbers(convert(two)(example() * 0.0 + 1.0)));
   }
+  graph going = made(6, full8());
+  static_cast<void>(step(going, example()));
+  const graph kept = clone(going);
+  const std::vector<double> then = numbers(simulate(kept)(example() * 0.0 + 1.0));
+  for (int i = 0; i < 3; ++i) static_cast<void>(step(going, example(5)));
+  CHECK(numbers(simulate(kept)(example() * 0.0 + 1.0)) == then);
   graph wide = made(5, full8());
   to(wide, f64);
   CHECK(std::isfinite(step(wide, adze::detail::dense_as(example(), f64))));

@@ -15,13 +15,14 @@ template <class = void> void freeze_observers(graph& g) {
     const auto* o = s.op.template as<observe_op<>>();
     if (o == nullptr) continue;
     const graph_value from = g.at(s.inputs[0]);
-    if (from.constant.defined() && o->on) o->state->observe(from.constant);
-    if (!o->state->observed()) {
+    observer seen = o->state;
+    if (from.constant.defined() && o->on) seen.observe(from.constant);
+    if (!seen.observed()) {
       raise<state_error>("quant::simulate: an observer has seen nothing; run the prepared graph on "
                          "examples with set_observing(graph, true); its value is ",
                          from.type, from.sizes, " ", from.name);
     }
-    const parameters p = o->state->parameters();
+    const parameters p = seen.parameters();
     const std::string name = from.name.empty() ? text("activation", unnamed++) : from.name;
     const auto keep = [&](value_id id, const char* what, const tensor& x) {
       if (id == no_value) return;

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 // Observers: what a tensor's values were in some runs, and the scale and zero point that follow.
 // One type for all kinds; the kind is an option.
+#include <memory>
+
 #include <adze/ops/concat.hpp>
 #include <adze/ops/dense.hpp>
 #include <adze/ops/extremes.hpp>
@@ -41,11 +43,13 @@ struct observer_options {
 
 namespace adze::quant::inline ADZE_ISA {
 
+// Copies share what was seen, as copies of tensors do.
 class observer {
  public:
   observer() : observer(observer_options{}) {}
   // Errors: value_error where a histogram is asked for by axis or group, or bits or bins are wrong.
-  explicit observer(const observer_options& o) : options_(o), counts_(o.bins) {
+  explicit observer(const observer_options& o)
+      : options_(o), counts_(std::make_shared<histogram>(o.bins)) {
     static_cast<void>(o.format.codes());
     const bool whole = o.format.grain.of == granularity::kind::tensor;
     if (!whole && uses_histogram()) {
@@ -56,7 +60,7 @@ class observer {
 
   const observer_options& options() const { return options_; }
   bool observed() const {
-    return options_.kind == statistic::fixed || has_range() || !counts_.empty();
+    return options_.kind == statistic::fixed || has_range() || !counts_->empty();
   }
   // Makes room for ranges of this shape, before there are any, so that a graph can be loaded before
   // its first run. Histograms are no such state.
@@ -86,16 +90,18 @@ class observer {
                            "; find the op that made them with anomaly mode");
     }
     if (uses_histogram()) {
-      counts_.add(wide.template data_as<float>(), wide.numel(), low.template item<double>(),
-                  high.template item<double>());
-    } else if (!has_range()) {
+      counts_->add(wide.template data_as<float>(), wide.numel(), low.template item<double>(),
+                   high.template item<double>());
+    } else if (!low_.defined()) {
       low_ = low, high_ = high;
     } else {
       if (low.shape() != low_.shape()) {
         raise<shape_error>("quant::observer: has seen ", low_.shape(), " ranges; got ", x);
       }
-      update(low_, low, [](float a, float b) { return std::min(a, b); });
-      update(high_, high, [](float a, float b) { return std::max(a, b); });
+      const bool first = !has_range();
+      update(low_, first ? low : next(low_, low, [](float a, float b) { return std::min(a, b); }));
+      update(high_,
+             first ? high : next(high_, high, [](float a, float b) { return std::max(a, b); }));
     }
   }
 
@@ -114,14 +120,14 @@ class observer {
     const index_t levels = codes.high - codes.low + 1;
     switch (options_.kind) {
     case statistic::percentile:
-      return of({static_cast<float>(counts_.quantile(1 - options_.share)),
-                 static_cast<float>(counts_.quantile(options_.share))});
+      return of({static_cast<float>(counts_->quantile(1 - options_.share)),
+                 static_cast<float>(counts_->quantile(options_.share))});
     case statistic::squared_error:
-      return of(least_error_range(counts_, levels));
+      return of(least_error_range(*counts_, levels));
     case statistic::entropy:
-      return of(least_divergence_range(counts_, levels));
+      return of(least_divergence_range(*counts_, levels));
     default:
-      return of(least_squares_range(counts_, levels));
+      return of(least_squares_range(*counts_, levels));
     }
   }
 
@@ -168,21 +174,25 @@ class observer {
     }
     return {concat(low, axis), concat(high, axis)};
   }
-  template <class F> void update(tensor& kept, const tensor& now, F extreme) const {
-    kept = adze::detail::dense_as(kept, f32);  // to(graph, dtype) converts it
-    tensor next = empty(kept.shape(), f32);
+  template <class F> tensor next(const tensor& kept, const tensor& now, F extreme) const {
+    const tensor before = adze::detail::dense_as(kept, f32);  // to(graph, dtype) converts it
+    tensor y = empty(kept.shape(), f32);
     const auto rate = static_cast<float>(options_.rate);
     for (index_t i = 0; i < kept.numel(); ++i) {
-      const float a = kept.data_as<float>()[i], b = now.data_as<float>()[i];
-      next.data_as<float>()[i] =
+      const float a = before.data_as<float>()[i], b = now.data_as<float>()[i];
+      y.data_as<float>()[i] =
           options_.kind == statistic::moving_average ? a + rate * (b - a) : extreme(a, b);
     }
-    kept = next;
+    return y;
+  }
+  // In place: whoever shares the tensor sees it.
+  static void update(tensor& kept, const tensor& now) {
+    kernels::copy(kept.shape(), adze::detail::operand_of(kept), adze::detail::operand_of(now));
   }
 
   observer_options options_;
   tensor low_{}, high_{};
-  histogram counts_;
+  std::shared_ptr<histogram> counts_;
 };
 
 }  // namespace adze::quant::inline ADZE_ISA

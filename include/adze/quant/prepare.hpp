@@ -12,9 +12,9 @@
 namespace adze::quant::inline ADZE_ISA {
 
 // The scale and the zero point of what the observer has seen, x included while it is on. Copies of
-// the step share the observer.
+// the step share what was seen; clones of a graph do not, but for histograms.
 template <class = void> struct observe_op {
-  std::shared_ptr<observer> state = std::make_shared<observer>();
+  observer state{};
   bool on = true;
   static constexpr std::string_view name = "observe";
   static constexpr numeric precision = numeric::any;
@@ -22,15 +22,16 @@ template <class = void> struct observe_op {
   static constexpr value_set nondifferentiable = values::output(0) | values::output(1);
 
   std::array<tensor, 2> forward(const tensor& x) const {
-    if (on && !adze::detail::state.recomputing) state->observe(x);
-    const parameters p = state->parameters();
-    if (state->observed()) return {p.scale, p.zero_point};
+    observer seen = state;
+    if (on && !adze::detail::state.recomputing) seen.observe(x);
+    const parameters p = seen.parameters();
+    if (seen.observed()) return {p.scale, p.zero_point};
     const shape each =
-        parameter_shape(state->options().format.grain, x.shape(), name);  // a dry run: scale 1
+        parameter_shape(state.options().format.grain, x.shape(), name);  // a dry run: scale 1
     return {adze::detail::filled(each, f32, 1.0), adze::detail::filled(each, i32, 0.0)};
   }
   tensor backward(backward_context&, tensor_list) const { return {}; }
-  void visit(const state_visitor& f) { state->visit(f); }
+  void visit(const state_visitor& f) { state.visit(f); }
 };
 
 }  // namespace adze::quant::inline ADZE_ISA
@@ -44,9 +45,9 @@ tensor quantizer(const tensor& x, const observer_options& o, bool simulate) {
     return o.format.is_signed ? estimated_weight(x, o.kind, o.format)
                               : estimated_activation(x, o, simulate);
   }
-  auto seen = std::make_shared<observer>(o);
-  seen->expect(parameter_shape(o.format.grain, x.shape(), "quant::prepare"));
-  const auto [scale, zero] = record(observe_op<>{std::move(seen)}, x);
+  observer seen(o);
+  seen.expect(parameter_shape(o.format.grain, x.shape(), "quant::prepare"));
+  const auto [scale, zero] = record(observe_op<>{seen}, x);
   return record(fake_quantize_op<>{o.format.grain, o.format.codes(), simulate}, x, scale, zero);
 }
 
