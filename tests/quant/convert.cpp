@@ -4,6 +4,7 @@
 
 #include <adze/graph/plan.hpp>
 #include <adze/nn/conv.hpp>
+#include <adze/nn/dropout.hpp>
 #include <adze/nn/norm.hpp>
 #include <adze/nn/rnn.hpp>
 #include <adze/nn/sequential.hpp>
@@ -480,6 +481,49 @@ TEST_CASE("convert: weights by input or by group stay in floats, in the simulati
     CHECK(distance(simulate(g)(x), layer(x)) < 0.03);
     CHECK(distance(convert(g)(x), layer(x)) < 0.03);
   }
+}
+
+TEST_CASE("prepare_qat: codes pass through dropout, which is none when they are converted") {
+  manual_seed(31);
+  nn::sequential net{nn::conv2d{{.in = 2, .out = 4, .kernel = 3}},
+                     [](const tensor& x) { return relu(x); },
+                     [](const tensor& x) {
+                       return max_pool2d(x, {.kernel = {2, 2}});
+                     },
+                     [](const tensor& x) { return flatten(x, 1); },
+                     nn::dropout{{.p = 0.3}},
+                     nn::linear{{.in = 36, .out = 3}}};
+  const tensor x = random({4, 2, 8, 8}, f32);
+  const no_grad plain;
+  graph qat = prepare_qat(trace(net, x));
+  static_cast<void>(qat(x));
+  const conversion r = convert_with_reasons(qat);
+  CHECK(r.left.empty());
+  CHECK(count(r.g, "quantize") == 1);
+  CHECK(count(r.g, "dequantize") == 0);
+  CHECK(count(r.g, "integer_max_pool2d") == 1);
+  CHECK(distance(numbers(r.g(x)), numbers(simulate(qat)(x))) < 1e-5);
+}
+
+TEST_CASE("convert: every step in floats between integer steps is listed, and a computed weight") {
+  const tensor a = random({6, 5}, f32), b = random({3, 6}, f32), x = random({8, 5}, f32);
+  const auto reasons = [&](const auto& f) {
+    std::string why;
+    const trace_options names{.parameters = {{"a", a}, {"b", b}}};
+    const graph g = calibrated(trace(f, std::vector<tensor>{x}, names), full8(), {x});
+    for (const float_step& s : convert_with_reasons(g).left) {
+      why += text(s.op, " ", s.name, ": ", s.reason, "\n");
+    }
+    return why;
+  };
+  const no_grad plain;
+  CHECK(reasons([&](const tensor& v) { return linear(exp(linear(v, a)), b); }) ==
+        "exp : it has no integer form\n");
+  CHECK(reasons([&](const tensor& v) { return exp(linear(exp(v), a)); }) == "");  // at the ends
+  const tensor bias = ones({6});
+  CHECK(reasons([&](const tensor& v) {
+          return linear(relu(linear(v, abs(a * static_cast<double>(v.size(0))), bias)), b);
+        }).starts_with("linear a: its weight is computed"));
 }
 
 }  // namespace

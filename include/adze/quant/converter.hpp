@@ -5,23 +5,13 @@
 #include <optional>
 
 #include <adze/graph/trace.hpp>
-#include <adze/ops/attention.hpp>
-#include <adze/ops/matmul.hpp>
 #include <adze/quant/dynamic_recurrent.hpp>
 #include <adze/quant/fake_quant.hpp>
+#include <adze/quant/float_steps.hpp>
 #include <adze/quant/integer_conv.hpp>
 #include <adze/quant/integer_linear.hpp>
 #include <adze/quant/integer_softmax.hpp>
 #include <adze/quant/placement.hpp>
-
-namespace adze::quant {
-
-// A step that stays in floats, and why.
-struct float_step {
-  std::string op{}, name{}, reason{};
-};
-
-}  // namespace adze::quant
 
 namespace adze::quant::detail::inline ADZE_ISA {
 
@@ -50,6 +40,7 @@ template <class = void> class converter {
       if (!quantizer(s) && !integer(s)) keep(s);
     }
     for (const value_id id : from_.outputs) to_.outputs.push_back(float_of(id));
+    left = refused_.listed(to_, kept_);
     adze::detail::sweep(to_);
     return std::move(to_);
   }
@@ -129,6 +120,7 @@ template <class = void> class converter {
     for (const value_id id : s.outputs) {
       if (id != no_value) floats_[at(id)] = id;
     }
+    kept_[to_.steps.size()] = &s;
     to_.steps.push_back(std::move(copy));
   }
 
@@ -167,6 +159,7 @@ template <class = void> class converter {
                             sum_scales(1, adze::detail::dense_as(p.scale, f32), from.sizes[0])));
     }
     for (const std::size_t k : {first + 2, first + 3}) in.push_back(float_of(s.inputs[k]));
+    kept_[to_.steps.size()] = &s;  // floats in and out
     to_.steps.push_back(
         {lstm ? erased_op::of(dynamic_lstm_op<>{}) : erased_op::of(dynamic_gru_op<>{}),
          std::move(in), s.outputs});
@@ -179,10 +172,11 @@ template <class = void> class converter {
   bool integer(const graph_step& s) {
     if (clamp_of(s) != nullptr && coded(s.outputs[0])) return true;  // by its layer
     if (recurrent(s)) return true;
-    const bool layer_op =
-        s.op.template as<linear_op<>>() != nullptr || s.op.template as<conv2d_op<>>() != nullptr;
-    const step_kind kind = layer_op ? step_kind::layer : kind_of(from_, s);
+    const step_kind kind = is_layer_op(s) ? step_kind::layer : kind_of(from_, s);
     if (kind == step_kind::other) return refuse(s, kind, "it has no integer form");
+    if (kind == step_kind::layer && weight_quantizer(s.inputs[1]) == nullptr) {
+      return refuse(s, kind, "its weight is computed, or kept in floats by the config");
+    }
     for (std::size_t i = 0; i < activation_count(s, kind); ++i) {
       if (s.inputs[i] == no_value || !coded(s.inputs[i])) {
         return refuse(s, kind, "its input is not quantized");
@@ -194,17 +188,8 @@ template <class = void> class converter {
     if (!y) return refuse(s, kind, "its result is not quantized");
     return own(s, *y);
   }
-  // A layer, a product or a function that stays in floats; what only moves values is not worth it.
   bool refuse(const graph_step& s, step_kind kind, std::string reason) {
-    if (kind == step_kind::same) return false;
-    std::string weight;
-    for (const value_id id : s.inputs) {
-      if (weight.empty() && id != no_value && from_.at(id).parameter) weight = from_.at(id).name;
-    }
-    const bool product =
-        s.op.template as<matmul_op<>>() != nullptr || s.op.template as<attention_op<>>() != nullptr;
-    if (kind == step_kind::other && weight.empty() && !product) return false;
-    left.push_back({std::string(s.op.name()), std::move(weight), std::move(reason)});
+    refused_.add(from_, s, kind, std::move(reason));
     return false;
   }
   bool made(const graph_step& s, value_id codes, const edge& e) {
@@ -214,7 +199,6 @@ template <class = void> class converter {
 
   bool layer(const graph_step& s) {
     const graph_step* weight = weight_quantizer(s.inputs[1]);
-    if (weight == nullptr) return refuse(s, step_kind::layer, "its weight is not quantized");
     const parameters p = parameters_of(from_, *weight);
     const tensor w = from_.constant(weight->inputs[0]);
     if (const std::string why = weight_refusal(p, w.rank()); !why.empty())
@@ -334,6 +318,8 @@ template <class = void> class converter {
   std::vector<std::optional<coded_value>> coded_;
   std::vector<value_id> floats_;
   std::vector<index_t> uses_;
+  refusals<> refused_;
+  std::unordered_map<std::size_t, const graph_step*> kept_;  // with floats, by step of to_
   std::unordered_map<value_id, const graph_step*> quantizer_, clamp_, weights_;
   std::unordered_map<value_id, std::vector<value_id>> codes_;  // of weights
 };

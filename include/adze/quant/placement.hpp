@@ -4,6 +4,7 @@
 // need codes of their own. prepare puts quantizers there, convert reads the same answers.
 #include <adze/graph/fuse.hpp>
 #include <adze/ops/concat.hpp>
+#include <adze/ops/dropout.hpp>
 #include <adze/ops/gru.hpp>
 #include <adze/ops/layout.hpp>
 #include <adze/ops/lstm.hpp>
@@ -31,9 +32,10 @@ template <class = void> bool is_image_mean(const graph& g, const graph_step& s) 
          resolve_axis(over[0], 4, "mean") >= 2 && resolve_axis(over[1], 4, "mean") >= 2;
 }
 
+// Dropout is none in evaluation, which is what is converted: codes pass through it.
 using moving_ops =
     types<reshape_op<>, flatten_op<>, transpose_op<>, permute_op<>, squeeze_op<>, unsqueeze_op<>,
-          slice_op<>, select_op<>, contiguous_op<>, clone_op<>, detach_op<>>;
+          slice_op<>, select_op<>, contiguous_op<>, clone_op<>, detach_op<>, dropout_op<>>;
 template <class... Op> bool is_any(const erased_op& op, types<Op...>) {
   return ((op.as<Op>() != nullptr) || ...);
 }
