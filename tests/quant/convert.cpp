@@ -12,6 +12,7 @@
 #include <adze/ops/loss.hpp>
 #include <adze/optim/adam.hpp>
 #include <adze/optim/sgd.hpp>
+#include <adze/quant/dynamic.hpp>
 #include <adze/quant/sensitivity.hpp>
 
 #include "../ops/checks.hpp"
@@ -524,6 +525,18 @@ TEST_CASE("convert: every step in floats between integer steps is listed, and a 
   CHECK(reasons([&](const tensor& v) {
           return linear(relu(linear(v, abs(a * static_cast<double>(v.size(0))), bias)), b);
         }).starts_with("linear a: its weight is computed"));
+}
+
+TEST_CASE("convert: says what to do with a graph that is not prepared, or has seen nothing") {
+  const tensor w = random({6, 5}, f32), x = random({8, 5}, f32);
+  const graph floats = trace([&](const tensor& v) { return linear(v, w); }, x);
+  CHECK(message_of([&] { convert(floats); }).starts_with("quant::convert: nothing is prepared"));
+  const std::string says = message_of([&] { convert(prepare(floats)); });
+  CHECK(says.starts_with("quant::convert: an observer has seen nothing; its value is f32[8,5]"));
+  CHECK(says.find("quant::calibrated(graph, config, batches)") != std::string::npos);
+  CHECK(message_of([&] { simulate(prepare(floats)); }).starts_with("quant::simulate: an observer"));
+  const no_grad plain;  // weights in codes are something
+  CHECK(numbers(convert(quantize_dynamic(floats))(x)) == numbers(quantize_dynamic(floats)(x)));
 }
 
 }  // namespace

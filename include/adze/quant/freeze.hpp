@@ -9,7 +9,7 @@
 namespace adze::quant::detail::inline ADZE_ISA {
 
 // What each observer has found, as constants named after what it observed.
-template <class = void> void freeze_observers(graph& g) {
+template <class = void> void freeze_observers(graph& g, std::string_view caller) {
   index_t unnamed = 0;
   for (graph_step& s : g.steps) {
     const auto* o = s.op.template as<observe_op<>>();
@@ -18,9 +18,10 @@ template <class = void> void freeze_observers(graph& g) {
     observer seen = o->state;
     if (from.constant.defined() && o->on) seen.observe(from.constant);
     if (!seen.observed()) {
-      raise<state_error>("quant::simulate: an observer has seen nothing; run the prepared graph on "
-                         "examples with set_observing(graph, true); its value is ",
-                         from.type, from.sizes, " ", from.name);
+      raise<state_error>(caller, ": an observer has seen nothing; its value is ", from.type,
+                         from.sizes, " ", from.name,
+                         "; run the prepared graph on examples, or take ",
+                         "quant::calibrated(graph, config, batches)");
     }
     const parameters p = seen.parameters();
     const std::string name = from.name.empty() ? text("activation", unnamed++) : from.name;
@@ -183,7 +184,7 @@ template <class = void> void freeze_steps(graph& g) {
 }
 
 // Everything but the whole sums: what is converted.
-template <class = void> graph frozen(graph g) {
+template <class = void> graph frozen(graph g, std::string_view caller = "quant::simulate") {
   for (graph_step& s : g.steps) {
     if (s.op.template as<statistics_op<>>() == nullptr) continue;
     adze::detail::redirect(g, s.outputs[0], s.inputs[2]);
@@ -195,7 +196,7 @@ template <class = void> graph frozen(graph g) {
            s.op.template as<observe_op<>>() != nullptr || s.op.template as<lsq_op<>>() != nullptr;
   });
   freeze_steps(g);
-  freeze_observers(g);
+  freeze_observers(g, caller);
   absorb_constants(g);
   g = fuse(std::move(g));
   make_room_for_biases(g);

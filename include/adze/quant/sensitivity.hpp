@@ -155,7 +155,7 @@ bounded_conversion convert_within(const graph& floats, const config& c, const ev
     const config now = c.keeping([&r](const layer_description& d) {
       return std::find(r.floats.begin(), r.floats.end(), d.name) != r.floats.end();
     });
-    r.g = convert(calibrated(floats, now, e.batches));
+    r.g = detail::converted(calibrated(floats, now, e.batches)).g;
     r.score = e.score(r.g);
     r.within = r.float_score - r.score <= drop;
     if (r.within) return r;
