@@ -98,6 +98,12 @@ TEST_CASE("state_dict: a list without the parameters of steps, or of other codes
   CHECK(says.find("missing quantize.0.to[0..127]") != std::string::npos);
   CHECK(says.find("unexpected quantize.0.to[0..255]") != std::string::npos);
   CHECK(numbers(other(x)) == kept);
+  graph simulated = simulate(calibrated(trace(net, x), x86(), {x}));
+  const graph wide = simulate(calibrated(trace(net, x), full8(), {x}));
+  CHECK(message_of([&] {
+          load_state_dict(simulated, state_dict(wide));
+        }).find("input0_scale[0..255]") != std::string::npos);
+  CHECK_THROWS_AS(load_state_dict(simulated, state_dict(wide)), value_error);
   std::erase_if(list, [](const auto& e) { return e.first.find('[') != std::string::npos; });
   CHECK_THROWS_AS(load_state_dict(q, list), value_error);
 }

@@ -25,11 +25,13 @@ template <class = void> void freeze_observers(graph& g, std::string_view caller)
     }
     const parameters p = seen.parameters();
     const std::string name = from.name.empty() ? text("activation", unnamed++) : from.name;
+    // The codes are part of the name, as in integer steps: a list for others does not fit.
+    const std::string codes = text("[", p.codes.low, "..", p.codes.high, "]");
     const auto keep = [&](value_id id, const char* what, const tensor& x) {
       if (id == no_value) return;
       graph_value& v = g.at(id);
       v.constant = x;
-      v.sizes = x.shape(), v.type = x.dtype(), v.name = name + what;
+      v.sizes = x.shape(), v.type = x.dtype(), v.name = name + what + codes;
     };
     keep(s.outputs[0], "_scale", p.scale);
     keep(s.outputs[1], "_zero_point", p.zero_point);
