@@ -293,9 +293,10 @@ TEST_CASE("quantize_dynamic, quantize_weights: a bias that is computed keeps its
     return record(lstm_op<>{}, v, zero, zero, in, own, b, b)[0];
   };
   const graph l = trace(f, steps);
-  const graph q = quantize_dynamic(l), c = convert(calibrated(l, full8(), {steps}));
+  const graph q = quantize_dynamic(l), c = detail::converted(calibrated(l, full8(), {steps})).g;
   CHECK(numbers(compile(q, steps)(steps)) == numbers(l(steps)));
   CHECK(numbers(compile(c, steps)(steps)) == numbers(l(steps)));
+  CHECK_THROWS_AS(convert(calibrated(l, full8(), {steps})), state_error);  // nothing in codes
 }
 
 TEST_CASE("quantize_dynamic: a tied weight is there twice, under two names") {

@@ -26,7 +26,7 @@ template <class = void> bool has_codes(const graph& g) {
   });
 }
 
-// A graph in which a config has left everything in floats stays as it is.
+// A graph of which everything was left in floats stays as it is.
 template <class = void> conversion converted(const graph& prepared) {
   const graph g = frozen(prepared, "quant::convert");
   converter<> c(g);
@@ -45,8 +45,8 @@ namespace adze::quant::inline ADZE_ISA {
 // state_error where an observer has seen nothing, and for a graph in which nothing is quantized.
 template <class = void> conversion convert_with_reasons(const graph& prepared) {
   if (!detail::has_codes(prepared)) {
-    raise<state_error>("quant::convert: nothing is prepared, or the config leaves all of it in "
-                       "floats; quant::calibrated(graph, config, batches) comes first");
+    raise<state_error>("quant::convert: nothing is prepared, or no step could be quantized; "
+                       "quant::calibrated(graph, config, batches) comes first");
   }
   return detail::converted(prepared);
 }
