@@ -320,6 +320,14 @@ TEST_CASE("partial gradients: results beside one that is asked for go on") {
   const auto d = grad(std::vector{a, sum(q[2])}, std::vector{q[1], x}, {.partial = true});
   CHECK(elements(d[0]) == list{1, 2});
   CHECK(elements(d[1]) == list{3, 4, 0, 0, 1, 1});
+  // Nothing further back is asked for.
+  const auto r = record(thirds_op{}, x);
+  index_t calls = 0;
+  add_hook(r[1], [&](const tensor&) { return ++calls, tensor(); });
+  const tensor both_used = sum(r[0]) + sum(r[1]);
+  CHECK(elements(grad(std::vector{both_used}, std::vector{r[0]}, {.partial = true})[0]) ==
+        list{1, 1});
+  CHECK(calls == 1);
   // A root that is asked for itself.
   CHECK(elements(grad(std::vector{p[1]}, std::vector{p[1]},
                       {.gradients = {tensor_f64{3, 4}}, .partial = true})[0]) == list{3, 4});

@@ -187,7 +187,7 @@ class backward_run {
       if (!request_.capturing) accumulate_leaf(leaf_of(n).gradient, n->slots()[0].gradient);
       return;
     }
-    if (!leads_on(n)) return;
+    if (!leads_on(n)) return clear_slots(n);  // it may come once more, see reach
     check_saved(n);
     results out;
     backward_context c(n, request_.create, request_.capturing ? id_ : 0);
@@ -197,8 +197,12 @@ class backward_run {
       node_gradients(n, c, out);
     }
     deliver(n, c, out);
-    for (std::uint32_t k = 0; k < n->outputs; ++k) n->slots()[k].gradient = tensor();
+    clear_slots(n);
     if (!request_.retain && n->saved_count > 0) free_saved(n);
+  }
+
+  static void clear_slots(node* n) {
+    for (std::uint32_t k = 0; k < n->outputs; ++k) n->slots()[k].gradient = tensor();
   }
 
   bool leads_on(node* n) const {
