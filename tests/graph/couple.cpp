@@ -854,5 +854,14 @@ TEST_CASE("axis_ties: letters that do not fit are refused whole; runs are checke
   CHECK(message_of([&] { t.input(0, 2); }).starts_with("couple: axis 2 is out of range"));
 }
 
+TEST_CASE("value_named: a tied tensor has all its names") {
+  weights p;
+  const tensor w = p("first.weight", {4, 4}), x = random({2, 4});
+  p.all.emplace_back("second.weight", w);
+  const graph g = traced([&](const tensor& t) { return linear(relu(linear(t, w)), w); }, p, x);
+  CHECK(value_named(g, "second.weight") == value_named(g, "first.weight"));
+  CHECK_THROWS_AS(static_cast<void>(value_named(g, "third.weight")), value_error);
+}
+
 }  // namespace
 }  // namespace adze::couple_test

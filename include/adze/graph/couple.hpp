@@ -43,10 +43,13 @@ struct coupling {
   std::vector<std::vector<std::vector<index_t>>> of{};  // by value, axis and index
 };
 
-// The value of this name: a parameter, a buffer or an input. Throws value_error if there is none.
+// The value of this name, any of a tied tensor's: a parameter, a buffer or an input. Throws
+// value_error if there is none.
 template <class = void> value_id value_named(const graph& g, std::string_view name) {
   for (std::size_t i = 0; i < g.values.size(); ++i) {
-    if (g.values[i].name == name) return static_cast<value_id>(i);
+    const graph_value& v = g.values[i];
+    const bool tied = std::find(v.also.begin(), v.also.end(), name) != v.also.end();
+    if (v.name == name || tied) return static_cast<value_id>(i);
   }
   raise<value_error>("value_named: the graph has no value ", name,
                      "; named_parameters(g) lists those it has");
