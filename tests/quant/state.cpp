@@ -172,5 +172,37 @@ TEST_CASE("state_dict: a training with simulated codes goes on where it was save
   CHECK_THROWS_AS(convert(same), state_error);
 }
 
+std::vector<std::string> names_and_shapes(const graph& g) {
+  std::vector<std::string> all;
+  for (const auto& [name, x] : state_dict(g)) all.push_back(text(name, " ", x.dtype(), x.shape()));
+  return all;
+}
+config by_extremes(config c) {
+  c.all.activation.kind = statistic::min_max;
+  return c;
+}
+
+TEST_CASE("state_dict: what a graph in codes holds does not depend on which scales are equal") {
+  const no_grad plain;
+  const tensor last = random({2, 4, 1, 1}, f32);
+  const auto made = [&](double left, double right) {  // the larger branch has the range of both
+    const tensor w = full({2, 2, 1, 1}, 1.0, f32), x = rand({2, 2, 4, 4}, f32, source());
+    const tensor a = w * left, b = w * right;
+    const auto f = [&](const tensor& v) {
+      const tensor both = concat(list{relu(conv2d(v, a)), relu(conv2d(v, b))}, 1);
+      return conv2d(both, last);
+    };
+    return convert(calibrated(trace(f, x), by_extremes(full8()), {x}));
+  };
+  graph one = made(1, 3);
+  const graph other = made(3, 1);
+  CHECK(names_and_shapes(one) == names_and_shapes(other));
+  load_state_dict(one, copies(state_dict(other)));
+  const tensor x = rand({2, 2, 4, 4}, f32, source());
+  CHECK(numbers(one(x)) == numbers(other(x)));
+  CHECK(numbers(compile(one, x)(x)) == numbers(other(x)));
+  CHECK(numbers(compile(other, x)(x)) == numbers(other(x)));
+}
+
 }  // namespace
 }  // namespace adze::quant

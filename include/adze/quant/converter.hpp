@@ -292,13 +292,13 @@ template <class = void> class converter {
     }
     return made(s, emit(table(s.op, x.e, y), {x.id}, like), y);
   }
+  // Every input through a table, whether or not it has the scale of the result: another graph's
+  // scales may be loaded, and steps must not depend on them. Plans leave out those that do nothing.
   bool join(const graph_step& s, const concat_op<>& op, const edge& y) {
     std::vector<value_id> in;
     for (const value_id id : s.inputs) {
       const coded_value x = *coded(id);
-      in.push_back(
-          x.e == y ? x.id
-                   : emit(table(erased_op::of(clone_op<>{}), x.e, y), {x.id}, codes_like(id, y)));
+      in.push_back(emit(table(erased_op::of(clone_op<>{}), x.e, y), {x.id}, codes_like(id, y)));
     }
     return made(s, emit(concat_op<>{op.axis, {}}, in, codes_like(s.outputs[0], y)), y);
   }

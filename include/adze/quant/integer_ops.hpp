@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: MIT
 // The steps of a converted graph that move codes: in and out of floats, sums, tables, pooling.
 // Codes are those that the simulation gives: see kernels/code_ops.hpp. Nothing here has a gradient.
+#include <adze/graph/plan_steps.hpp>
 #include <adze/kernels/code_ops.hpp>
 #include <adze/ops/pool.hpp>
 #include <adze/quant/affine.hpp>
@@ -181,6 +182,15 @@ template <class = void> struct table_op {
   }
   void visit(const state_visitor& f) { x.visit("x", f), y.visit("y", f), f("table", table); }
   tensor backward(backward_context&, const tensor&) const { return {}; }
+
+  // A table that changes no code is no step of a plan.
+  std::unique_ptr<adze::detail::prepared_step> prepare(tensor_list) const {
+    const edge e = x;
+    bool same = e.storage() == edge(y).storage();
+    const auto* to = table.data_as<std::uint8_t>();
+    for (int c = e.codes.low; c <= e.codes.high; ++c) same = same && to[c & 255] == (c & 255);
+    return same ? adze::detail::make_step([](const tensor* const* in) { return *in[0]; }) : nullptr;
+  }
 };
 
 // The largest code of each window; the parameters stay.
