@@ -204,5 +204,21 @@ TEST_CASE("state_dict: what a graph in codes holds does not depend on which scal
   CHECK(numbers(compile(other, x)(x)) == numbers(other(x)));
 }
 
+TEST_CASE("state_dict: a parameter of ones multiplies what another value would") {
+  const no_grad plain;
+  const tensor x = random({4, 6}, f32), w = random({5, 6}, f32);
+  const auto made = [&](double gamma) {
+    const tensor by = full({5}, gamma, f32).set_requires_grad();
+    return simulate(calibrated(trace([&](const tensor& v) { return linear(v, w) * by; },
+                                     std::vector<tensor>{x}, {.parameters = {{"gamma", by}}}),
+                               full8(), {x}));
+  };
+  graph fresh = made(1);
+  const graph trained = made(3);
+  CHECK(names_and_shapes(fresh) == names_and_shapes(trained));
+  load_state_dict(fresh, copies(state_dict(trained)));
+  CHECK(numbers(fresh(x)) == numbers(trained(x)));
+}
+
 }  // namespace
 }  // namespace adze::quant

@@ -61,7 +61,8 @@ template <class = void> bool all_ones(const tensor& x) {
 }
 
 // Multiplication by ones goes, an addition of constants after a layer becomes its bias: what is
-// left of a batch norm that trained in folded form.
+// left of a batch norm that trained in folded form. A parameter stays: it is 1 by chance, and a
+// graph's steps must not depend on what is loaded into it.
 template <class = void> void absorb_constants(graph& g) {
   const no_grad plain;
   const std::vector<index_t> by = adze::detail::producers(g);
@@ -75,7 +76,8 @@ template <class = void> void absorb_constants(graph& g) {
     if (!constant.defined() || g.constant(x).defined()) continue;
     if (!adds) {
       const bool same = broadcast(g.at(x).sizes, constant.shape(), "mul") == g.at(x).sizes;
-      if (same && all_ones(constant)) adze::detail::redirect(g, s.outputs[0], x, uses);
+      const bool trained = g.at(s.inputs[c]).parameter;
+      if (same && !trained && all_ones(constant)) adze::detail::redirect(g, s.outputs[0], x, uses);
       continue;
     }
     graph_step* layer = adze::detail::sole_producer(g, x, by, uses);
