@@ -220,5 +220,35 @@ TEST_CASE("state_dict: a parameter of ones multiplies what another value would")
   CHECK(numbers(fresh(x)) == numbers(trained(x)));
 }
 
+TEST_CASE("state_dict: scales that were trained have their codes in the name") {
+  const no_grad plain;
+  const tensor x = rand({4, 6}, f32, source());
+  const auto net =
+      nn::sequential{nn::linear{{.in = 6, .out = 5}}, [](const tensor& v) { return relu(v); },
+                     nn::linear{{.in = 5, .out = 4}}};
+  const auto made = [&](const config& c) {
+    graph g = prepare_qat(trace(net, x), c);
+    static_cast<void>(g(x));
+    return simulate(g);
+  };
+  const std::array<config, 2> pairs[] = {{with_lsq(3), with_lsq(7)},
+                                         {with_tqt(3), with_tqt(7)},
+                                         {with_pact(3), with_pact(7)},
+                                         {with_dorefa(3), with_dorefa(7)}};
+  for (const auto& [few, many] : pairs) {
+    const graph narrow = made(few);
+    graph wide = made(many);
+    CHECK_THROWS_AS(load_state_dict(wide, state_dict(narrow)), value_error);
+    std::vector<std::string> without;
+    for (const auto& [name, t] : state_dict(narrow)) {
+      const bool scale = name.find("_scale") != std::string::npos &&
+                         name.find("bias") == std::string::npos &&
+                         name.find("sum") == std::string::npos;
+      if (scale && name.find('[') == std::string::npos) without.push_back(name);
+    }
+    CHECK(without.empty());
+  }
+}
+
 }  // namespace
 }  // namespace adze::quant

@@ -8,9 +8,8 @@
 
 namespace adze::quant::detail::inline ADZE_ISA {
 
-// What each observer has found, as constants named after what it observed.
+// What each observer has found, as constants.
 template <class = void> void freeze_observers(graph& g, std::string_view caller) {
-  index_t unnamed = 0;
   for (graph_step& s : g.steps) {
     const auto* o = s.op.template as<observe_op<>>();
     if (o == nullptr) continue;
@@ -24,21 +23,37 @@ template <class = void> void freeze_observers(graph& g, std::string_view caller)
                          "quant::calibrated(graph, config, batches)");
     }
     const parameters p = seen.parameters();
-    const std::string name = from.name.empty() ? text("activation", unnamed++) : from.name;
-    // The codes are part of the name, as in integer steps: a list for others does not fit.
-    const std::string codes = text("[", p.codes.low, "..", p.codes.high, "]");
-    const auto keep = [&](value_id id, const char* what, const tensor& x) {
+    const auto keep = [&](value_id id, const tensor& x) {
       if (id == no_value) return;
       graph_value& v = g.at(id);
       v.constant = x;
-      v.sizes = x.shape(), v.type = x.dtype(), v.name = name + what + codes;
+      v.sizes = x.shape(), v.type = x.dtype();
     };
-    keep(s.outputs[0], "_scale", p.scale);
-    keep(s.outputs[1], "_zero_point", p.zero_point);
+    keep(s.outputs[0], p.scale);
+    keep(s.outputs[1], p.zero_point);
   }
   std::erase_if(g.steps,
                 [](const graph_step& s) { return s.op.template as<observe_op<>>() != nullptr; });
   set_simulating(g, true);
+}
+
+// Scales and zero points of all quantizers are named after what is quantized, and after its codes,
+// as those of integer steps are: a list for other codes does not fit.
+template <class = void> void name_scales(graph& g) {
+  index_t unnamed = 0;
+  for (const graph_step& s : g.steps) {
+    const auto* fake = s.op.template as<fake_quantize_op<>>();
+    if (fake == nullptr) continue;
+    const std::string& from = g.at(s.inputs[0]).name;
+    const std::string name = from.empty() ? text("activation", unnamed++) : from;
+    const std::string codes = text("[", fake->codes.low, "..", fake->codes.high, "]");
+    const auto call = [&](value_id id, const char* what) {
+      if (!g.constant(id).defined() || g.at(id).parameter) return;
+      g.at(id).name = name + what + codes;
+    };
+    call(s.inputs[1], "_scale");
+    call(s.inputs[2], "_zero_point");
+  }
 }
 
 // The constant operand of a step of two, as one number for each of n channels on axis 1; empty
@@ -182,7 +197,7 @@ template <class = void> void freeze_steps(graph& g) {
     const auto* learned = s.op.template as<lsq_op<>>();
     if (learned == nullptr) continue;
     const tensor scale = maximum(g.constant(s.inputs[1]), double(default_least_scale));
-    s.inputs = {s.inputs[0], g.add_constant("learned_scale", scale, false), no_value};
+    s.inputs = {s.inputs[0], g.add_constant("", scale, false), no_value};
     s.op = erased_op::of(fake_quantize_op<>{learned->grain, learned->codes});
   }
 }
@@ -201,6 +216,7 @@ template <class = void> graph frozen(graph g, std::string_view caller = "quant::
   });
   freeze_steps(g);
   freeze_observers(g, caller);
+  name_scales(g);
   absorb_constants(g);
   g = fuse(std::move(g));
   make_room_for_biases(g);
