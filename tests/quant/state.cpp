@@ -220,6 +220,24 @@ TEST_CASE("state_dict: a parameter of ones multiplies what another value would")
   CHECK(numbers(fresh(x)) == numbers(trained(x)));
 }
 
+TEST_CASE("state_dict: a simulation with dead channels has the names and shapes of a fresh one") {
+  const no_grad plain;
+  const tensor x = rand({16, 40}, f32, source());
+  for (const config& c : {full8(), qnnpack()}) {
+    const auto made = [&](double second) {
+      const tensor kept = random({1, 40}, f32), b = tensor_f32{1.5f, -1.5f};
+      const tensor w = concat(list{kept, kept * second}, 0);
+      return simulate(calibrated(trace([&](const tensor& v) { return linear(v, w, b); }, x),
+                                 by_extremes(c), {x}));
+    };
+    graph fresh = made(1);
+    const graph pruned = made(0);
+    CHECK(names_and_shapes(fresh) == names_and_shapes(pruned));
+    load_state_dict(fresh, copies(state_dict(pruned)));
+    CHECK(numbers(fresh(x)) == numbers(pruned(x)));
+  }
+}
+
 TEST_CASE("state_dict: scales that were trained have their codes in the name") {
   const no_grad plain;
   const tensor x = rand({4, 6}, f32, source());

@@ -125,12 +125,13 @@ inline double roomy_scale(double bias, double weights, double largest) {
 }
 
 // Weights of pruned and almost dead channels have scales near 0, in whose steps no bias fits s32:
-// such channels, and those whose sums might not fit beside their bias, get larger ones.
+// such channels, and those whose sums might not fit beside their bias, get larger ones. Every
+// weight has a scale by output from here on: shapes and names must not depend on which needed room.
 template <class = void> void make_room_for_biases(graph& g) {
   const std::vector<index_t> by = adze::detail::producers(g);
   for (const graph_step& s : g.steps) {
     const auto [x, w] = quantizers_of_layer(g, s, by);
-    if (w == nullptr) continue;
+    if (w == nullptr || w->outputs[0] != s.inputs[1]) continue;
     const edge left = edge_at(g, *x);
     const double reach = std::max(left.codes.high - left.zero, left.zero - left.codes.low);
     const tensor weight = adze::detail::dense_as(g.constant(w->inputs[0]), f32);
@@ -141,7 +142,6 @@ template <class = void> void make_room_for_biases(graph& g) {
     const tensor codes = adze::detail::dense_copy(quantize(g.constant(w->inputs[0]), p));
     const tensor b = bias.defined() ? adze::detail::dense_as(bias, f64) : zeros({outputs}, f64);
     tensor scale = sum_scales(1, adze::detail::dense_as(p.scale, f32), outputs);
-    bool changed = false;
     for (index_t o = 0; o < outputs; ++o) {
       double sum = 0, size = 0, largest = 0;
       for (index_t i = o * each; i < (o + 1) * each; ++i) {
@@ -154,9 +154,7 @@ template <class = void> void make_room_for_biases(graph& g) {
       const double most = steps / now + reach * sum;
       if (!(most > 0x1p31 - 0x1p9) || std::isinf(most)) continue;  // rounded up, it still fits
       now = static_cast<float>(roomy_scale(steps, reach * size, largest));
-      changed = true;
     }
-    if (!changed) continue;
     graph_step& fake = g.steps[static_cast<std::size_t>(w - g.steps.data())];
     fake.op.template as<fake_quantize_op<>>()->grain = per_axis(0);
     fake.inputs = {w->inputs[0], g.add_constant(g.at(w->inputs[1]).name, scale, false), no_value};
