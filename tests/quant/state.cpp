@@ -268,5 +268,31 @@ TEST_CASE("state_dict: scales that were trained have their codes in the name") {
   }
 }
 
+TEST_CASE("prepare: plans do not observe, and clones have histograms of their own") {
+  const no_grad plain;
+  const auto net = network(7);
+  const tensor x = example(), far = example(20);
+  for (const config& c : {full8(), by_extremes(full8())}) {
+    graph g = prepare(trace(net, x), c);
+    static_cast<void>(g(x));
+    const std::vector<double> then = numbers(simulate(g)(x));
+    const plan p = compile(g, far);
+    static_cast<void>(p(far));
+    CHECK(numbers(simulate(g)(x)) == then);
+    const graph copy = clone(g);
+    static_cast<void>(g(far));
+    CHECK(numbers(simulate(g)(x)) != then);
+    CHECK(numbers(simulate(copy)(x)) == then);
+    set_simulating(g, true);
+    const plan fixed = compile(g, x);
+    const std::vector<double> planned = numbers(fixed(x));
+    static_cast<void>(g(example(400)));
+    CHECK(numbers(fixed(x)) == planned);  // a snapshot
+    graph again = prepare(trace(net, x), c);
+    load_state_dict(again, copies(state_dict(copy)));
+    CHECK(numbers(simulate(again)(x)) == then);
+  }
+}
+
 }  // namespace
 }  // namespace adze::quant

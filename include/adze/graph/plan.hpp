@@ -84,6 +84,7 @@ std::vector<tensor> run_plan(const plan_body& body, plan_context& c, storage_sou
                              tensor_list x) {
   const state_guard guard;
   state.no_grad = true;
+  state.recomputing = true;  // observers and statistics stay as they are
   state.rule = nullptr;
   state.watch = nullptr;
   struct clear_values {

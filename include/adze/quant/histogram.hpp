@@ -16,6 +16,18 @@ class histogram {
   // Errors: value_error for less than one bin.
   explicit histogram(index_t bins = 2048) : counts_(checked(bins), 0.0) {}
 
+  // All of it as numbers: the counts, the ends, the total.
+  static constexpr index_t numbers_beside_counts = 3;
+  void write(double* to) const {
+    to = std::copy(counts_.begin(), counts_.end(), to);
+    to[0] = low_, to[1] = high_, to[2] = total_;
+  }
+  void read(const double* from) {
+    std::copy_n(from, bins(), counts_.begin());
+    from += bins();
+    low_ = from[0], high_ = from[1], total_ = from[2];
+  }
+
   bool empty() const { return total_ == 0; }
   double low() const { return low_; }
   double high() const { return high_; }

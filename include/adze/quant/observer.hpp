@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 // Observers: what a tensor's values were in some runs, and the scale and zero point that follow.
 // One type for all kinds; the kind is an option.
-#include <memory>
+#include <bit>
 
 #include <adze/ops/concat.hpp>
 #include <adze/ops/dense.hpp>
@@ -48,9 +48,13 @@ class observer {
  public:
   observer() : observer(observer_options{}) {}
   // Errors: value_error where a histogram is asked for by axis or group, or bits or bins are wrong.
-  explicit observer(const observer_options& o)
-      : options_(o), counts_(std::make_shared<histogram>(o.bins)) {
+  explicit observer(const observer_options& o) : options_(o) {
     static_cast<void>(o.format.codes());
+    const histogram none(o.bins);
+    if (uses_histogram()) {
+      counts_ = empty({o.bins + histogram::numbers_beside_counts}, i64);
+      keep(none);
+    }
     const bool whole = o.format.grain.of == granularity::kind::tensor;
     if (!whole && uses_histogram()) {
       raise<value_error>("quant::observer: histograms are per tensor; got ",
@@ -60,16 +64,16 @@ class observer {
 
   const observer_options& options() const { return options_; }
   bool observed() const {
-    return options_.kind == statistic::fixed || has_range() || !counts_->empty();
+    return options_.kind == statistic::fixed || has_range() || !seen().empty();
   }
   // Makes room for ranges of this shape, before there are any, so that a graph can be loaded before
-  // its first run. Histograms are no such state.
+  // its first run. Histograms have theirs.
   template <class = void> void expect(const shape& ranges) {
     if (options_.kind == statistic::fixed || uses_histogram()) return;
     low_ = adze::detail::filled(ranges, f32, std::numeric_limits<double>::infinity());
     high_ = adze::detail::filled(ranges, f32, -std::numeric_limits<double>::infinity());
   }
-  void visit(const state_visitor& f) { f("low", low_), f("high", high_); }
+  void visit(const state_visitor& f) { f("low", low_), f("high", high_), f("histogram", counts_); }
   // The smallest and the largest by the statistic, f32 of the granularity's shape.
   const tensor& low() const { return low_; }
   const tensor& high() const { return high_; }
@@ -90,8 +94,10 @@ class observer {
                            "; find the op that made them with anomaly mode");
     }
     if (uses_histogram()) {
-      counts_->add(wide.template data_as<float>(), wide.numel(), low.template item<double>(),
-                   high.template item<double>());
+      histogram h = seen();
+      h.add(wide.template data_as<float>(), wide.numel(), low.template item<double>(),
+            high.template item<double>());
+      keep(h);
     } else if (!low_.defined()) {
       low_ = low, high_ = high;
     } else {
@@ -116,22 +122,41 @@ class observer {
       return p;
     }
     if (!uses_histogram()) return choose_parameters(low_, high_, f);
+    const histogram h = seen();
     const code_range codes = f.codes();
     const index_t levels = codes.high - codes.low + 1;
     switch (options_.kind) {
     case statistic::percentile:
-      return of({static_cast<float>(counts_->quantile(1 - options_.share)),
-                 static_cast<float>(counts_->quantile(options_.share))});
+      return of({static_cast<float>(h.quantile(1 - options_.share)),
+                 static_cast<float>(h.quantile(options_.share))});
     case statistic::squared_error:
-      return of(least_error_range(*counts_, levels));
+      return of(least_error_range(h, levels));
     case statistic::entropy:
-      return of(least_divergence_range(*counts_, levels));
+      return of(least_divergence_range(h, levels));
     default:
-      return of(least_squares_range(*counts_, levels));
+      return of(least_squares_range(h, levels));
     }
   }
 
  private:
+  histogram seen() const {
+    histogram h(options_.bins);
+    if (!counts_.defined()) return h;
+    std::vector<double> numbers;
+    for (index_t i = 0; i < counts_.numel(); ++i) {
+      numbers.push_back(std::bit_cast<double>(counts_.data_as<std::int64_t>()[i]));
+    }
+    h.read(numbers.data());
+    return h;
+  }
+  // In place, as update().
+  void keep(const histogram& h) {
+    std::vector<double> numbers(static_cast<std::size_t>(counts_.numel()));
+    h.write(numbers.data());
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      counts_.data_as<std::int64_t>()[i] = std::bit_cast<std::int64_t>(numbers[i]);
+    }
+  }
   // A range that has room but nothing in it is upside down.
   bool has_range() const {
     if (!low_.defined() || low_.numel() == 0) return false;
@@ -192,7 +217,7 @@ class observer {
 
   observer_options options_;
   tensor low_{}, high_{};
-  std::shared_ptr<histogram> counts_;
+  tensor counts_{};  // of a histogram: the bits of doubles, as to(graph, dtype) must not round them
 };
 
 }  // namespace adze::quant::inline ADZE_ISA

@@ -3,8 +3,6 @@
 // prepare: a graph that simulates its integer twin. Quantizers stand on weights and on every value
 // that an integer step will read: an observe step, which keeps the statistics, and a fake_quantize
 // step, both switched on and off for the whole graph.
-#include <memory>
-
 #include <adze/graph/splice.hpp>
 #include <adze/quant/estimators.hpp>
 #include <adze/quant/placement.hpp>
@@ -12,7 +10,7 @@
 namespace adze::quant::inline ADZE_ISA {
 
 // The scale and the zero point of what the observer has seen, x included while it is on. Copies of
-// the step share what was seen; clones of a graph do not, but for histograms.
+// the step share what was seen; clones of a graph do not. Plans and recomputations add nothing.
 template <class = void> struct observe_op {
   observer state{};
   bool on = true;
