@@ -3,6 +3,7 @@
 // gives the saved one's results bit for bit.
 #include <doctest/doctest.h>
 
+#include <adze/graph/cost.hpp>
 #include <adze/graph/plan.hpp>
 #include <adze/nn/conv.hpp>
 #include <adze/nn/linear.hpp>
@@ -292,6 +293,21 @@ TEST_CASE("prepare: plans do not observe, and clones have histograms of their ow
     load_state_dict(again, copies(state_dict(copy)));
     CHECK(numbers(simulate(again)(x)) == then);
   }
+}
+
+TEST_CASE("cost: what steps hold as state counts") {
+  const no_grad plain;
+  const tensor x = example();
+  const graph q = convert(calibrated(trace(network(8), x), full8(), {x}));
+  index_t bytes = 0;
+  for (const auto& [name, t] : state_dict(q)) bytes += t.numel() * size_of(t.dtype());
+  CHECK(constant_bytes(q) == bytes);
+  CHECK(cost(q).constant_bytes == bytes);
+  const auto gelus = [](const tensor& v) { return gelu(v); };
+  const plan p = compile(convert(calibrated(trace(gelus, x), full8(), {x})), x);
+  index_t held = 0;
+  for (const graph_step& s : p.steps().steps) held += s.op.name() == "gelu" ? 0 : 8;
+  CHECK(p.constant_bytes() == held);
 }
 
 }  // namespace

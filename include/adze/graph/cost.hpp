@@ -19,10 +19,11 @@ struct step_cost {
   shape result{};
   // Elements of trained constants, each counted at its first reader. Codes are not trained.
   index_t parameters = 0;
-  index_t constant_bytes = 0;  // of all constants: weights, codes, scales, statistics; likewise
-  index_t macs = 0;            // multiply-adds of products; pointwise work is not counted
-  index_t bytes_moved = 0;     // inputs and constants read, results written
-  index_t result_bytes = 0;    // what the step's results occupy; views count nothing
+  // Of all constants (weights, codes, scales, statistics), likewise, and of the op's own state.
+  index_t constant_bytes = 0;
+  index_t macs = 0;          // multiply-adds of products; pointwise work is not counted
+  index_t bytes_moved = 0;   // inputs and constants read, results written
+  index_t result_bytes = 0;  // what the step's results occupy; views count nothing
 };
 
 struct graph_cost {
@@ -135,10 +136,10 @@ template <class = void> index_t peak_of(const graph& g) {
 
 namespace adze::inline ADZE_ISA {
 
-// Bytes of all constants, and of buffers that no step reads: what the graph takes on disk and, at
-// least, in memory.
+// Bytes of all constants, of what steps hold as state, and of buffers that no step reads: what the
+// graph takes on disk and, at least, in memory.
 template <class = void> index_t constant_bytes(const graph& g) {
-  index_t n = 0;
+  index_t n = detail::state_bytes(g);
   for (const graph_value& v : g.values) {
     if (v.constant.defined()) n += detail::bytes_of(v);
   }
@@ -152,7 +153,9 @@ template <class = void> graph_cost cost(const graph& g) {
   graph_cost c;
   std::vector<char> counted(g.values.size(), 0);
   for (const graph_step& s : g.steps) {
-    step_cost now{.label = detail::step_label(s), .macs = detail::macs_of(g, s)};
+    step_cost now{.label = detail::step_label(s),
+                  .constant_bytes = detail::state_bytes(s),
+                  .macs = detail::macs_of(g, s)};
     for (const value_id id : s.inputs) {
       if (id == no_value) continue;
       const graph_value& v = g.at(id);

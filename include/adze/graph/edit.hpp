@@ -20,6 +20,22 @@ template <class = void> std::vector<index_t> producers(const graph& g) {
   return by;
 }
 
+// Bytes of what the op of a step, or of all steps, holds as state: scales, tables, statistics.
+template <class = void> index_t state_bytes(const graph_step& s) {
+  index_t n = 0;
+  if (s.op.info().visit == nullptr) return n;
+  erased_op op = s.op;  // visit is for writers too
+  op.info().visit(op.data(), [&n](std::string_view, const tensor& x) {
+    if (x.defined()) n += x.numel() * size_of(x.dtype());
+  });
+  return n;
+}
+template <class = void> index_t state_bytes(const graph& g) {
+  index_t n = 0;
+  for (const graph_step& s : g.steps) n += state_bytes(s);
+  return n;
+}
+
 template <class = void> bool is_constant_or_absent(const graph& g, value_id id) {
   return id == no_value || g.constant(id).defined();
 }

@@ -212,9 +212,10 @@ class plan {
     for (const auto& e : body_->script.entries) n += static_cast<index_t>(e.bytes);
     return n;
   }
-  // Bytes of all constants in the form that the steps read, shared by all runs.
+  // Bytes of all constants in the form that the steps read, and of what steps hold as state, shared
+  // by all runs.
   index_t constant_bytes() const {
-    index_t n = 0;
+    index_t n = detail::state_bytes(body_->g);
     for (const auto& s : body_->prepared) n += s != nullptr ? s->held_bytes : 0;
     for (const tensor& c : body_->constants) {
       n += c.defined() ? c.numel() * size_of(c.dtype()) : 0;
