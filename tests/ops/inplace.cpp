@@ -9,6 +9,7 @@
 
 #include <adze/autograd/backward.hpp>
 #include <adze/autograd/checkpoint.hpp>
+#include <adze/graph/trace.hpp>
 #include <adze/ops/inplace.hpp>
 
 #include "checks.hpp"
@@ -417,6 +418,22 @@ TEST_CASE("operators with = change in place; names for the same memory see it") 
       message_of([&] {
         masked_fill_(w, tensor_bool8{true, false}, 0.5);
       }).starts_with("masked_fill_: f64[2] is, or shares memory with, a leaf that requires grad"));
+}
+
+TEST_CASE("a graph copies into batches of other sizes than the example's") {
+  const tensor few = smooth({2, 3}), x = smooth({4, 3}), row = smooth({3}, f64, 1.0, 0.8);
+  const auto spread = [](const tensor& in, const tensor& r) {
+    tensor y = in * 2.0;
+    copy_(y, r);
+    return y * in;
+  };
+  const auto whole = [](const tensor& in) {
+    tensor y = in * 2.0;
+    copy_(y, in);
+    return y;
+  };
+  CHECK(distance(trace(spread, {few, row})(x, row), spread(x, row)) == 0.0);
+  CHECK(distance(trace(whole, {few})(x), x) == 0.0);
 }
 
 }  // namespace adze

@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include <adze/graph/trace.hpp>
 #include <adze/ops/layout.hpp>
 
 #include "checks.hpp"
@@ -276,6 +277,12 @@ TEST_CASE("movedim and narrow are views; lists in braces are concatenated") {
   CHECK(distance(narrow(x, 2, 1, 2), slice(x, 2, {1, 3})) == 0.0);
   CHECK(distance(narrow(x, -1, -2, 2), slice(x, 2, {2, 4})) == 0.0);
   CHECK(narrow(x, 1, 3, 0).shape() == shape{2, 0, 4});
+  CHECK(narrow(x, 1, -1, 0).shape() == shape{2, 0, 4});
+  for (const index_t start : {-2, -1}) {  // from the end of the batch that runs
+    const auto last = [&](const tensor& v) { return narrow(v, 0, start, 1); };
+    CHECK(distance(trace(last, {slice(x, 1, {0, 1})})(x), last(x)) == 0.0);
+    CHECK(distance(trace(last, {count({2, 3})})(count({4, 3})), last(count({4, 3}))) == 0.0);
+  }
   CHECK(shares(narrow(x, 0, 1, 1), x));
   CHECK(message_of([&] { return narrow(x, 1, 2, 2); }) ==
         "narrow: no 2 places from 2 on axis 1 of f64[2,3,4]");

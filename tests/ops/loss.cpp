@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include <adze/autograd/gradcheck.hpp>
+#include <adze/graph/trace.hpp>
 #include <adze/ops/loss.hpp>
 
 #include "losses.hpp"
@@ -136,6 +137,18 @@ TEST_CASE("kl_div equals its formula; targets of 0 add nothing") {
           doctest::Approx(whole.item() / 3));
   }
   CHECK(kl_div(tensor_f64{-1, -2}, tensor_f64{0, 1}, {.reduce = reduction::sum}).item() == 2.0);
+}
+
+TEST_CASE("kl_div by the batch divides by that of the run, not of the trace") {
+  const auto f = [](const tensor& x, const tensor& t) {
+    return kl_div(x, t, {.batch_mean = true});
+  };
+  for (const shape& part : {shape{}, shape{3}, shape{2, 3}}) {
+    const shape few = part.inserted(0, 2), all = part.inserted(0, 4);
+    const tensor x = smooth(all), t = smooth(all, f64, 0.4, 0.9) + 0.5;
+    CHECK(distance(trace(f, {smooth(few), smooth(few)})(x, t), f(x, t)) == 0.0);
+    CHECK(f(x, t).item() == doctest::Approx(kl_div(x, t, {.reduce = reduction::sum}).item() / 4));
+  }
 }
 
 TEST_CASE("losses of nothing: a mean is NaN, a sum is 0") {

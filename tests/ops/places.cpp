@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <adze/graph/trace.hpp>
 #include <adze/ops/places.hpp>
 #include <adze/ops/pointwise.hpp>
 
@@ -46,6 +47,19 @@ TEST_CASE("index_fill and index_copy replace slices") {
   CHECK_THROWS_AS(index_copy(x, 1, at, ones({2, 1, 2})), shape_error);
 }
 
+TEST_CASE("a graph stores at places of other batches than the example's") {
+  const tensor at = tensor_i64{3, 0}, few = smooth({2, 6}, f64), x = smooth({4, 6}, f64);
+  const tensor columns = unsqueeze(tensor_i64{1, 0, 5, 2}, 1);
+  const auto fill = [&](const tensor& v) { return index_fill(v, 1, at, 7.0); };
+  const auto copy = [&](const tensor& v, const tensor& s) { return index_copy(v, 1, at, s); };
+  const auto one = [](const tensor& v, const tensor& i) { return scatter(v, 1, i, 7.0); };
+  const tensor s = smooth({4, 2}, f64, 0.3);
+  CHECK(numbers(trace(fill, {few})(x)) == numbers(fill(x)));
+  CHECK(numbers(trace(copy, {few, smooth({2, 2}, f64)})(x, s)) == numbers(copy(x, s)));
+  CHECK(numbers(trace(one, {few, slice(columns, 0, {0, 2})})(x, columns)) ==
+        numbers(one(x, columns)));
+}
+
 TEST_CASE("diag makes a matrix of a vector and takes it back") {
   const tensor v = tensor_f64{1, 2};
   CHECK(numbers(diag(v)) == values_of{1, 0, 0, 2});
@@ -68,6 +82,7 @@ TEST_CASE("gradients, twice") {
   const tensor at = tensor_i64{3, 1};
   check_gradients([&](const list& p) { return square(index_fill(p[0], 1, at, 2.0)); }, {x});
   check_gradients([&](const list& p) { return square(index_copy(p[0], 1, at, p[1])); }, {x, s});
+  check_gradients([&](const list& p) { return square(scatter(p[0], 0, column(2, 0), 2.0)); }, {x});
   check_gradients([](const list& p) { return square(diag(p[0], 1)); }, {x});
   check_gradients([](const list& p) { return square(diag(p[0], -1)); }, {v});
 }

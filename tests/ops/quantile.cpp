@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <adze/graph/trace.hpp>
 #include <adze/ops/quantile.hpp>
 
 #include "checks.hpp"
@@ -62,6 +63,22 @@ TEST_CASE("quantiles lie on the line between two ranks") {
   CHECK_THROWS_AS(quantile(x, NAN), value_error);
   CHECK_THROWS_AS(quantile(zeros({0}), 0.5), value_error);
   CHECK_THROWS_AS(quantile(arange(4), 0.5), dtype_error);
+}
+
+TEST_CASE("a graph takes the ranks of the batch that it runs") {
+  const tensor few = smooth({4, 3}), all = smooth({8, 3}, f64, 1.0, 0.8);
+  const auto check = [&](auto f) {
+    const graph g = trace(f, {few});
+    CHECK(numbers(g(all)) == numbers(f(all)));
+    tensor x = detach(all);
+    x.set_requires_grad();
+    CHECK(numbers(grad(sum(g(x)), x)) == numbers(grad(sum(f(x)), x)));
+  };
+  check([](const tensor& x) { return kthvalue(x, 3, 0)[0]; });
+  check([](const tensor& x) { return median(x, 0)[0]; });
+  check([](const tensor& x) { return median(x); });
+  check([](const tensor& x) { return quantile(x, 0.4, 0); });
+  check([](const tensor& x) { return quantile(x, 0.9); });
 }
 
 TEST_CASE("gradients go to the places") {

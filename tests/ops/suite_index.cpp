@@ -8,7 +8,7 @@
 #include <doctest/doctest.h>
 
 #include <adze/ops/embedding.hpp>
-#include <adze/ops/gather.hpp>
+#include <adze/ops/places.hpp>
 #include <adze/ops/sample.hpp>
 #include <adze/ops/sort.hpp>
 
@@ -113,6 +113,63 @@ void indexed() {
     };
     return std::vector<sample>{added({n + 1, 3}, 5, 0), added({3, 4}, n, 1),
                                added({n, 3, 2}, 4, 1)};
+  });
+  entry_for("scatter_fill", [](index_t n) {
+    const auto filled = [](const shape& x, const shape& index, index_t axis) {
+      return sample{op_of(scatter_fill_op<>{axis, 0.75}),
+                    {{.sizes = x}, whole_numbers(index, x[axis])},
+                    [=](const arrays& in) {
+                      array y = in[0];
+                      static_cast<void>(made(index, [&](const place& p) {
+                        place to = p;
+                        to[static_cast<std::size_t>(axis)] = whole(in[1].at(p));
+                        return y.at(to) = 0.75;
+                      }));
+                      return arrays{y};
+                    },
+                    exact};
+    };
+    return std::vector<sample>{filled({n + 1}, {2 * n}, 0), filled({3, n}, {5, n}, 0),
+                               filled({n, 4, 2}, {n, 3, 2}, 1)};
+  });
+  entry_for("index_fill", [](index_t n) {
+    const auto filled = [](const shape& x, index_t count, index_t axis) {
+      return sample{op_of(index_fill_op<>{axis, 0.75}),
+                    {{.sizes = x}, whole_numbers({count}, x[axis])},
+                    [=](const arrays& in) {
+                      array y = in[0];
+                      static_cast<void>(made(x.with(axis, count), [&](place p) {
+                        index_t& i = p[static_cast<std::size_t>(axis)];
+                        i = whole(in[1][i]);
+                        return y.at(p) = 0.75;
+                      }));
+                      return arrays{y};
+                    },
+                    exact};
+    };
+    return std::vector<sample>{filled({n + 1, 3}, 5, 0), filled({3, 4}, n, 1),
+                               filled({n, 3, 2}, 4, 1)};
+  });
+  entry_for("index_copy", [](index_t n) {
+    const auto copied = [](const shape& x, index_t count, index_t axis) {
+      drawn at = whole_numbers({count}, x[axis]);
+      at.distinct = true;
+      return sample{op_of(index_copy_op<>{axis}),
+                    {{.sizes = x}, at, {.sizes = x.with(axis, count)}},
+                    [=](const arrays& in) {
+                      array y = in[0];
+                      static_cast<void>(made(x.with(axis, count), [&](const place& p) {
+                        place to = p;
+                        index_t& i = to[static_cast<std::size_t>(axis)];
+                        i = whole(in[1][i]);
+                        return y.at(to) = in[2].at(p);
+                      }));
+                      return arrays{y};
+                    },
+                    exact};
+    };
+    return std::vector<sample>{copied({n + 1, 3}, std::min<index_t>(n, 5), 0),
+                               copied({3, n + 2}, n, 1), copied({n, 4, 2}, 3, 1)};
   });
   const samples_of hot = [](index_t n) {
     std::vector<sample> v;
@@ -237,6 +294,37 @@ void orders() {
   }
 }
 
+// The value of a part of each line, and the places of the ranks around it.
+void ranks() {
+  const auto part = [](const shape& s, index_t axis, double q, bool lower) {
+    return sample{op_of(quantile_op<>{q, axis, lower}),
+                  {{.sizes = s, .distinct = true}},
+                  [=](const arrays& x) {
+                    const arrays all = first_ones(x[0], axis, s[axis], false);
+                    const double rank = q * static_cast<double>(s[axis] - 1),
+                                 below = std::floor(rank);
+                    const auto one = [&](const array& from, double k) {
+                      return made(s.with(axis, 1), [&](place p) {
+                        p[static_cast<std::size_t>(axis)] = whole(k);
+                        return from.at(p);
+                      });
+                    };
+                    const double next = std::min(below + 1, static_cast<double>(s[axis] - 1));
+                    array y = one(all[0], below);
+                    const array upper = one(all[0], next);
+                    for (index_t i = 0; !lower && i < y.numel(); ++i) {
+                      y[i] += (upper[i] - y[i]) * (rank - below);
+                    }
+                    return arrays{y, one(all[1], below).as(i64), one(all[1], next).as(i64)};
+                  },
+                  lower ? exact : tolerance{4, 4}};
+  };
+  entry_for("quantile", [=](index_t n) {
+    return std::vector<sample>{part({n + 1, 3}, 0, 0.3, false), part({n, 4}, 1, 0.5, true),
+                               part({2, n + 1, 2}, 1, 0.9, false), part({3, n + 1}, 1, 1.0, false)};
+  });
+}
+
 // Of one place there is but one draw; frequencies are in sample.cpp.
 void draws() {
   entry_for(
@@ -254,7 +342,7 @@ void draws() {
       smoothness::none);
 }
 
-const bool registered = (indexed(), orders(), draws(), true);
+const bool registered = (indexed(), orders(), ranks(), draws(), true);
 
 }  // namespace
 

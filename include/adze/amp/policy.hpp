@@ -82,6 +82,7 @@ template <class> struct bce_with_logits_op;
 template <class> struct prod_op;
 template <bool> struct scatter_any;
 template <class> struct index_add_op;
+template <class> struct index_copy_op;
 
 }  // namespace adze::inline ADZE_ISA
 
@@ -92,6 +93,7 @@ template <class = void> policy with_common(policy p) {
   p.template set<scatter_any<false>>(action::promote);
   p.template set<scatter_any<true>>(action::promote);
   p.template set<index_add_op<void>>(action::promote);
+  p.template set<index_copy_op<void>>(action::promote);
   return p;
 }
 

@@ -48,6 +48,26 @@ inline tensor index_along(const tensor& index, index_t axis, const shape& sizes)
   return alias(index, sizes, d);
 }
 
+// Sizes of the slices of x that an index of one axis names.
+template <class = void>
+shape slices_of(const shape& x, index_t axis, const shape& index, std::string_view op) {
+  if (index.rank() > 1) raise<shape_error>(op, ": the index must have one axis; got ", index);
+  return x.with(resolve_axis(axis, x.rank(), op), index.numel());
+}
+
+// x with `source`, of the index's shape, in the places named by an index that was checked.
+template <class = void>
+tensor stored_at(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
+  tensor y = dense_copy(x);
+  kernels::scatter(indexed_by(y, axis, index, source), size_of(x.dtype()), source.data(), y.data());
+  return y;
+}
+// The same of one number, without a tensor of the index's shape.
+template <class = void>
+tensor filled_at(const tensor& x, index_t axis, const tensor& index, double value) {
+  return stored_at(x, axis, index, alias(filled({}, x.dtype(), value), index.shape(), dims{}));
+}
+
 template <class = void>
 void scatter_add_into(tensor& y, index_t axis, const tensor& index, const tensor& source) {
   const kernels::indexed g = indexed_by(y, axis, index, source);
@@ -125,22 +145,12 @@ template <bool adds> struct scatter_any {
     detail::check_index_shape(to, a, detail::with_axis(index.shape()), name);
     detail::check_source(x, index.shape(), source, name);
     const tensor at = detail::checked_index(index, to[a], name);
-    if constexpr (adds) {
-      return detail::added_at(x, a, at, source);
-    } else {
-      tensor y = detail::dense_copy(x);
-      kernels::scatter(detail::indexed_by(y, a, at, source), size_of(x.dtype()), source.data(),
-                       y.data());
-      return y;
-    }
+    return adds ? detail::added_at(x, a, at, source) : detail::stored_at(x, a, at, source);
   }
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
     std::array<tensor, 3> d;
     if (c.wants(0) && adds) d[0] = g;
-    if (c.wants(0) && !adds) {
-      const tensor at = c.in(1);
-      d[0] = scatter(g, axis, at, detail::zeros_of(at.shape(), g.dtype()));
-    }
+    if (c.wants(0) && !adds) d[0] = scatter(g, axis, c.in(1), 0.0);
     if (c.wants(2)) d[2] = gather(g, axis, c.in(1));
     return d;
   }
@@ -154,10 +164,7 @@ template <class = void> struct index_select_op {
   static constexpr value_set keeps = values::input(1);
 
   shape result(const shape& x, const shape& index) const {
-    if (index.rank() > 1) {
-      raise<shape_error>("index_select: the index must have one axis; got ", index);
-    }
-    return x.with(resolve_axis(axis, x.rank(), name), index.numel());
+    return detail::slices_of(x, axis, index, name);
   }
   tensor forward(const tensor& x, const tensor& index) const {
     const shape to = result(x.shape(), index.shape());
@@ -182,7 +189,7 @@ template <class = void> struct index_add_op {
 
   shape result(const shape& x, const shape&, const shape&) const { return x; }
   tensor forward(const tensor& x, const tensor& index, const tensor& source) const {
-    const shape part = index_select_op<>{axis}.result(x.shape(), index.shape());
+    const shape part = detail::slices_of(x.shape(), axis, index.shape(), name);
     const index_t a = resolve_axis(axis, x.rank(), name);
     detail::check_source(x, part, source, name);
     const tensor at = detail::checked_index(index, x.shape()[a], name);

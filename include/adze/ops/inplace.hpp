@@ -71,7 +71,7 @@ inline void check_constant(std::string_view op, std::size_t i, const tensor& x) 
   if (grad_enabled() && is_overwritten(x.impl())) raise_overwritten(op, i, x);
 }
 
-// Called after the memory of y was written by a call that records nothing.
+// After the memory of y was written by a call that records nothing.
 inline void mark_changed(tensor& y) {
   tensor_impl& p = y.impl();
   p.stamp = p.store->version.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -218,8 +218,12 @@ template <class> tensor& copy_(tensor& y, const tensor& x) {
   if (broadcast(y.shape(), x.shape(), "copy_") != y.shape()) {
     raise<shape_error>("copy_: x must broadcast to y; y ", y, ", x ", x);
   }
+  if (detail::state.watch != nullptr && x.shape() != y.shape()) {  // by y's sizes of the run
+    return detail::rebind(y, where(detail::filled({}, bool8, 1), cast(x, y.dtype()), detach(y)));
+  }
   if (detail::state.watch != nullptr || detail::wants_gradient(x) || detail::wants_gradient(y)) {
-    return detail::rebind(y, clone(expand(cast(x, y.dtype()), y.shape())));
+    const tensor from = cast(x, y.dtype());
+    return detail::rebind(y, clone(x.shape() == y.shape() ? from : expand(from, y.shape())));
   }
   detail::check_constant("copy_", 1, x);
   const tensor from = detail::overlaps(y, x) ? detail::dense_copy(x) : x;

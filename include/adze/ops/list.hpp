@@ -66,13 +66,14 @@ using layout_ops =
     types<cast_op<>, clone_op<>, contiguous_op<>, detach_op<>, reshape_op<>, flatten_op<>,
           transpose_op<>, permute_op<>, expand_op<>, squeeze_op<>, unsqueeze_op<>, slice_op<>,
           unslice_op<>, select_op<>, split_op<>, concat_op<>, flip_op<>, pad_op<>, triangle_op<>>;
-using index_ops = types<gather_op<>, scatter_any<false>, scatter_any<true>, index_select_op<>,
-                        index_add_op<>, one_hot_op<>, embedding_op<>>;
+using index_ops =
+    types<gather_op<>, scatter_any<false>, scatter_any<true>, scatter_fill_op<>, index_select_op<>,
+          index_add_op<>, index_fill_op<>, index_copy_op<>, one_hot_op<>, embedding_op<>>;
 using reduction_ops =
     types<sum_op<>, mean_op<>, sum_to_op<>, var_op<>, std_dev_op<>, norm_op<>, logsumexp_op<>,
           cumsum_op<>, extreme<kernels::folds::largest>, extreme<kernels::folds::smallest>,
           prod_op<>, truth_op<kernels::folds::smallest>, truth_op<kernels::folds::largest>,
-          extreme_along_op<>, arg_extreme_op<>, topk_op<>, multinomial_op<>>;
+          extreme_along_op<>, arg_extreme_op<>, topk_op<>, quantile_op<>, multinomial_op<>>;
 using product_ops =
     types<matmul_op<>, linear_op<>, conv2d_op<>, conv_transpose2d_op<>, conv2d_weight_gradient_op<>,
           attention_op<>, rnn_op<>, lstm_op<>, gru_op<>>;

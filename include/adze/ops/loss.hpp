@@ -199,7 +199,10 @@ template <class> tensor kl_div(const tensor& log_p, const tensor& target, const 
   }
   if (!o.batch_mean) return detail::reduce_loss(loss, o.reduce);
   if (log_p.rank() == 0) raise<shape_error>("kl_div: batch_mean needs a batch axis; got ", log_p);
-  return sum(loss) / static_cast<double>(log_p.shape()[0]);
+  if (log_p.rank() == 1) return mean(loss);  // by ops, so that a graph divides by its own batch
+  axes rest;
+  for (index_t i = 1; i < log_p.rank(); ++i) rest.push_back(i);
+  return mean(sum(loss, rest));
 }
 
 }  // namespace adze::inline ADZE_ISA

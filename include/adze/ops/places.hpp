@@ -1,20 +1,10 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// What is stored at places named by integers, of the ops in gather.hpp: one number, slices, a
-// diagonal.
+// What is stored at places named by integers: one number, slices, a diagonal. Sizes are those of
+// the call, so that a graph runs other batches.
 #include <adze/ops/gather.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
-
-// An index of one axis as scatter wants it: repeated along all axes of x but its own.
-template <class = void>
-tensor index_across(const tensor& x, index_t axis, const tensor& index, std::string_view op) {
-  if (index.rank() > 1) raise<shape_error>(op, ": the index must have one axis; got ", index);
-  const index_t a = resolve_axis(axis, x.rank(), op);
-  index_list sizes;
-  for (index_t i = 0; i < x.rank(); ++i) sizes.push_back(i == a ? index.numel() : 1);
-  return expand(reshape(index, sizes), x.shape().with(a, index.numel()));
-}
 
 // Places on the diagonal of a row-major [rows, columns], shifted by some columns.
 template <class = void> tensor diagonal_places(index_t rows, index_t columns, index_t diagonal) {
@@ -31,22 +21,84 @@ template <class = void> tensor diagonal_places(index_t rows, index_t columns, in
 
 namespace adze::inline ADZE_ISA {
 
+template <class = void> struct scatter_fill_op {
+  index_t axis = 0;
+  double value = 0.0;
+  static constexpr std::string_view name = "scatter_fill";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::input(1), values::nothing);
+  static constexpr value_set keeps = values::input(1);
+
+  shape result(const shape& x, const shape&) const { return x; }
+  tensor forward(const tensor& x, const tensor& index) const {
+    const shape to = detail::with_axis(x.shape());
+    const index_t a = resolve_axis(axis, to.rank(), "scatter");
+    detail::check_index_shape(to, a, detail::with_axis(index.shape()), "scatter");
+    return detail::filled_at(x, a, detail::checked_index(index, to[a], "scatter"), value);
+  }
+  std::array<tensor, 2> backward(backward_context& c, const tensor& g) const {
+    return {scatter(g, axis, c.in(1), 0.0), tensor()};
+  }
+};
+
+template <class = void> struct index_fill_op {
+  index_t axis = 0;
+  double value = 0.0;
+  static constexpr std::string_view name = "index_fill";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::input(1), values::nothing);
+  static constexpr value_set keeps = values::input(1);
+
+  shape result(const shape& x, const shape&) const { return x; }
+  tensor forward(const tensor& x, const tensor& index) const {
+    const shape part = detail::slices_of(x.shape(), axis, index.shape(), name);
+    const index_t a = resolve_axis(axis, x.rank(), name);
+    const tensor at = detail::checked_index(index, x.shape()[a], name);
+    return detail::filled_at(x, a, detail::index_along(at, a, part), value);
+  }
+  std::array<tensor, 2> backward(backward_context& c, const tensor& g) const {
+    return {index_fill(g, axis, c.in(1), 0.0), tensor()};
+  }
+};
+
+template <class = void> struct index_copy_op {
+  index_t axis = 0;
+  static constexpr std::string_view name = "index_copy";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::input(1), values::nothing, values::input(1));
+  static constexpr value_set keeps = values::input(1);
+
+  shape result(const shape& x, const shape&, const shape&) const { return x; }
+  tensor forward(const tensor& x, const tensor& index, const tensor& source) const {
+    const shape part = detail::slices_of(x.shape(), axis, index.shape(), name);
+    const index_t a = resolve_axis(axis, x.rank(), name);
+    detail::check_source(x, part, source, name);
+    const tensor at = detail::checked_index(index, x.shape()[a], name);
+    return detail::stored_at(x, a, detail::index_along(at, a, part), source);
+  }
+  std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
+    return {c.wants(0) ? index_fill(g, axis, c.in(1), 0.0) : tensor(), tensor(),
+            c.wants(2) ? index_select(g, axis, c.in(1)) : tensor()};
+  }
+};
+
 // One number at the places named, as scatter. Gradient: g with zeros there.
 template <class> tensor scatter(const tensor& x, index_t axis, const tensor& index, double value) {
-  const tensor one = detail::filled({}, x.dtype(), detail::scalar_of("scatter", x, value));
-  return scatter(x, axis, index, expand(one, index.shape()));
+  return record(scatter_fill_op<>{axis, detail::scalar_of("scatter", x, value)}, x,
+                index);
 }
 // x with one number in the slices of an axis named by an index of one axis. Gradient: g with zeros
 // there.
 template <class>
 tensor index_fill(const tensor& x, index_t axis, const tensor& index, double value) {
-  return scatter(x, axis, detail::index_across(x, axis, index, "index_fill"), value);
+  return record(index_fill_op<>{axis, detail::scalar_of("index_fill", x, value)}, x,
+                index);
 }
 // x with the slices of `source` in the places named; of equal places the last one stays. Gradients:
 // g with zeros there; index_select of g.
 template <class>
 tensor index_copy(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
-  return scatter(x, axis, detail::index_across(x, axis, index, "index_copy"), source);
+  return record(index_copy_op<>{axis}, x, index, source);
 }
 // A vector as the diagonal of a square of zeros, or the diagonal of a matrix as a vector; shifted
 // by `diagonal` columns. A copy. Gradient: the other of g. Throws shape_error for other ranks.

@@ -1,24 +1,61 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// Values by their rank: kthvalue, median, quantile, each of sort or topk and with their gradient, g
-// at the place chosen. One NaN makes a median or a quantile NaN, as in PyTorch.
+// Values by their rank: kthvalue, median, quantile, with their gradient, g at the place chosen. One
+// NaN makes a median or a quantile NaN, as in PyTorch.
 #include <adze/ops/gather.hpp>
 #include <adze/ops/sort.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
 
-// The place of rank k along an axis of sorted values; that of the last where it is NaN.
-template <class = void>
-tensor rank_place(const tensor& sorted, index_t axis, index_t k, std::string_view op) {
-  const index_t n = sorted.size(axis);
-  if (n == 0) raise<value_error>(op, ": nothing to choose from on axis ", axis, "; got ", sorted);
-  const tensor last = narrow(detach(sorted), axis, n - 1, 1);
-  return cast(isnan(last), i64) * static_cast<double>(n - 1 - k) + static_cast<double>(k);
+// A part q of n values, ordered: the rank below, and how far the value lies to the next one.
+struct rank_of_part {
+  index_t below = 0;
+  double weight = 0.0;
+};
+inline rank_of_part rank_of(double q, index_t n, bool lower) {
+  const double rank = q * static_cast<double>(n - 1), below = std::floor(rank);
+  return {static_cast<index_t>(below), lower ? 0.0 : rank - below};
 }
 
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
+
+// The value below which a part q of an axis lies, with the axis kept, and the places of the two
+// ranks around it, both that of a NaN where there is one. The rank is that of the call's size, so
+// that a graph runs other batches. `lower` takes the lower rank alone, of any dtype.
+template <class = void> struct quantile_op {
+  double q = 0.5;
+  index_t axis = 0;
+  bool lower = false;
+  static constexpr std::string_view name = "quantile";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = gradient_reads(values::output(1) | values::output(2));
+
+  std::array<tensor, 3> forward(const tensor& x) const {
+    const index_t a = resolve_axis(axis, x.rank(), name), n = x.shape()[a];
+    if (n == 0) {
+      raise<value_error>(lower ? "median" : name, ": nothing to choose from on axis ", axis,
+                         "; got ", x);
+    }
+    const auto [k, weight] = detail::rank_of(q, n, lower);
+    const tensor order = detail::places_of(x, {a, n, false}),
+                 last = detail::window(order, a, n - 1, 1);
+    const tensor gap = isnan(gather(x, a, last));
+    const auto place = [&](index_t i) { return where(gap, last, detail::window(order, a, i, 1)); };
+    const tensor below = place(k), above = place(std::min(k + 1, n - 1));
+    const tensor y = gather(x, a, below);
+    return {weight > 0.0 ? lerp(y, gather(x, a, above), weight) : y, below, above};
+  }
+  tensor backward(backward_context& c, tensor_list g) const {
+    if (!g[0].defined()) return {};
+    const shape x = c.in_shape(0);
+    const double weight = detail::rank_of(q, x[resolve_axis(axis, x.rank(), name)], lower).weight;
+    const tensor below = detach(c.out(1)), above = detach(c.out(2));
+    const tensor d = scatter(detail::zeros_of(x, g[0].dtype()), axis, below, g[0] * (1.0 - weight));
+    return weight > 0.0 ? scatter_add(d, axis, above, g[0] * weight) : d;
+  }
+};
 
 // The k-th smallest value along an axis, from 1, and its place. NaN counts as the largest. Throws
 // value_error unless 1 <= k <= size.
@@ -38,9 +75,7 @@ std::array<tensor, 2> kthvalue(const tensor& x, index_t k, index_t axis, bool ke
 // empty axis.
 template <class> std::array<tensor, 2> median(const tensor& x, index_t axis, bool keep) {
   if (x.rank() == 0) return median(unsqueeze(x, 0), axis, false);
-  const auto [values, places] = sort(x, axis);
-  const tensor at = detail::rank_place(values, axis, (x.size(axis) - 1) / 2, "median");
-  const tensor y = gather(values, axis, at), place = gather(places, axis, at);
+  const auto [y, place, above] = record(quantile_op<>{0.5, axis, true}, x);
   if (keep) return {y, place};
   return {squeeze(y, axis), squeeze(place, axis)};
 }
@@ -53,14 +88,7 @@ template <class> tensor quantile(const tensor& x, double q, index_t axis, bool k
   detail::need_floating(x, "quantile");
   if (!(q >= 0.0 && q <= 1.0)) raise<value_error>("quantile: q must be in [0, 1]; got ", q);
   if (x.rank() == 0) return quantile(unsqueeze(x, 0), q, axis, false);
-  const tensor values = sort(x, axis)[0];
-  const double rank = q * static_cast<double>(x.size(axis) - 1), below = std::floor(rank);
-  const auto k = static_cast<index_t>(below);
-  tensor y = gather(values, axis, detail::rank_place(values, axis, k, "quantile"));
-  if (rank > below) {
-    const tensor next = gather(values, axis, detail::rank_place(values, axis, k + 1, "quantile"));
-    y = lerp(y, next, rank - below);
-  }
+  const tensor y = record(quantile_op<>{q, axis}, x)[0];
   return keep ? y : squeeze(y, axis);
 }
 // That of all elements.

@@ -145,7 +145,8 @@ template <class> tensor narrow(const tensor& x, index_t axis, index_t start, ind
   if (length < 0 || first < 0 || first > n || length > n - first) {
     raise<value_error>("narrow: no ", length, " places from ", start, " on axis ", axis, " of ", x);
   }
-  return slice(x, axis, {first, first + length});
+  if (start + length != 0 || start >= 0) return slice(x, axis, {start, start + length});
+  return slice(x, axis, {.start = start});  // counted from the end, also when a graph runs
 }
 // Consecutive parts of an axis, of the given sizes, or of one size with a rest: views. Gradient:
 // the parts' gradients side by side. Throws shape_error when the sizes do not add up.
