@@ -112,6 +112,12 @@ TEST_CASE("integers are clamped to whole or infinite bounds") {
   CHECK(numbers(clamp(x, -inf, 0)) == values_of{-9, -1, 0, 0, 0});
   CHECK(numbers(clamp(cast(x, u8), 1, 250)) == values_of{247, 250, 1, 4, 1});
   CHECK(clamp(tensor_i32{5}, -3, 3).dtype() == i32);
+  const tensor b = tensor_u8{7, 250};
+  CHECK(numbers(clamp(b, 300, 400)) == values_of{255, 255});
+  CHECK(numbers(clamp(b, -300, 9)) == values_of{7, 9});
+  CHECK(numbers(clamp(b, -inf, -1)) == values_of{0, 0});
+  tensor c = clone(b);
+  CHECK(numbers(clamp_(c, 300, 400)) == values_of{255, 255});
   CHECK(clamp(tensor_bool8{true, false}, 0, 2).dtype() == i64);
   tensor y = clone(x);
   CHECK(numbers(clamp_(y, -2, 2)) == values_of{-2, -1, 0, 2, 2});

@@ -122,6 +122,11 @@ TEST_CASE("next to integers a scalar must be whole") {
   CHECK(numbers(where(mask, x, 7.0)) == values_of{1, 7});
   CHECK_THROWS_AS(where(mask, x, 0.5), dtype_error);
   CHECK_THROWS_AS(where(mask, 0.5, x), dtype_error);
+  const tensor bytes = tensor_u8{1, 2};
+  CHECK(message_of([&] { return masked_fill(bytes, mask, 300); }) ==
+        "masked_fill: u8 holds 0 to 255; got 300");
+  CHECK_THROWS_AS(where(mask, bytes, -1), value_error);
+  CHECK_THROWS_AS(where(mask, 256, bytes), value_error);
   CHECK_THROWS_AS(masked_fill(x, mask, -std::numeric_limits<double>::infinity()), dtype_error);
 }
 

@@ -412,6 +412,13 @@ TEST_CASE("operators with = change in place; names for the same memory see it") 
   CHECK(numbers(i) == std::vector<double>{12, -28});
   CHECK_THROWS_AS(i /= 2.0, dtype_error);
   CHECK_THROWS_AS(sub_(i, 0.5), dtype_error);
+  const auto fill = [](const tensor& in) {
+    tensor y = in;
+    return fill_(y, 300);
+  };
+  const tensor bytes = tensor_u8{1};
+  CHECK(message_of([&] { return fill(bytes); }) == "fill_: u8 holds 0 to 255; got 300");
+  CHECK_THROWS_AS(trace(fill, {bytes}), value_error);
   CHECK_THROWS_AS(masked_fill_(i, tensor_bool8{true, false}, 0.5), dtype_error);
   tensor w = leaf({2});
   CHECK(

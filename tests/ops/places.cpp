@@ -27,6 +27,8 @@ TEST_CASE("scatter of one number") {
   CHECK(y.dtype() == i32);
   CHECK(numbers(x) == values_of(6, 0));
   CHECK_THROWS_AS(scatter(x, 1, column(2, 0), 0.5), dtype_error);
+  CHECK_THROWS_AS(scatter(x, 1, column(2, 0), 3e9), value_error);
+  CHECK_THROWS_AS(index_fill(cast(x, u8), 1, tensor_i64{0}, 300), value_error);
   CHECK_THROWS_AS(scatter(x, 1, column(3, 0), 1.0), value_error);
 }
 

@@ -42,6 +42,14 @@ TEST_CASE("tensors of one value, in every dtype and layout") {
   CHECK(full({1}, 9007199254740993.0, i64).item<index_t>() == 9007199254740992);
   CHECK(numbers(full({2}, 3.0, bool8)) == values_of{1, 1});
   CHECK(std::isnan(full({1}, std::nan("")).item()));
+  CHECK(full({}, 255, u8).item() == 255);
+  CHECK(full({}, -0x1p63, i64).item<index_t>() == std::numeric_limits<index_t>::min());
+  CHECK_THROWS_AS(full({1}, 256, u8), value_error);
+  CHECK_THROWS_AS(full({1}, -129, i8), value_error);
+  CHECK_THROWS_AS(full({1}, 0x1p31, i32), value_error);
+  CHECK_THROWS_AS(full({1}, 0x1p63, i64), value_error);
+  CHECK_THROWS_AS(full({1}, 0.5, i32), dtype_error);
+  CHECK_THROWS_AS(full_like(full({1}, 1, u8), -1), value_error);
   const tensor x = empty_channels_last({2, 3, 4, 5}, bf16);
   CHECK(ones_like(x).strides() == x.strides());
   CHECK(ones_like(x).dtype() == bf16);

@@ -193,7 +193,12 @@ struct clamp_f {  // the gradient passes on the closed interval
 namespace adze::detail::inline ADZE_ISA {
 template <class = void>
 functors::clamp_f clamp_of(std::string_view op, const tensor& x, double low, double high) {
-  const auto bound = [&](double b) { return std::isinf(b) ? b : scalar_of(op, x, b); };
+  const auto bound = [&](double b) {
+    if (!std::isinf(b)) static_cast<void>(scalar_of(op, x, b));
+    if (!is_integral(x.dtype()) || x.dtype() == i64) return b;
+    const auto [first, last] = whole_range_of(x.dtype());  // a bound beyond it is its end
+    return std::clamp(b, first, last);
+  };
   return {bound(low), bound(high)};
 }
 inline void check_subtract(std::string_view name, const tensor& a, const tensor& b) {
@@ -249,7 +254,8 @@ template <class> tensor minimum(const tensor& a, double b) {
   return record(unary<functors::minimum_scalar_f>{{{detail::scalar_of("minimum", a, b)}}}, a);
 }
 // min(max(x, low), high); the gradient is that of x inside the closed interval, else 0. Integers
-// keep their dtype and take bounds that are whole or infinite, else dtype_error.
+// keep their dtype and take bounds that are whole or infinite, else dtype_error; one beyond the
+// dtype's range is its end.
 template <class> tensor clamp(const tensor& x, double low, double high) {
   if (x.dtype() == bool8) return clamp(cast(x, i64), low, high);
   return record(unary<functors::clamp_f>{detail::clamp_of("clamp", x, low, high)}, x);

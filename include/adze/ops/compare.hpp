@@ -180,11 +180,12 @@ template <class> tensor isinf(const tensor& x) {
 template <class> tensor where(const tensor& condition, const tensor& a, const tensor& b) {
   return record(where_op<>{}, condition, a, b);
 }
+// A number is stored in the dtype of the tensor, which must be able to hold it.
 template <class> tensor where(const tensor& condition, const tensor& a, double b) {
-  return where(condition, a, detail::filled({}, a.dtype(), detail::scalar_of("where", a, b)));
+  return where(condition, a, detail::one_number("where", a.dtype(), b));
 }
 template <class> tensor where(const tensor& condition, double a, const tensor& b) {
-  return where(condition, detail::filled({}, b.dtype(), detail::scalar_of("where", b, a)), b);
+  return where(condition, detail::one_number("where", b.dtype(), a), b);
 }
 // Two numbers make f32, also where they are whole.
 template <class> tensor where(const tensor& condition, double a, double b) {

@@ -249,7 +249,7 @@ template <class> tensor masked_fill(const tensor& x, const tensor& mask, double 
   if (broadcast(x.shape(), mask.shape(), "masked_fill") != x.shape()) {
     raise<shape_error>("masked_fill: the mask must broadcast to x; x ", x, ", mask ", mask);
   }
-  return where(mask, value, x);
+  return where(mask, detail::one_number("masked_fill", x.dtype(), value), x);
 }
 // 1 at each index and 0 elsewhere, along a new last axis; i64. Throws value_error for an index that
 // is not in [0, classes).

@@ -234,7 +234,7 @@ template <class> tensor& copy_(tensor& y, const tensor& x) {
 // y = value everywhere. No gradient.
 template <class> tensor& fill_(tensor& y, double value) {
   detail::check_writable("fill_", y);
-  static_cast<void>(detail::scalar_of("fill_", y, value));
+  static_cast<void>(detail::stored_scalar_of("fill_", y.dtype(), value));
   if (detail::state.watch != nullptr || detail::wants_gradient(y)) {
     return detail::rebind(y, record(fill_op<>{value}, y));
   }

@@ -6,6 +6,7 @@
 #include <concepts>
 
 #include <adze/autograd/accumulate.hpp>
+#include <adze/core/scalar.hpp>
 #include <adze/ops/fwd.hpp>
 #include <adze/simd/math.hpp>
 #include <adze/tensor/layout.hpp>
@@ -20,6 +21,11 @@ template <class = void> double scalar_of(std::string_view op, const tensor& x, d
                        x, " and ", b, "; cast(x, f32) first");
   }
   return b;
+}
+
+// A number of no axes, to be stored in a tensor of the dtype.
+template <class = void> tensor one_number(std::string_view op, dtype type, double b) {
+  return filled({}, type, stored_scalar_of(op, type, b));
 }
 
 template <class F>

@@ -84,14 +84,14 @@ template <class = void> struct index_copy_op {
 
 // One number at the places named, as scatter. Gradient: g with zeros there.
 template <class> tensor scatter(const tensor& x, index_t axis, const tensor& index, double value) {
-  return record(scatter_fill_op<>{axis, detail::scalar_of("scatter", x, value)}, x,
+  return record(scatter_fill_op<>{axis, detail::stored_scalar_of("scatter", x.dtype(), value)}, x,
                 index);
 }
 // x with one number in the slices of an axis named by an index of one axis. Gradient: g with zeros
 // there.
 template <class>
 tensor index_fill(const tensor& x, index_t axis, const tensor& index, double value) {
-  return record(index_fill_op<>{axis, detail::scalar_of("index_fill", x, value)}, x,
+  return record(index_fill_op<>{axis, detail::stored_scalar_of("index_fill", x.dtype(), value)}, x,
                 index);
 }
 // x with the slices of `source` in the places named; of equal places the last one stays. Gradients:

@@ -6,6 +6,7 @@
 
 #include <adze/core/parallel.hpp>
 #include <adze/core/random.hpp>
+#include <adze/core/scalar.hpp>
 #include <adze/kernels/map.hpp>
 #include <adze/tensor/layout.hpp>
 #include <adze/tensor/typed.hpp>
@@ -69,14 +70,15 @@ inline void need_random_float(dtype type, std::string_view op) {
 
 namespace adze::inline ADZE_ISA {
 
-// Tensors of one value. The `like` forms take shape, dtype and dense layout from x.
+// Tensors of one value; value_error for one that the dtype cannot hold, dtype_error for an integer
+// dtype and a number that is not whole. The `like` forms take shape, dtype and dense layout from x.
 inline tensor full(const shape& sizes, double value, dtype type = f32) {
-  return detail::filled(empty(sizes, type), value);
+  return detail::filled(empty(sizes, type), detail::stored_scalar_of("full", type, value));
 }
 inline tensor zeros(const shape& sizes, dtype type = f32) { return full(sizes, 0.0, type); }
 inline tensor ones(const shape& sizes, dtype type = f32) { return full(sizes, 1.0, type); }
 inline tensor full_like(const tensor& x, double value) {
-  return detail::filled(empty_like(x), value);
+  return detail::filled(empty_like(x), detail::stored_scalar_of("full_like", x.dtype(), value));
 }
 inline tensor zeros_like(const tensor& x) { return full_like(x, 0.0); }
 inline tensor ones_like(const tensor& x) { return full_like(x, 1.0); }
