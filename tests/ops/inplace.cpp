@@ -398,6 +398,10 @@ TEST_CASE("a view without a name can be changed, and comes back") {
   masked_fill_(select(w, 0, 1), tensor_bool8{true, false}, 7.0);
   CHECK(numbers(w) == std::vector<double>{0, 0, 7, 1.5, 0, -1, 3, 0.375});
   CHECK(numbers(fill_(select(w, 0, 3), 2.0)) == std::vector<double>{2, 2});
+  relu_(select(w, 0, 2));
+  index_fill_(select(w, 0, 0), 0, tensor_i64{1}, 4.0);
+  index_copy_(select(w, 0, 3), 0, tensor_i64{0}, tensor_f32{9});
+  CHECK(numbers(w) == std::vector<double>{0, 4, 7, 1.5, 0, 0, 9, 2});
 
   tensor x = leaf({2}), state = zeros({3, 2}, f64);
   copy_(select(state, 0, 1), x);  // what is recorded belongs to the handle that came back

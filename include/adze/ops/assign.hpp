@@ -63,8 +63,16 @@ template <class> tensor zero_(tensor&& y) { return std::move(zero_(y)); }
 template <class> tensor clamp_(tensor&& y, double low, double high) {
   return std::move(clamp_(y, low, high));
 }
+template <class> tensor relu_(tensor&& y) { return std::move(relu_(y)); }
 template <class> tensor masked_fill_(tensor&& y, const tensor& mask, double value) {
   return std::move(masked_fill_(y, mask, value));
+}
+template <class> tensor index_fill_(tensor&& y, index_t axis, const tensor& index, double value) {
+  return std::move(index_fill_(y, axis, index, value));
+}
+template <class>
+tensor index_copy_(tensor&& y, index_t axis, const tensor& index, const tensor& source) {
+  return std::move(index_copy_(y, axis, index, source));
 }
 
 }  // namespace adze::inline ADZE_ISA

@@ -47,6 +47,11 @@ template <class = void> tensor copy_(tensor&& y, const tensor& x);
 template <class = void> tensor fill_(tensor&& y, double value);
 template <class = void> tensor zero_(tensor&& y);
 template <class = void> tensor clamp_(tensor&& y, double low, double high);
+template <class = void> tensor relu_(tensor&& y);
 template <class = void> tensor masked_fill_(tensor&& y, const tensor& mask, double value);
+template <class = void>
+tensor index_fill_(tensor&& y, index_t axis, const tensor& index, double value);
+template <class = void>
+tensor index_copy_(tensor&& y, index_t axis, const tensor& index, const tensor& source);
 
 }  // namespace adze::inline ADZE_ISA
