@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include <adze/autograd/checkpoint.hpp>
 #include <adze/graph/trace.hpp>
 #include <adze/ops/inplace.hpp>
 #include <adze/ops/sample.hpp>
@@ -96,6 +97,23 @@ TEST_CASE("a graph draws at each replay; a value changed through another handle 
   const tensor z = y;
   add_(y, 1.0);
   CHECK_THROWS_AS(multinomial(z, 1), state_error);
+}
+
+TEST_CASE("a run that is repeated draws from the default generator") {
+  generator own(3);
+  const auto f = [&](const list& x) {
+    return x[0] * cast(multinomial(ones({6}), 4, true, own), f64);
+  };
+  const std::string refused =
+      "multinomial: checkpoint() and trace() run a function again with the numbers of the default "
+      "generator; draw from that one inside of them";
+  const random_state before = own.state();
+  CHECK(message_of([&] { return checkpoint(f, {random_leaf({4})}); }) == refused);
+  CHECK(message_of([&] { trace([&](const tensor& x) { return f({x}); }, random({4})); }) ==
+        refused);
+  CHECK(own.state().offset == before.offset);
+  const no_grad guard;  // run once
+  CHECK(checkpoint(f, {random({4})}).shape() == shape{4});
 }
 
 TEST_CASE("weights that cannot be drawn by") {

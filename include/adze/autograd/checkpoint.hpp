@@ -1,8 +1,9 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // checkpoint(f, inputs): keeps the inputs instead of everything that f saves, and runs f again in
-// the backward pass, with the same random numbers and precision rule and without updating running
-// statistics twice. Tensors that f captures get their gradients too.
+// the backward pass, with the same precision rule and the same numbers of the default generator (of
+// another one that f draws from it would get new ones), and without updating running statistics
+// twice. Tensors that f captures get their gradients too.
 #include <functional>
 
 #include <adze/autograd/backward.hpp>

@@ -104,12 +104,18 @@ template <class = void> struct multinomial_op {
 // `count` places per row of weights [n] or [m, n], i64 [count] or [m, count]: place i with
 // probability w_i / sum(w). Without replacement all differ, and are drawn one after the other among
 // those left (the smallest e_i / w_i with e_i exponential). Weights need not sum to 1. A graph
-// draws anew at each replay, from the same generator, which must live as long. Throws
-// shape_error; value_error for weights that are negative, not finite or all 0, and where fewer than
-// `count` are above 0 without replacement.
+// draws anew at each replay. Inside of checkpoint() and trace(), which run a function once more
+// with the numbers of the default generator, another one is a state_error. Throws shape_error;
+// value_error for weights that are negative, not finite or all 0, and where fewer than `count` are
+// above 0 without replacement.
 template <class>
 tensor multinomial(const tensor& weights, index_t count, bool replacement, generator& g) {
   generator* const own = &g == &default_generator() ? nullptr : &g;
+  if (own != nullptr && detail::state.watch != nullptr) {
+    raise<state_error>(
+        "multinomial: checkpoint() and trace() run a function again with the numbers "
+        "of the default generator; draw from that one inside of them");
+  }
   return record(multinomial_op<>{count, replacement, own}, weights);
 }
 
