@@ -65,7 +65,10 @@ template <class Method> class optimizer_of final : public optimizer {
   void step() override {
     items_.clear();
     stand_ins_.clear();
+    due_.clear();
+    // All memory is had before a count moves: a step that throws has not begun.
     for (std::size_t g = 0; g < ends_.size(); ++g) collect(options_[g], begin_of(g), end_of(g));
+    for (std::size_t g = 0, k = 0; g < ends_.size(); ++g) k = count(options_[g], k, end_of(g));
     run();
     for (std::size_t i = 0; i < stand_ins_.size(); i += 3) {
       if (!is_dense(stand_ins_[i])) detail::copy_values(stand_ins_[i], stand_ins_[i + 1]);
@@ -77,35 +80,48 @@ template <class Method> class optimizer_of final : public optimizer {
   using rule = typename Method::rule;
   using item = kernels::update_item<rule>;
 
-  // Items of the parameters begin..end that have gradients. All memory is had before a count moves.
+  // A parameter that has a gradient, and the states that it did not have yet.
+  struct due_one {
+    std::size_t parameter = 0;
+    std::array<tensor, kernels::max_states> made{};
+  };
+
+  // Items of the parameters begin..end that have gradients. Takes memory, and changes nothing.
   void collect(const options_type& o, std::size_t begin, std::size_t end) {
-    detail::step_moment last{0, false};
-    rule r{};
     for (std::size_t i = begin; i < end; ++i) {
       const tensor& g = detail::gradient_of(parameters_[i]);
       if (!g.defined()) continue;
-      const bool fresh = make_states(records_[i], parameters_[i], o);
-      item x = item_of(parameters_[i], g, records_[i]);
+      due_one& next = due_.emplace_back(due_one{i});
+      for (std::size_t k = 0; k < Method::states.size(); ++k) {
+        if (records_[i].states[k].defined() || !Method::keeps(o, k)) continue;
+        next.made[k] = detail::filled_state(parameters_[i], Method::initial(o));
+      }
+      items_.push_back(item_of(parameters_[i], g, next));
+    }
+  }
+
+  // Counts their step, from item k on; the first item of the next group.
+  std::size_t count(const options_type& o, std::size_t k, std::size_t end) {
+    detail::step_moment last{0, false};
+    rule r{};
+    for (; k < due_.size() && due_[k].parameter < end; ++k) {
+      const std::size_t i = due_[k].parameter;
+      bool fresh = false;
+      for (std::size_t s = 0; s < Method::states.size(); ++s) {
+        if (!due_[k].made[s].defined()) continue;
+        records_[i].states[s] = std::move(due_[k].made[s]);
+        fresh = true;
+      }
       const detail::step_moment now{++records_[i].step, fresh};
       if (now.step != last.step || now.fresh != last.fresh) r = Method::make_rule(o, now);
       last = now;
-      x.rule = r;
-      items_.push_back(x);
+      items_[k].rule = r;
       detail::changed_in_place(parameters_[i]);
     }
+    return k;
   }
 
-  bool make_states(record& s, const tensor& p, const options_type& o) const {
-    bool fresh = false;
-    for (std::size_t k = 0; k < Method::states.size(); ++k) {
-      if (s.states[k].defined() || !Method::keeps(o, k)) continue;
-      s.states[k] = detail::filled_state(p, Method::initial(o));
-      fresh = true;
-    }
-    return fresh;
-  }
-
-  item item_of(const tensor& p, const tensor& g, const record& s) {
+  item item_of(const tensor& p, const tensor& g, const due_one& due) {
     const tensor* parameter = &p;
     const tensor* gradient = &g;
     if (!detail::same_order(p, g)) make_stand_ins(parameter, gradient);
@@ -113,7 +129,9 @@ template <class Method> class optimizer_of final : public optimizer {
     x.parameter = parameter->impl().data;
     x.gradient = gradient->impl().data;
     for (std::size_t k = 0; k < Method::states.size(); ++k) {
-      if (s.states[k].defined()) x.states[k] = s.states[k].impl().data;
+      const tensor& kept = records_[due.parameter].states[k];
+      const tensor& s = kept.defined() ? kept : due.made[k];
+      if (s.defined()) x.states[k] = s.impl().data;
     }
     x.parameter_type = p.dtype();
     x.gradient_type = g.dtype();
@@ -166,6 +184,7 @@ template <class Method> class optimizer_of final : public optimizer {
   std::vector<options_type> options_;
   // Of the present step; members, so that their memory is used again.
   std::vector<item> items_;
+  std::vector<due_one> due_;       // by item
   std::vector<tensor> stand_ins_;  // by threes: a parameter, and what works in place of it and of g
 };
 
