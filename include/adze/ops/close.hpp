@@ -23,7 +23,8 @@ template <class> tensor isclose(const tensor& a, const tensor& b, const close_op
   const tensor y = cast(b, type), away = abs(cast(a, type) - y);
   return close || (isfinite(away) && away <= abs(y) * o.rtol + o.atol);
 }
-// Whether isclose holds everywhere; PyTorch's torch.equal is allclose(a, b, {0, 0}).
+// Whether isclose holds everywhere, broadcast; of equal shapes, allclose(a, b, {0, 0}) is PyTorch's
+// torch.equal, which is false for others.
 template <class> bool allclose(const tensor& a, const tensor& b, const close_options& o) {
   return all(isclose(a, b, o)).template item<bool>();
 }
