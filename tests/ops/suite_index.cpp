@@ -32,6 +32,13 @@ void entry_for(std::string name, const samples_of& samples,
 
 index_t whole(double x) { return static_cast<index_t>(x); }
 
+// Where slice p of an axis belongs by an index of one axis.
+place named_place(const array& index, place p, index_t axis) {
+  index_t& i = p[static_cast<std::size_t>(axis)];
+  i = whole(index[i]);
+  return p;
+}
+
 sample gathered(const shape& x, const shape& index, index_t axis) {
   return {op_of(gather_op<>{axis}),
           {{.sizes = x}, whole_numbers(index, x[axis])},
@@ -96,16 +103,12 @@ void indexed() {
   });
   entry_for("index_add", [](index_t n) {
     const auto added = [](const shape& x, index_t count, index_t axis) {
-      return sample{op_of(index_add_op<>{axis}),
+      return sample{op_of(index_any<true>{axis}),
                     {{.sizes = x}, whole_numbers({count}, x[axis]), {.sizes = x.with(axis, count)}},
                     [=](const arrays& in) {
                       array y = in[0];
                       static_cast<void>(made(x.with(axis, count), [&](const place& p) {
-                        place to = p;
-                        index_t& i = to[static_cast<std::size_t>(axis)];
-                        i = whole(in[1][i]);
-                        y.at(to) += in[2].at(p);
-                        return 0.0;
+                        return y.at(named_place(in[1], p, axis)) += in[2].at(p);
                       }));
                       return arrays{y};
                     },
@@ -138,10 +141,8 @@ void indexed() {
                     {{.sizes = x}, whole_numbers({count}, x[axis])},
                     [=](const arrays& in) {
                       array y = in[0];
-                      static_cast<void>(made(x.with(axis, count), [&](place p) {
-                        index_t& i = p[static_cast<std::size_t>(axis)];
-                        i = whole(in[1][i]);
-                        return y.at(p) = 0.75;
+                      static_cast<void>(made(x.with(axis, count), [&](const place& p) {
+                        return y.at(named_place(in[1], p, axis)) = 0.75;
                       }));
                       return arrays{y};
                     },
@@ -154,15 +155,12 @@ void indexed() {
     const auto copied = [](const shape& x, index_t count, index_t axis) {
       drawn at = whole_numbers({count}, x[axis]);
       at.distinct = true;
-      return sample{op_of(index_copy_op<>{axis}),
+      return sample{op_of(index_any<false>{axis}),
                     {{.sizes = x}, at, {.sizes = x.with(axis, count)}},
                     [=](const arrays& in) {
                       array y = in[0];
                       static_cast<void>(made(x.with(axis, count), [&](const place& p) {
-                        place to = p;
-                        index_t& i = to[static_cast<std::size_t>(axis)];
-                        i = whole(in[1][i]);
-                        return y.at(to) = in[2].at(p);
+                        return y.at(named_place(in[1], p, axis)) = in[2].at(p);
                       }));
                       return arrays{y};
                     },

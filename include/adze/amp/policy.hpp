@@ -81,8 +81,7 @@ template <class> struct binary_cross_entropy_op;
 template <class> struct bce_with_logits_op;
 template <class> struct prod_op;
 template <bool> struct scatter_any;
-template <class> struct index_add_op;
-template <class> struct index_copy_op;
+template <bool> struct index_any;
 
 }  // namespace adze::inline ADZE_ISA
 
@@ -92,8 +91,8 @@ namespace adze::amp::detail::inline ADZE_ISA {
 template <class = void> policy with_common(policy p) {
   p.template set<scatter_any<false>>(action::promote);
   p.template set<scatter_any<true>>(action::promote);
-  p.template set<index_add_op<void>>(action::promote);
-  p.template set<index_copy_op<void>>(action::promote);
+  p.template set<index_any<true>>(action::promote);
+  p.template set<index_any<false>>(action::promote);
   return p;
 }
 

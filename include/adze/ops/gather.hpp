@@ -180,11 +180,12 @@ template <class = void> struct index_select_op {
   }
 };
 
-template <class = void> struct index_add_op {
+template <bool adds> struct index_any {
   index_t axis = 0;
-  static constexpr std::string_view name = "index_add";
+  static constexpr std::string_view name = adds ? "index_add" : "index_copy";
   static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = gradient_reads(values::nothing, values::nothing, values::input(1));
+  static constexpr auto reads =
+      gradient_reads(adds ? values::nothing : values::input(1), values::nothing, values::input(1));
   static constexpr value_set keeps = values::input(1);
 
   shape result(const shape& x, const shape&, const shape&) const { return x; }
@@ -192,11 +193,15 @@ template <class = void> struct index_add_op {
     const shape part = detail::slices_of(x.shape(), axis, index.shape(), name);
     const index_t a = resolve_axis(axis, x.rank(), name);
     detail::check_source(x, part, source, name);
-    const tensor at = detail::checked_index(index, x.shape()[a], name);
-    return detail::added_at(x, a, detail::index_along(at, a, part), source);
+    const tensor at =
+        detail::index_along(detail::checked_index(index, x.shape()[a], name), a, part);
+    return adds ? detail::added_at(x, a, at, source) : detail::stored_at(x, a, at, source);
   }
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
-    return {g, tensor(), c.wants(2) ? index_select(g, axis, c.in(1)) : tensor()};
+    std::array<tensor, 3> d;
+    if (c.wants(0)) d[0] = adds ? g : index_fill(g, axis, c.in(1), 0.0);
+    if (c.wants(2)) d[2] = index_select(g, axis, c.in(1));
+    return d;
   }
 };
 
@@ -242,7 +247,13 @@ template <class> tensor index_select(const tensor& x, index_t axis, const tensor
 // x with the slices of `source` added at the places named. Gradients: g; index_select of g.
 template <class>
 tensor index_add(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
-  return record(index_add_op<>{axis}, x, index, source);
+  return record(index_any<true>{axis}, x, index, source);
+}
+// The same with the slices stored; of equal places the last one stays. Gradients: g with zeros
+// there; index_select of g.
+template <class>
+tensor index_copy(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
+  return record(index_any<false>{axis}, x, index, source);
 }
 // x with `value` where the mask holds; the mask broadcasts to x. Gradient: g where it does not.
 template <class> tensor masked_fill(const tensor& x, const tensor& mask, double value) {

@@ -68,7 +68,7 @@ using layout_ops =
           unslice_op<>, select_op<>, split_op<>, concat_op<>, flip_op<>, pad_op<>, triangle_op<>>;
 using index_ops =
     types<gather_op<>, scatter_any<false>, scatter_any<true>, scatter_fill_op<>, index_select_op<>,
-          index_add_op<>, index_fill_op<>, index_copy_op<>, one_hot_op<>, embedding_op<>>;
+          index_any<true>, index_fill_op<>, index_any<false>, one_hot_op<>, embedding_op<>>;
 using reduction_ops =
     types<sum_op<>, mean_op<>, sum_to_op<>, var_op<>, std_dev_op<>, norm_op<>, logsumexp_op<>,
           cumsum_op<>, extreme<kernels::folds::largest>, extreme<kernels::folds::smallest>,

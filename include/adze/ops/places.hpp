@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// What is stored at places named by integers: one number, slices, a diagonal. Sizes are those of
-// the call, so that a graph runs other batches.
+// What is stored at places named by integers: one number, a diagonal. Sizes are those of the call,
+// so that a graph runs other batches.
 #include <adze/ops/gather.hpp>
 
 namespace adze::detail::inline ADZE_ISA {
@@ -61,27 +61,6 @@ template <class = void> struct index_fill_op {
   }
 };
 
-template <class = void> struct index_copy_op {
-  index_t axis = 0;
-  static constexpr std::string_view name = "index_copy";
-  static constexpr numeric precision = numeric::any;
-  static constexpr auto reads = gradient_reads(values::input(1), values::nothing, values::input(1));
-  static constexpr value_set keeps = values::input(1);
-
-  shape result(const shape& x, const shape&, const shape&) const { return x; }
-  tensor forward(const tensor& x, const tensor& index, const tensor& source) const {
-    const shape part = detail::slices_of(x.shape(), axis, index.shape(), name);
-    const index_t a = resolve_axis(axis, x.rank(), name);
-    detail::check_source(x, part, source, name);
-    const tensor at = detail::checked_index(index, x.shape()[a], name);
-    return detail::stored_at(x, a, detail::index_along(at, a, part), source);
-  }
-  std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
-    return {c.wants(0) ? index_fill(g, axis, c.in(1), 0.0) : tensor(), tensor(),
-            c.wants(2) ? index_select(g, axis, c.in(1)) : tensor()};
-  }
-};
-
 // One number at the places named, as scatter. Gradient: g with zeros there.
 template <class> tensor scatter(const tensor& x, index_t axis, const tensor& index, double value) {
   return record(scatter_fill_op<>{axis, detail::stored_scalar_of("scatter", x.dtype(), value)}, x,
@@ -93,12 +72,6 @@ template <class>
 tensor index_fill(const tensor& x, index_t axis, const tensor& index, double value) {
   return record(index_fill_op<>{axis, detail::stored_scalar_of("index_fill", x.dtype(), value)}, x,
                 index);
-}
-// x with the slices of `source` in the places named; of equal places the last one stays. Gradients:
-// g with zeros there; index_select of g.
-template <class>
-tensor index_copy(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
-  return record(index_copy_op<>{axis}, x, index, source);
 }
 // A vector as the diagonal of a square of zeros, or the diagonal of a matrix as a vector; shifted
 // by `diagonal` columns. A copy. Gradient: the other of g. Throws shape_error for other ranks.
