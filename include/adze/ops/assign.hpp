@@ -10,10 +10,7 @@ namespace adze::detail::inline ADZE_ISA {
 template <class F> tensor& assign(std::string_view name, tensor& y, F value_of) {
   check_writable(name, y);
   tensor value = value_of();
-  if (state.watch != nullptr || wants_gradient(value)) {
-    keep_saved(value, y);
-    return rebind(y, std::move(value));
-  }
+  if (state.watch != nullptr || wants_gradient(value)) return rebind(y, std::move(value));
   kernels::copy(y.shape(), operand_of(y), operand_of(value));
   mark_changed(y);
   return y;

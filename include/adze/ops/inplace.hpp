@@ -94,6 +94,7 @@ inline void keep_saved(const tensor& value, const tensor& y) {
 
 // The handle y becomes `value`, a fresh result of its shape, in the memory of y.
 template <class = void> tensor& rebind(tensor& y, tensor value) {
+  keep_saved(value, y);
   if (value.dtype() != y.dtype()) value = cast(value, y.dtype());
   kernels::copy(y.shape(), operand_of(y), operand_of(value));
   const tensor_impl& from = y.impl();  // keeps its stamp: other handles on it are stale now
@@ -134,9 +135,7 @@ template <class Op> tensor& apply_in_place(std::string_view name, const Op& op, 
     check_constant(name, 0, y);
     return map_in_place(name, op.loops, &op.f, y, nullptr);
   }
-  tensor value = record(op, y);
-  keep_saved(value, y);
-  return rebind(y, std::move(value));
+  return rebind(y, record(op, y));
 }
 // y = op(y, x).
 template <class Op>
@@ -148,9 +147,7 @@ tensor& apply_in_place(std::string_view name, const Op& op, tensor& y, const ten
     check_constant(name, 1, x);
     return map_in_place(name, op.loops, &op.f, y, &x);
   }
-  tensor value = record(op, y, x);
-  keep_saved(value, y);
-  return rebind(y, std::move(value));
+  return rebind(y, record(op, y, x));
 }
 
 }  // namespace adze::detail::inline ADZE_ISA
