@@ -63,9 +63,7 @@ class observer {
   }
 
   const observer_options& options() const { return options_; }
-  bool observed() const {
-    return options_.kind == statistic::fixed || has_range() || !seen().empty();
-  }
+  bool observed() const { return options_.kind == statistic::fixed || has_range() || counted(); }
   // Makes room for ranges of this shape, before there are any, so that a graph can be loaded before
   // its first run. Histograms have theirs.
   template <class = void> void expect(const shape& ranges) {
@@ -139,13 +137,14 @@ class observer {
   }
 
  private:
+  double held(index_t i) const { return std::bit_cast<double>(counts_.data_as<std::int64_t>()[i]); }
+  // The total is the last number of a histogram.
+  bool counted() const { return counts_.defined() && held(counts_.numel() - 1) != 0; }
   histogram seen() const {
     histogram h(options_.bins);
     if (!counts_.defined()) return h;
-    std::vector<double> numbers;
-    for (index_t i = 0; i < counts_.numel(); ++i) {
-      numbers.push_back(std::bit_cast<double>(counts_.data_as<std::int64_t>()[i]));
-    }
+    std::vector<double> numbers(static_cast<std::size_t>(counts_.numel()));
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = held(static_cast<index_t>(i));
     h.read(numbers.data());
     return h;
   }
