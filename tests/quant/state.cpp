@@ -178,6 +178,12 @@ std::vector<std::string> names_and_shapes(const graph& g) {
   for (const auto& [name, x] : state_dict(g)) all.push_back(text(name, " ", x.dtype(), x.shape()));
   return all;
 }
+// What `saved` holds fits into `fresh`, which then gives its results.
+void takes_over(graph& fresh, const graph& saved, const tensor& x) {
+  CHECK(names_and_shapes(fresh) == names_and_shapes(saved));
+  load_state_dict(fresh, copies(state_dict(saved)));
+  CHECK(numbers(fresh(x)) == numbers(saved(x)));
+}
 config by_extremes(config c) {
   c.all.activation.kind = statistic::min_max;
   return c;
@@ -197,10 +203,8 @@ TEST_CASE("state_dict: what a graph in codes holds does not depend on which scal
   };
   graph one = made(1, 3);
   const graph other = made(3, 1);
-  CHECK(names_and_shapes(one) == names_and_shapes(other));
-  load_state_dict(one, copies(state_dict(other)));
   const tensor x = rand({2, 2, 4, 4}, f32, source());
-  CHECK(numbers(one(x)) == numbers(other(x)));
+  takes_over(one, other, x);
   CHECK(numbers(compile(one, x)(x)) == numbers(other(x)));
   CHECK(numbers(compile(other, x)(x)) == numbers(other(x)));
 }
@@ -216,9 +220,7 @@ TEST_CASE("state_dict: a parameter of ones multiplies what another value would")
   };
   graph fresh = made(1);
   const graph trained = made(3);
-  CHECK(names_and_shapes(fresh) == names_and_shapes(trained));
-  load_state_dict(fresh, copies(state_dict(trained)));
-  CHECK(numbers(fresh(x)) == numbers(trained(x)));
+  takes_over(fresh, trained, x);
 }
 
 TEST_CASE("state_dict: a simulation with dead channels has the names and shapes of a fresh one") {
@@ -233,9 +235,7 @@ TEST_CASE("state_dict: a simulation with dead channels has the names and shapes 
     };
     graph fresh = made(1);
     const graph pruned = made(0);
-    CHECK(names_and_shapes(fresh) == names_and_shapes(pruned));
-    load_state_dict(fresh, copies(state_dict(pruned)));
-    CHECK(numbers(fresh(x)) == numbers(pruned(x)));
+    takes_over(fresh, pruned, x);
   }
 }
 
