@@ -41,7 +41,14 @@ TEST_CASE("observer: PyTorch's probe table") {
   CHECK(scale(seen(of(statistic::min_max, torch), {tensor_f32{-1.0f, 2.0f}})) == 2.0f / 127.5f);
   CHECK(scale(of(statistic::min_max).parameters()) == 1.0);
   CHECK(zero(of(statistic::min_max).parameters()) == 0);
-  CHECK_FALSE(of(statistic::min_max).observed());
+  for (const statistic kind : {statistic::min_max, statistic::histogram, statistic::entropy}) {
+    observer o = of(kind);
+    CHECK_FALSE(o.observed());
+    o.observe(zeros({0}));
+    CHECK_FALSE(o.observed());
+    o.observe(tensor_f32{-1, 2});
+    CHECK(o.observed());
+  }
 }
 
 TEST_CASE("observer: min-max keeps extremes, moving averages move by their rate") {
