@@ -173,6 +173,35 @@ void block_products(strips<T> s, matrix<const T> a, matrix<const T> b, matrix<T>
   });
 }
 
+// So few rows that a block of b would be written to the L2 cache to be read back a few times: a
+// panel (or four, where rows of b are contiguous, which short pieces of are read slowly) is
+// multiplied as soon as it is packed.
+inline constexpr index_t few_rows = 64;
+
+template <class T, class A>
+void panel_products(const strips<T>& s, matrix<const T> a, matrix<const T> b, matrix<T> c,
+                    const epilogue<T>* finish) {
+  constexpr index_t panel = tile_shape<T, A>::panel;
+  const index_t depth = block_depth<T, A>(b.rows), width = b.row_stride == 1 ? panel : 4 * panel;
+  const index_t work = a.rows * b.rows * b.cols, blocks = (b.cols + width - 1) / width;
+  split_work(blocks, work, [&](index_t first, index_t last) {
+    strips<T> part = s;
+    part.rows = a.rows, part.b_step = panel;
+    for (index_t j = first * width; j < std::min(last * width, b.cols); j += width) {
+      part.cols = std::min(width, b.cols - j);
+      part.c = &c(0, j), part.first_column = j;
+      for (index_t k = 0; k < b.rows; k += depth) {
+        part.depth = std::min(depth, b.rows - k);
+        part.a = &a(0, k), part.b_panel = panel * part.depth;
+        part.b = pack_block<T, A>({&b(k, j), part.depth, part.cols, b.row_stride, b.col_stride});
+        part.accumulate = s.accumulate || k > 0;
+        part.finish = k + depth >= b.rows ? finish : nullptr;
+        run_strips<T, A>(part, 0, strip_count<T, A>(part.rows));
+      }
+    }
+  });
+}
+
 // All rows of a; where copies of them are kept, as many at once as may be.
 template <class T, class A>
 void strip_product(matrix<const T> a, matrix<const T> b, matrix<T> c, strips<T> s, bool packed,
@@ -182,6 +211,8 @@ void strip_product(matrix<const T> a, matrix<const T> b, matrix<T> c, strips<T> 
   s.a_row_step = a.row_stride;
   s.a_col_step = a.col_stride;
   s.c_row_step = c.row_stride;
+  if (packed && !ready && a.rows <= few_rows && !copies_left<T, A>(s))
+    return panel_products<T, A>(s, a, b, c, finish);
   if (!packed || !copies_left<T, A>(s))
     return block_products<T, A>(s, a, b, c, packed, finish, ready, nullptr);
   const bool keep = s.cols < b.cols;
