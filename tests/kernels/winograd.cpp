@@ -42,6 +42,11 @@ struct images {
     std::uniform_real_distribution<float> uniform(-1, 1);
     for (index_t i = 0; i < size(); ++i) at(i) = uniform(draw);
   }
+  std::vector<double> dense() {
+    std::vector<double> all;
+    for (index_t i = 0; i < size(); ++i) all.push_back(double(at(i)));
+    return all;
+  }
   index_t numbers() const {
     index_t count = 0;
     for (float x : memory) count += !std::isnan(x);
@@ -64,12 +69,15 @@ struct case_of {
     std::uniform_real_distribution<float> uniform(-1, 1);
     for (float& v : w) v = uniform(draw);
     gy.fill(draw);
-    kernels::reference::each_conv_product(s, [&](index_t i, index_t j, index_t k) {
-      const double weight = double(w[static_cast<std::size_t>(k)]);
-      y_true[static_cast<std::size_t>(i)] += double(x.at(j)) * weight;
-      gx_true[static_cast<std::size_t>(j)] += double(gy.at(i)) * weight;
-      gw_true[static_cast<std::size_t>(k)] += double(gy.at(i)) * double(x.at(j));
-    });
+    const std::vector<double> dense_x = x.dense(), dense_gy = gy.dense();
+    const double *const from = dense_x.data(), *const gradient = dense_gy.data();
+    double *const yt = y_true.data(), *const xt = gx_true.data(), *const wt = gw_true.data();
+    kernels::reference::each_conv_product(s,
+                                          [&, weight = w.data()](index_t i, index_t j, index_t k) {
+                                            yt[i] += from[j] * double(weight[k]);
+                                            xt[j] += gradient[i] * double(weight[k]);
+                                            wt[k] += gradient[i] * from[j];
+                                          });
   }
 
   template <class A, int m> void forward(const kernels::epilogue<float>& finish = {}) {

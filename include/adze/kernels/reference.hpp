@@ -4,6 +4,7 @@
 // for benchmarks, which prove a kernel before they time it; nothing else includes this.
 #include <cmath>
 #include <type_traits>
+#include <vector>
 
 #include <adze/core/view.hpp>
 #include <adze/kernels/conv_plan.hpp>
@@ -17,17 +18,23 @@ template <class T> using wide = std::conditional_t<sizeof(T) == 4, double, long 
 template <class T>
 void gemm(matrix<const T> a, matrix<const T> b, matrix<wide<T>> c, matrix<wide<T>> size,
           wide<T> alpha = 1, wide<T> beta = 0) {
+  std::vector<wide<T>> right;  // rows of b, contiguous, since sums run along them
+  right.reserve(static_cast<std::size_t>(b.rows * b.cols));
+  for (index_t k = 0; k < b.rows; ++k)
+    for (index_t j = 0; j < b.cols; ++j) right.push_back(wide<T>(b(k, j)));
   for (index_t i = 0; i < c.rows; ++i) {
     for (index_t j = 0; j < c.cols; ++j) {
-      wide<T> sum = 0, absolute = 0;
-      for (index_t k = 0; k < a.cols && alpha != 0; ++k) {
-        const wide<T> x = wide<T>(a(i, k)) * wide<T>(b(k, j));
-        sum += x;
-        absolute += std::abs(x);
+      c(i, j) = beta == 0 ? 0 : beta * c(i, j);
+      size(i, j) = std::abs(c(i, j));
+    }
+    for (index_t k = 0; k < a.cols && alpha != 0; ++k) {
+      const wide<T> left = alpha * wide<T>(a(i, k));
+      const wide<T>* const row = right.data() + k * b.cols;
+      for (index_t j = 0; j < c.cols; ++j) {
+        const wide<T> x = left * row[j];
+        c(i, j) += x;
+        size(i, j) += std::abs(x);
       }
-      const wide<T> old = beta == 0 ? 0 : beta * c(i, j);
-      c(i, j) = alpha * sum + old;
-      size(i, j) = std::abs(alpha) * absolute + std::abs(old);
     }
   }
 }
