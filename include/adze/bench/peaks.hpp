@@ -29,11 +29,13 @@ namespace adze::bench {
 
 namespace detail {
 
-// The best rate of at least 12 runs in at least 0.1 s: f() does `amount` of something.
+// The best rate of a number of runs in at least 0.1 s, 12 unless they are longer than a quarter of
+// a second, and 2 then: f() does `amount` of something.
 template <class F> double best_rate(const stopwatch& time, double amount, F f) {
   double best = 0;
   const double begin = time.wall();
-  for (int i = 0; i < 12 || time.wall() - begin < 0.1; ++i) {
+  const auto took = [&] { return time.wall() - begin; };
+  for (int i = 0; took() < 0.1 || i < 2 || (i < 12 && took() < 0.25); ++i) {
     const double start = time.wall();
     f();
     const double seconds = time.wall() - start;
@@ -70,11 +72,12 @@ inline double memory_rate(const memory_loop& loop, std::span<char> from, std::sp
 
 namespace detail {
 
-// What the probes of memory work on: far more than the caches hold.
+// What the probes of memory work on, each of both or half of each: far more than the caches hold.
 struct probe_memory {
   explicit probe_memory(const machine& host)
-      : far(std::max(4 * host.last_level(), index_t(64) << 20)), from(far, pages::huge),
-        to(far, pages::huge) {}
+      : far(std::max({2 * host.last_level(), std::min(4 * host.last_level(), index_t(1) << 30),
+                      index_t(64) << 20})),
+        from(far, pages::huge), to(far, pages::huge) {}
 
   index_t far;
   aligned_buffer<char> from, to;
