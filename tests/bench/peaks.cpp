@@ -98,6 +98,21 @@ TEST_CASE("peaks: every loop of this machine runs and touches what it says") {
   }
 }
 
+TEST_CASE("peaks: of a cache that is shared, the part counts that is faster than the rest") {
+  // What fits in `held` is read at 60, the rest at 20, above which come noise and 1 MiB of L2.
+  const auto share = [](index_t bytes, index_t held) {
+    return detail::share_of_cache(bytes, 1 << 20, [=](index_t n) {
+      return (n <= held ? 60.0 : 20.0) * (n % 3 == 0 ? 1.1 : 1.0);
+    });
+  };
+  CHECK(share(480 << 20, 480 << 20) == 480 << 20);
+  CHECK(share(480 << 20, 70 << 20) == 120 << 20);
+  CHECK(share(480 << 20, 16 << 20) == 30 << 20);
+  CHECK(share(480 << 20, 0) == 480 << 20);
+  CHECK(share(32 << 20, 6 << 20) == 8 << 20);
+  CHECK(share(8 << 20, 1 << 20) == 8 << 20);
+}
+
 TEST_CASE("peaks: the machine describes itself without privileges") {
   const machine m = this_machine();
   CHECK(!m.processor.empty());

@@ -100,6 +100,21 @@ inline memory_level measure_level(const probe_memory& memory, index_t bytes, dou
   return made;
 }
 
+// How much of a cache of `bytes`, next to one of `above` bytes, holds data here: a virtual machine
+// is told of all that it shares with others. A part counts while half of it is read almost as fast
+// as half of its quarter; rate(bytes) is that of reading so many.
+template <class F> index_t share_of_cache(index_t bytes, index_t above, F rate) {
+  int quarters = 0;
+  while ((bytes >> 2 * (quarters + 1)) >= 4 * above) ++quarters;
+  double last = quarters > 0 ? rate(bytes >> (2 * quarters + 1)) : 0;
+  for (; quarters > 0; --quarters) {
+    const double next = rate(bytes >> (2 * quarters - 1));
+    if (next < 0.75 * last) break;
+    last = next;
+  }
+  return bytes >> 2 * quarters;
+}
+
 }  // namespace detail
 
 // Takes about a second for each number of threads, and leaves threads() as it was.
@@ -112,12 +127,19 @@ inline peaks measure_peaks(const machine& host, int threads, const stopwatch& ti
               .i8 = detail::operation_rate(loops.i8, threads, time)};
   found.f64 = found.f32 / 2;  // half as many lanes, on every machine with both
   const detail::probe_memory memory(host);
+  const auto level = [&](index_t bytes, index_t capacity) {
+    const index_t probed = std::min(bytes, memory.far) / 4096 * 4096;
+    return detail::measure_level(memory, probed, static_cast<double>(capacity), threads, time);
+  };
+  index_t above = 0;
   for (const cache& c : host.caches) {
     const bool shared = &c == &host.caches.back() && host.caches.size() > 1;
-    const index_t bytes = c.bytes * (shared ? 1 : threads);
-    const index_t probed = std::min(bytes, memory.far) / 2 / 4096 * 4096;
-    found.levels.push_back(
-        detail::measure_level(memory, probed, static_cast<double>(bytes), threads, time));
+    index_t bytes = c.bytes * (shared ? 1 : threads);
+    if (shared)
+      bytes = detail::share_of_cache(bytes, above,
+                                     [&](index_t part) { return level(part, part).read; });
+    found.levels.push_back(level(bytes / 2, bytes));
+    above = bytes;
   }
   found.levels.push_back(detail::measure_level(
       memory, memory.far, std::numeric_limits<double>::infinity(), threads, time));
