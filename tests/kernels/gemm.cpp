@@ -196,7 +196,7 @@ TEST_CASE("gemm: results with few columns or few rows, any transposes and option
 TEST_CASE("gemm: a left operand whose rows share a cache set, or that is transposed") {
   std::mt19937 draw(31);
   double worst = 0;
-  for (index_t m : {25, 31, 40})
+  for (index_t m : {25, 31, 40, 61, 130, 257})
     for (index_t n : {256, 300, 520})
       for (index_t k : {249, 411})
         for (int options = 0; options < 8; ++options) {
@@ -306,7 +306,8 @@ TEST_CASE("gemm: the same bits for any number of threads") {
         size{1, 3000, 1100, false}, size{3, 1500, 800, false}, size{20, 1500, 300, false},
         size{300, 64, 300, true}, size{2500, 1, 1500, false}, size{3000, 10, 200, false},
         size{3000, 11, 200, true}, size{3000, 10, 200, false, true}, size{3000, 9, 300, true, true},
-        size{130, 600, 400, false, true}}) {
+        size{130, 600, 400, false, true}, size{100, 600, 800, false, true},
+        size{100, 600, 1024, true}, size{100, 600, 1024, false}}) {
     guarded<float> a(s.m, s.k, s.left_transposed, 0), b(s.k, s.n, s.transposed, 0);
     const auto next = [&] { return static_cast<float>(draw() % 1000) * 0.01f - 5; };
     a.fill(next), b.fill(next);

@@ -10,7 +10,7 @@
 #include <adze/core/parallel.hpp>
 #include <adze/core/view.hpp>
 #include <adze/kernels/epilogue.hpp>
-#include <adze/kernels/gemm_blocks.hpp>
+#include <adze/kernels/gemm_panels.hpp>
 #include <adze/kernels/gemm_small.hpp>
 
 namespace adze::kernels {
