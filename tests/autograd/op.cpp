@@ -47,6 +47,16 @@ struct through_f {  // rounds, and lets the gradient through
   template <class V> double df(const V&, const V&) const { return 1.0; }
 };
 
+struct clipped_sign_f {  // -1 or 1; its slope is taken for 1 from -1 to 1
+  static constexpr std::string_view name = "clipped_sign";
+  static constexpr numeric precision = numeric::any;
+  static constexpr auto reads = values::input(0);
+  template <class V> V f(const V& x) const { return where(x < 0.0, -1.0, 1.0); }
+  template <class V> V df(const V& x, const V&) const {
+    return where(x >= -1.0 && x <= 1.0, 1.0, 0.0);
+  }
+};
+
 // Two results, both saved; `reads` decided by an attribute.
 struct powers_op {
   bool by_output = true;
@@ -268,6 +278,19 @@ TEST_CASE("a straight-through estimator is a functor whose df is not the slope o
   const tensor y = record(unary<user::through_f>{}, x);
   CHECK(elements(y) == std::vector<double>{0, 2, -2});
   CHECK(elements(grad(sum(y * y), x)) == std::vector<double>{0, 4, -4});
+}
+
+TEST_CASE(
+    "a clipped straight-through estimator, in every floating dtype and twice differentiated") {
+  const no_leaks guard;
+  for (const dtype type : {f32, f64, f16, bf16}) {
+    const tensor x = cast(tensor_f32{-1.5f, -1.0f, 0.25f, 2.0f}, type).set_requires_grad();
+    const tensor y = record(unary<user::clipped_sign_f>{}, x);
+    CHECK(elements(y) == std::vector<double>{-1, -1, 1, 1});
+    const tensor g = grad(sum(y * y * x), x, {.create_graph = true});
+    CHECK(elements(g) == std::vector<double>{1, 3, 1.5, 1});
+    CHECK(elements(grad(sum(g), x)) == std::vector<double>{0, -6, 4.5, 0});
+  }
 }
 
 TEST_CASE("reads may depend on attributes; saved results are attached again for second gradients") {

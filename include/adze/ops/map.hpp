@@ -230,6 +230,9 @@ template <class F> struct unary {
       if (!c.create())
         return detail::map_tensors(name, slopes, &f, {&g, reads_x ? &x : &g, reads_y ? &y : &g},
                                    g.dtype(), g.dtype());
+    // Numbers of a `where` make f32.
+    if constexpr (std::is_same_v<decltype(f.df(x, y)), tensor>)
+      return g * cast(f.df(x, y), g.dtype());
     return g * f.df(x, y);
   }
 };

@@ -29,6 +29,7 @@ template <class T, class A> class mask {
   explicit mask(lane_type m) : v(m) {}
   friend mask operator&(mask a, mask b) { return mask(lane_type(a.v & b.v)); }
   friend mask operator|(mask a, mask b) { return mask(lane_type(a.v | b.v)); }
+  friend mask operator&&(mask a, mask b) { return a & b; }  // as of tensors
   friend mask operator!(mask a) { return mask(!a.v); }
   friend bool any(mask a) {
     using detail::any;
