@@ -103,8 +103,8 @@ TEST_CASE("optimizer: a step goes on where a saved state was taken, bit for bit"
 }
 
 TEST_CASE("optimizer: names in a saved state are PyTorch's") {
-  adam o({leaf({2}, 1.0), leaf({3}, 1.0)}, {.amsgrad = true});
-  tensor second = o.parameters()[1];
+  tensor first = leaf({2}, 1.0), second = leaf({3}, 1.0);
+  adam o({first, second}, {.amsgrad = true});
   second.set_grad(tensor_with({3}, {1, 2, 3}, f32));
   o.step();
   const saved_state s = o.state_dict();
@@ -403,6 +403,26 @@ TEST_CASE("optimizer: parameters that cannot be optimized") {
                        "leaf that it was computed from, or detach(x)",
                        state_error);
   n->leaf = true;
+}
+
+TEST_CASE(
+    "optimizer: a step refuses a parameter that only the optimizer holds and nothing trains") {
+  each_optimizer([]<class O>(const typename O::options_type& options) {
+    tensor a = leaf({4}, 1.0), b = leaf({4}, 1.0);
+    O o({a, b}, options);
+    a.set_grad(tensor_with({4}, {1, 1, 1, 1}, f32));
+    b = leaf({4}, 2.0);  // a model's member, bound to another tensor
+    CHECK_THROWS_AS(o.step(), state_error);
+    CHECK(values_of(a) == numbers(4, 1.0));
+  });
+  tensor w = leaf({2}, 1.0);
+  sgd o({w});
+  w = leaf({2}, 2.0);
+  CHECK_THROWS_WITH_AS(o.step(),
+                       "sgd.step: nothing but the optimizer holds parameter 0 (f32[2]), and it has "
+                       "no gradient: the model was given another tensor; write into this one "
+                       "(copy_ under no_grad), or make the optimizer of the new ones",
+                       state_error);
 }
 
 TEST_CASE("optimizer: a parameter that never asked for gradients is left alone") {

@@ -103,6 +103,17 @@ TEST_CASE("schedule: every group from its own rate") {
   CHECK(o.lr(1) == 0.05);
 }
 
+TEST_CASE("schedule: a group that came later is not left behind without a word") {
+  sgd o(one(), {.lr = 1.0});
+  scheduler s(o, step_lr{.step_size = 1, .gamma = 0.5});
+  o.add_group(one(), {.lr = 0.1});
+  CHECK_THROWS_WITH_AS(s.step(),
+                       "scheduler: made for 1 groups of parameters, and the optimizer has 2 now; "
+                       "make the scheduler after add_group",
+                       state_error);
+  CHECK((o.lr(0) == 1.0 && s.position() == 0.0));
+}
+
 TEST_CASE("schedule: goes on from a saved place") {
   adam a(one(), {.lr = 1.0}), b(one(), {.lr = 7.0});
   scheduler s(a, cosine_annealing_lr{.t_max = 10}), u(b, cosine_annealing_lr{.t_max = 10});

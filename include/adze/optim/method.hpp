@@ -90,7 +90,10 @@ template <class Method> class optimizer_of final : public optimizer {
   void collect(const options_type& o, std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const tensor& g = detail::gradient_of(parameters_[i]);
-      if (!g.defined()) continue;
+      if (!g.defined()) {
+        if (parameters_[i].impl().refs.load(std::memory_order_relaxed) == 1) refuse_alone(i);
+        continue;
+      }
       due_one& next = due_.emplace_back(due_one{i});
       for (std::size_t k = 0; k < Method::states.size(); ++k) {
         if (records_[i].states[k].defined() || !Method::keeps(o, k)) continue;

@@ -96,6 +96,14 @@ class optimizer {
     ends_.push_back(static_cast<index_t>(all));
   }
 
+  // A parameter without a gradient whose only handle is the optimizer's will never have one.
+  template <class = void> [[noreturn, gnu::cold]] void refuse_alone(std::size_t i) const {
+    raise<state_error>(name(), ".step: nothing but the optimizer holds parameter ", i, " (",
+                       parameters_[i], "), and it has no gradient: the model was given another ",
+                       "tensor; write into this one (copy_ under no_grad), or make the optimizer ",
+                       "of the new ones");
+  }
+
   std::vector<tensor> parameters_;
   std::vector<index_t> ends_;    // of the groups
   std::vector<record> records_;  // one per parameter

@@ -209,6 +209,11 @@ class scheduler {
 
  private:
   void set_rates(double t, const std::vector<double>& bases) {
+    if (static_cast<index_t>(bases.size()) != optimizer_->group_count()) {
+      raise<state_error>("scheduler: made for ", bases.size(), " groups of parameters, and the ",
+                         "optimizer has ", optimizer_->group_count(), " now; make the scheduler ",
+                         "after add_group");
+    }
     std::vector<double> rates;
     for (const double base : bases) rates.push_back(lr_(t, base));
     const double momentum = momentum_ != nullptr ? momentum_(t) : 0.0;
