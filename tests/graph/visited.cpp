@@ -28,6 +28,10 @@ struct partial : whole {
   void visit(auto&& f) { f("fc", fc), f("bn", bn); }
 };
 
+struct untrained : whole {
+  void visit(auto&& f) { whole::visit(f), f("shift", shift); }
+};
+
 TEST_CASE("check_visited: a whole model passes, constants that want no gradient too") {
   const whole model;
   CHECK_NOTHROW(check_visited(model, ones({2, 3})));
@@ -41,8 +45,18 @@ TEST_CASE("check_visited: what visit() forgets is listed with the ops that use i
                        "does not name: f32[4] in mul, f32[2,4] in linear; name them, or the layers "
                        "that hold them",
                        state_error);
-  set_requires_grad(model, false);
-  CHECK_THROWS_AS(check_visited(model, {ones({2, 3})}), state_error);
+}
+
+TEST_CASE("check_visited: what nothing will train is listed by name") {
+  untrained model;
+  CHECK_THROWS_WITH_AS(
+      check_visited(model, {ones({2, 3})}),
+      "check_visited: visit() names tensors that want no gradient, so that nothing "
+      "will train them: shift f32[4]; call set_requires_grad() where they are "
+      "made, or name them as nn::buffer{x}; freeze layers after this check",
+      state_error);
+  model.shift.set_requires_grad();
+  CHECK_NOTHROW(check_visited(model, {ones({2, 3})}));
 }
 
 }  // namespace

@@ -25,13 +25,27 @@ template <class = void>
                      forgotten, "; name them, or the layers that hold them");
 }
 
+template <class = void> [[gnu::cold]] void check_trained(const named_tensors& parameters) {
+  std::string still;
+  for (const auto& [name, x] : parameters)
+    if (is_floating(x.dtype()) && !x.requires_grad())
+      still += text(still.empty() ? "" : ", ", name, " ", x);
+  if (still.empty()) return;
+  raise<state_error>("check_visited: visit() names tensors that want no gradient, so that nothing "
+                     "will train them: ",
+                     still, "; call set_requires_grad() where they are made, or name ",
+                     "them as nn::buffer{x}; freeze layers after this check");
+}
+
 }  // namespace adze::detail::inline ADZE_ISA
 
 namespace adze::inline ADZE_ISA {
 
 // Runs the model once, as trace() does, and throws state_error unless visit() names every tensor
-// that it reads and that wants gradients. For the first lines of a program or a test.
+// that it reads and that wants gradients, and all that it names want them. For the first lines of a
+// program or a test.
 template <module M> void check_visited(M& model, const std::vector<tensor>& examples) {
+  detail::check_trained(named_parameters(model));
   detail::check_constants(trace(model, examples), parameters(model));
 }
 template <module M> void check_visited(M& model, const tensor& example) {
