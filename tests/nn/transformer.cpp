@@ -158,6 +158,10 @@ TEST_CASE("a language model learns a sequence by heart and continues it") {
   CHECK(drawn.size() == 23);  // longer than the context
   CHECK(draw() == drawn);
   CHECK(drawn != numbers(nn::generate(net, start, {.count = 20, .temperature = 0.0})));
+  generator own(7);
+  const auto state = default_generator().state();
+  CHECK(numbers(nn::generate(net, start, {.count = 20, .temperature = 9.0}, own)) == drawn);
+  CHECK(default_generator().state() == state);
   CHECK_THROWS_AS(nn::generate(net, in, {.count = 1}), value_error);
 }
 

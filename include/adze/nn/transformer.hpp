@@ -165,10 +165,12 @@ struct gpt {
   }
 };
 
-// Continues a sequence: tokens [t] (t >= 1) to [t + count], each drawn from the default generator
-// by softmax(logits / temperature) of the last place. Only the last `context` tokens are looked at.
+// Continues a sequence: tokens [t] (t >= 1) to [t + count], each drawn from g by
+// softmax(logits / temperature) of the last place. Only the last `context` tokens are looked at.
+// The model runs as it is: eval(model) before turns its dropout off.
 template <class = void>
-tensor generate(const gpt& model, const tensor& tokens, const generate_options& o) {
+tensor generate(const gpt& model, const tensor& tokens, const generate_options& o,
+                generator& g = default_generator()) {
   if (tokens.rank() != 1 || tokens.numel() == 0 || o.count < 0 || !(o.temperature >= 0.0)) {
     raise<value_error>("nn::generate: needs tokens [t], t >= 1, count >= 0, temperature >= 0; got ",
                        tokens, ", ", o.count, ", ", o.temperature);
@@ -183,7 +185,7 @@ tensor generate(const gpt& model, const tensor& tokens, const generate_options& 
     const index_t k = o.temperature == 0.0 ? 1 : o.top_k == 0 ? last.numel() : o.top_k;
     const auto [best, which] = topk(last, std::min(k, last.numel()), 0);
     const tensor p = adze::softmax(o.temperature > 0.0 ? best / o.temperature : best, 0);
-    double left = default_generator().uniform();
+    double left = g.uniform();
     index_t i = 0;
     while (i + 1 < p.numel() && (left -= p.data_as<double>()[i]) >= 0) ++i;
     all.data_as<std::int64_t>()[n] = which.data_as<std::int64_t>()[i];
