@@ -230,6 +230,49 @@ TEST_CASE("winograd: bias and activation, the same bits for every number of thre
   }
 }
 
+// Fewer tiles than outputs: threads have outputs of their own.
+template <class A> void check_shared_outputs() {
+  std::mt19937 draw(41);
+  const int before = threads();
+  for (const index_t side : {12, 27}) {
+    case_of c({.n = 1,
+               .c = 140,
+               .h = side,
+               .w = side,
+               .o = 150,
+               .kh = 3,
+               .kw = 3,
+               .pad_h = 1,
+               .pad_w = 1},
+              1, draw);
+    std::vector<float> bias(150), first;
+    for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = float(i) * 0.25f - 5.0f;
+    for (const int n : {1, 2, 3, 7}) {
+      set_threads(n);
+      c.forward<A, 4>({.bias = bias.data()});
+      c.backward<A, 4>();
+      c.weight<A>();
+      CHECK(relative_error(c.gx, c.gx_true) <= 2e-5);
+      CHECK(c.weight_error() <= 2e-5);
+      std::vector<float> all = c.y.memory;
+      all.insert(all.end(), c.gx.memory.begin(), c.gx.memory.end());
+      all.insert(all.end(), c.gw.begin(), c.gw.end());
+      if (first.empty()) first = all;
+      CHECK(std::memcmp(first.data(), all.data(), first.size() * sizeof(float)) == 0);
+    }
+    for (index_t i = 0; i < c.y.size(); ++i)
+      c.y_true[static_cast<std::size_t>(i)] +=
+          double(bias[static_cast<std::size_t>(i / side / side)]);
+    CHECK(relative_error(c.y, c.y_true) <= 2e-5);
+  }
+  set_threads(before);
+}
+
+TEST_CASE("winograd: outputs shared by threads, the same bits for every number of them") {
+  check_shared_outputs<simd::tile_tag<simd::native>>();
+  check_shared_outputs<simd::odd>();
+}
+
 // f(plan, case) makes c.y, to the same bits by any number of threads.
 template <class A, class F> void check_few(F f) {
   std::mt19937 draw(21);

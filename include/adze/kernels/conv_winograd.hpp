@@ -87,20 +87,13 @@ template <class T, class A>
   }
 }
 
-// y = x * weights for any number of tiles; x and y with c_stride 1. `ready`: weights transformed
-// before.
+// y = x * weights for many tiles, some of them at a time. `ready`: weights transformed before.
 template <class T, class A, int m>
-void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
-              const winograd_weights<T>& w, image<T> y, const epilogue<T>& finish,
-              const T* ready = nullptr) {
+void winograd_by_tiles(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
+                       const winograd_weights<T>& w, image<T> y, const epilogue<T>& finish,
+                       const T* ready) {
   using plan = winograd_plan<T, A, m>;
   const index_t tiles = p.tiles(images), block = p.block();
-  if constexpr (A::bytes == 64 && m == 4) {
-    if (ready ? p.few(tiles) : p.by_rows(tiles))
-      return winograd_by_rows(p, images, x, w, y, finish);
-  } else {
-    if (p.few(tiles)) return winograd_by_panels(p, images, x, w, y, finish);
-  }
   const index_t made = ready ? 0 : p.weights();
   T* const memory = scratch<T, scratch_use::panels>(made + p.in);
   if (!ready) winograd_transform(p, w, memory);
@@ -135,6 +128,35 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
     }
     winograd_output(p, products, p.out_row(), out_plane, 0, p.outs, first, last, y, finish);
   });
+}
+
+// y = x * weights for any number of tiles; x and y with c_stride 1. Where there is more to the
+// weights than to the images, threads have outputs of their own: none reads weights that another
+// one has transformed, and each transforms the images.
+template <class T, class A, int m>
+void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
+              const winograd_weights<T>& w, image<T> y, const epilogue<T>& finish,
+              const T* ready = nullptr) {
+  const index_t tiles = p.tiles(images), work = tiles * p.planes * p.in * p.outs;
+  constexpr bool has_rows = A::bytes == 64 && m == 4;
+  const bool few = has_rows && !ready ? p.by_rows(tiles) : p.few(tiles);
+  const auto run = [&](index_t first, index_t last) {
+    winograd_plan<T, A, m> part = p;
+    winograd_weights<T> weights = w;
+    image<T> out = y;
+    epilogue<T> end = finish;
+    part.outs = last - first, weights.data += first * w.o_step, out.data += first;
+    if (end.bias) end.bias += first;
+    if (!few) return winograd_by_tiles(part, images, x, weights, out, end, ready);
+    if constexpr (has_rows)
+      winograd_by_rows(part, images, x, weights, out, end);
+    else
+      winograd_by_panels(part, images, x, weights, out, end);
+  };
+  if (ready || tiles >= p.outs || p.in <= 32 || threads() == 1 || work < 2 * parallel_work)
+    return run(0, p.outs);
+  const index_t share = balanced_block(p.outs, (p.outs - 1) / threads() + 1, p.panel);
+  parallel_for(p.outs, share, run);
 }
 
 }  // namespace ADZE_ISA

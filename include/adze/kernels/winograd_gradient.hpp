@@ -95,15 +95,14 @@ void winograd_finish(const winograd_gradient_plan<T, A>& p, index_t i, const T* 
     }
 }
 
-// gw [o, c, 3, 3] of x [n, c, h, w] and gy, both with c_stride 1. Tiles are summed in parts whose
-// number depends on sizes alone.
+// gw [o, c, 3, 3] of x [n, c, h, w] and gy, from the sums of `parts` of the tiles, of which `deep`
+// are transformed at a time.
 template <class T, class A>
-void winograd_weight_gradient(const winograd_gradient_plan<T, A>& p, index_t images,
-                              image<const T> x, image<const T> gy, T* gw) {
+void winograd_gradient_sums(const winograd_gradient_plan<T, A>& p, index_t images, index_t parts,
+                            index_t deep, image<const T> x, image<const T> gy, T* gw) {
   using plan = winograd_gradient_plan<T, A>;
-  const index_t tiles = p.tiles(images), parts = p.parts(images), blocks = p.blocks(),
-                block = p.block();
-  const index_t part = (tiles + parts - 1) / parts, deep = balanced_block(part, p.deep(), 1);
+  const index_t tiles = p.tiles(images), blocks = p.blocks(), block = p.block();
+  const index_t part = (tiles + parts - 1) / parts;
   const index_t work = tiles * plan::planes * p.in * p.outs;
   const bool kept = parts > 1 || part > deep;
   T* const sums = kept ? scratch<T, scratch_use::partial>(parts * blocks * block) : nullptr;
@@ -140,6 +139,25 @@ void winograd_weight_gradient(const winograd_gradient_plan<T, A>& p, index_t ima
         for (index_t k = 0; k < block; ++k) sum[k] += sums[(q * blocks + i) * block + k];
       winograd_finish(p, i, sum, gw);
     }
+  });
+}
+
+// The same, both images with c_stride 1. Parts and steps depend on sizes alone. Threads have
+// outputs of their own where the tiles are few, as in conv_winograd.hpp.
+template <class T, class A>
+void winograd_weight_gradient(const winograd_gradient_plan<T, A>& p, index_t images,
+                              image<const T> x, image<const T> gy, T* gw) {
+  const index_t tiles = p.tiles(images), parts = p.parts(images);
+  const index_t deep = balanced_block((tiles + parts - 1) / parts, p.deep(), 1);
+  const bool split = parts == 1 && tiles < p.outs && threads() > 1 &&
+                     tiles * p.planes * p.in * p.outs >= 2 * parallel_work;
+  if (!split) return winograd_gradient_sums(p, images, parts, deep, x, gy, gw);
+  const index_t share = balanced_block(p.outs, (p.outs - 1) / threads() + 1, p.tall());
+  parallel_for(p.outs, share, [&](index_t first, index_t last) {
+    winograd_gradient_plan<T, A> part = p;
+    image<const T> gradient = gy;
+    part.outs = last - first, gradient.data += first;
+    winograd_gradient_sums(part, images, parts, deep, x, gradient, gw + first * p.in * 9);
   });
 }
 
