@@ -157,3 +157,5 @@ TEST_CASE("clamp with one bound passes the gradient on at the bound, and keeps i
 }
 
 }  // namespace adze::arithmetic_test
+  CHECK(message_of([&] { return -t; }) ==
+        "neg: bool8 is not a number; got bool8[2]; !x is the opposite, cast(x, i32) counts");

@@ -156,7 +156,13 @@ struct erf_f {
 
 }  // namespace functors
 
-template <class> tensor neg(const tensor& x) { return record(unary<functors::neg_f>{}, x); }
+template <class> tensor neg(const tensor& x) {
+  if (x.dtype() == bool8) {
+    raise<dtype_error>("neg: bool8 is not a number; got ", x,
+                       "; !x is the opposite, cast(x, i32) counts");
+  }
+  return record(unary<functors::neg_f>{}, x);
+}
 template <class> tensor abs(const tensor& x) { return record(unary<functors::abs_f>{}, x); }
 // -1, 0 or 1; NaN stays NaN (0 in PyTorch), and with it the gradient of abs.
 template <class> tensor sign(const tensor& x) { return record(unary<functors::sign_f>{}, x); }
