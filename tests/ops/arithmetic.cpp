@@ -121,12 +121,28 @@ TEST_CASE("integers are clamped to whole or infinite bounds") {
   CHECK(clamp(tensor_bool8{true, false}, 0, 2).dtype() == i64);
   tensor y = clone(x);
   CHECK(numbers(clamp_(y, -2, 2)) == values_of{-2, -1, 0, 2, 2});
+  CHECK(numbers(clamp_max(tensor_i8{5, -9}, -1e300)) == values_of{-128, -128});
+  CHECK(numbers(clamp_min(tensor_i64{5}, -1e300)) == values_of{5});
+  CHECK(clamp(x, 1e300, inf).as<index_t>()(0) == std::numeric_limits<index_t>::max());
   CHECK_THROWS_AS(clamp(x, 0.5, 3), dtype_error);
   CHECK_THROWS_AS(clamp(x, NAN, 3), dtype_error);
   CHECK_THROWS_AS(clamp_(y, 0, 2.5), dtype_error);
   CHECK(message_of([&] { return mul(tensor_i64{1}, 1e16); }) ==
         "mul: an integer tensor takes whole scalars between -9e15 and 9e15; got i64[1] and 1e+16; "
         "cast(x, f32) first");
+}
+
+TEST_CASE("the larger and the smaller of integers and a number beyond them is their end") {
+  CHECK(numbers(maximum(tensor_u8{1, 200}, 300.0)) == values_of{255, 255});
+  CHECK(numbers(minimum(tensor_u8{1, 200}, -5.0)) == values_of{0, 0});
+  CHECK(numbers(maximum(tensor_i8{-100, 100}, 200.0)) == values_of{127, 127});
+  CHECK(numbers(minimum(tensor_i8{-100, 100}, 200.0)) == values_of{-100, 100});
+  CHECK(numbers(maximum(tensor_i32{10}, 3e9)) == values_of{0x1p31 - 1});
+  CHECK(maximum(tensor_i64{10}, inf).as<index_t>()(0) == std::numeric_limits<index_t>::max());
+  CHECK(numbers(minimum(tensor_i64{10}, -1e300)) == values_of{-0x1p63});
+  CHECK(numbers(maximum(tensor_u8{1, 200}, 7.0)) == values_of{7, 200});
+  CHECK_THROWS_AS(maximum(tensor_u8{1}, 0.5), dtype_error);
+  CHECK_THROWS_AS(minimum(tensor_u8{1}, NAN), dtype_error);
 }
 
 TEST_CASE("truth values next to numbers are counted, and do not subtract") {
@@ -138,7 +154,12 @@ TEST_CASE("truth values next to numbers are counted, and do not subtract") {
   CHECK(numbers(t - 1.0) == values_of{0, -1});
   CHECK((t + t).dtype() == bool8);
   CHECK((t * tensor_f32{1, 2}).dtype() == f32);
+  CHECK(numbers(maximum(t, 5.0)) == values_of{5, 5});
+  CHECK(numbers(minimum(t, -5.0)) == values_of{-5, -5});
+  CHECK(maximum(t, 0.0).dtype() == i64);
   CHECK_THROWS_AS(t - t, dtype_error);
+  CHECK(message_of([&] { return -t; }) ==
+        "neg: bool8 is not a number; got bool8[2]; !x is the opposite, cast(x, i32) counts");
   CHECK(message_of([&] { return sub(t, t); }) ==
         "sub: bool8 is not a number; got bool8[2] and bool8[2]; a != b says where they differ, "
         "cast(x, i32) counts");
@@ -157,5 +178,3 @@ TEST_CASE("clamp with one bound passes the gradient on at the bound, and keeps i
 }
 
 }  // namespace adze::arithmetic_test
-  CHECK(message_of([&] { return -t; }) ==
-        "neg: bool8 is not a number; got bool8[2]; !x is the opposite, cast(x, i32) counts");

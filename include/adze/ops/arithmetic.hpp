@@ -160,7 +160,9 @@ struct maximum_scalar_f : scalar_functor {
   template <class V> V df(const V& x, const V&) const {
     return (step(x - b) - step(b - x) + 1.0) * 0.5;  // 1, 0 and, where equal, 1/2
   }
-  std::int64_t whole(std::int64_t x) const { return x > n() ? x : n(); }
+  std::int64_t whole(std::int64_t x) const {
+    return std::max(x, simd::convert_to<std::int64_t>(b));
+  }
 };
 struct minimum_scalar_f : scalar_functor {
   static constexpr std::string_view name = "minimum_scalar";
@@ -169,7 +171,9 @@ struct minimum_scalar_f : scalar_functor {
   template <class V> V df(const V& x, const V&) const {
     return (step(b - x) - step(x - b) + 1.0) * 0.5;
   }
-  std::int64_t whole(std::int64_t x) const { return x < n() ? x : n(); }
+  std::int64_t whole(std::int64_t x) const {
+    return std::min(x, simd::convert_to<std::int64_t>(b));
+  }
 };
 struct clamp_f {  // the gradient passes on the closed interval
   static constexpr std::string_view name = "clamp";
@@ -191,15 +195,20 @@ struct clamp_f {  // the gradient passes on the closed interval
 }  // namespace adze::inline ADZE_ISA
 
 namespace adze::detail::inline ADZE_ISA {
-template <class = void>
-functors::clamp_f clamp_of(std::string_view op, const tensor& x, double low, double high) {
-  const auto bound = [&](double b) {
-    if (!std::isinf(b)) static_cast<void>(scalar_of(op, x, b));
-    if (!is_integral(x.dtype()) || x.dtype() == i64) return b;
-    const auto [first, last] = whole_range_of(x.dtype());  // a bound beyond it is its end
-    return std::clamp(b, first, last);
-  };
-  return {bound(low), bound(high)};
+// A scalar for a change in place, where a mask cannot become numbers.
+template <class = void> double number_of(std::string_view op, const tensor& y, double b) {
+  if (y.dtype() == bool8) {
+    raise<dtype_error>(op, ": bool8 is not a number; got ", y, "; cast(y, i32) counts");
+  }
+  return scalar_of(op, y, b);
+}
+// What bounds x: of integers a whole number or an infinite one; beyond the dtype's range its end.
+template <class = void> double bound_of(std::string_view op, const tensor& x, double b) {
+  if (is_floating(x.dtype())) return b;
+  if (x.dtype() == bool8 || b != std::floor(b)) static_cast<void>(number_of(op, x, b));
+  if (x.dtype() == i64) return b;  // the functors take the end
+  const auto [first, last] = whole_range_of(x.dtype());
+  return std::clamp(b, first, last);
 }
 inline void check_subtract(std::string_view name, const tensor& a, const tensor& b) {
   if (a.dtype() != bool8 || b.dtype() != bool8) return;
@@ -247,18 +256,23 @@ template <class> tensor mul(const tensor& a, double b) {
 template <class> tensor pow(const tensor& a, double b) {
   return record(unary<functors::pow_scalar_f>{{{b}}}, a);
 }
+// A number beyond the range of integers is its end, as in clamp.
 template <class> tensor maximum(const tensor& a, double b) {
-  return record(unary<functors::maximum_scalar_f>{{{detail::scalar_of("maximum", a, b)}}}, a);
+  if (a.dtype() == bool8) return maximum(cast(a, i64), b);
+  return record(unary<functors::maximum_scalar_f>{{{detail::bound_of("maximum", a, b)}}}, a);
 }
 template <class> tensor minimum(const tensor& a, double b) {
-  return record(unary<functors::minimum_scalar_f>{{{detail::scalar_of("minimum", a, b)}}}, a);
+  if (a.dtype() == bool8) return minimum(cast(a, i64), b);
+  return record(unary<functors::minimum_scalar_f>{{{detail::bound_of("minimum", a, b)}}}, a);
 }
 // min(max(x, low), high); the gradient is that of x inside the closed interval, else 0. Integers
 // keep their dtype and take bounds that are whole or infinite, else dtype_error; one beyond the
 // dtype's range is its end.
 template <class> tensor clamp(const tensor& x, double low, double high) {
   if (x.dtype() == bool8) return clamp(cast(x, i64), low, high);
-  return record(unary<functors::clamp_f>{detail::clamp_of("clamp", x, low, high)}, x);
+  return record(unary<functors::clamp_f>{detail::bound_of("clamp", x, low),
+                                         detail::bound_of("clamp", x, high)},
+                x);
 }
 // One bound alone: max(x, low), min(x, high); the gradient is that of x where it stays, bound
 // included.

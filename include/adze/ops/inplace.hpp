@@ -202,8 +202,10 @@ template <class> tensor& div_(tensor& y, double x) {
 }
 // y = min(max(y, low), high).
 template <class> tensor& clamp_(tensor& y, double low, double high) {
-  return detail::apply_in_place(
-      "clamp_", unary<functors::clamp_f>{detail::clamp_of("clamp_", y, low, high)}, y);
+  return detail::apply_in_place("clamp_",
+                                unary<functors::clamp_f>{detail::bound_of("clamp_", y, low),
+                                                         detail::bound_of("clamp_", y, high)},
+                                y);
 }
 // y = max(y, 0).
 template <class> tensor& relu_(tensor& y) {
