@@ -379,8 +379,14 @@ TEST_CASE("shapes and shared memory") {
   CHECK(numbers(rows) == std::vector<double>{0, 2, 1, 3});
 }
 
-TEST_CASE("masks do not subtract in place either") {
+TEST_CASE("masks do not subtract in place either, nor become numbers") {
   tensor mask = cast(ones({3}), bool8);
+  CHECK(message_of([&] { add_(mask, 1.0); }) ==
+        "add_: bool8 is not a number; got bool8[3]; cast(y, i32) counts");
+  CHECK_THROWS_AS(sub_(mask, 1.0), dtype_error);
+  CHECK_THROWS_AS(mul_(mask, 2.0), dtype_error);
+  CHECK_THROWS_AS(clamp_(mask, 0.0, 1.0), dtype_error);
+  CHECK(all(mask).item<bool>());
   CHECK(message_of([&] { sub_(mask, mask); }).starts_with("sub_: bool8 is not a number"));
 }
 

@@ -187,15 +187,15 @@ template <class> tensor& div_(tensor& y, const tensor& x) {
 }
 template <class> tensor& add_(tensor& y, double x) {
   return detail::apply_in_place(
-      "add_", unary<functors::add_scalar_f>{{{detail::scalar_of("add_", y, x)}}}, y);
+      "add_", unary<functors::add_scalar_f>{{{detail::number_of("add_", y, x)}}}, y);
 }
 template <class> tensor& sub_(tensor& y, double x) {
   return detail::apply_in_place(
-      "sub_", unary<functors::add_scalar_f>{{{-detail::scalar_of("sub_", y, x)}}}, y);
+      "sub_", unary<functors::add_scalar_f>{{{-detail::number_of("sub_", y, x)}}}, y);
 }
 template <class> tensor& mul_(tensor& y, double x) {
   return detail::apply_in_place(
-      "mul_", unary<functors::mul_scalar_f>{{{detail::scalar_of("mul_", y, x)}}}, y);
+      "mul_", unary<functors::mul_scalar_f>{{{detail::number_of("mul_", y, x)}}}, y);
 }
 template <class> tensor& div_(tensor& y, double x) {
   return detail::apply_in_place("div_", unary<functors::div_scalar_f>{{{x}}}, y);
