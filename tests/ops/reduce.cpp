@@ -302,6 +302,11 @@ TEST_CASE("cumsum along every axis, sum_to as the way back from broadcasting") {
 }
 
 TEST_CASE("gradients, twice, over some axes and over all") {
+  tensor one = full({}, 2.0);
+  const tensor y = cumsum(one, -1);
+  CHECK(y.item() == 2.0);
+  CHECK(y.data() != one.data());
+  CHECK_THROWS_AS(cumsum(one, 5), shape_error);
   for (const reduction_case& c : cases()) {
     CAPTURE(c.name);
     for (const axes& over : {axes{0, 1, 2}, axes{1}, axes{0, -1}}) {

@@ -111,8 +111,8 @@ template <class = void> struct cumsum_op {
   shape result(const shape& x) const { return x; }
   tensor forward(const tensor& x) const {
     const dtype type = is_floating(x.dtype()) ? x.dtype() : i64;
-    if (x.rank() == 0) return detail::dense_as(x, type);
-    const index_t a = resolve_axis(axis, x.rank(), name), n = x.shape()[a];
+    const shape sizes = x.rank() == 0 ? shape{1} : x.shape();
+    const index_t a = resolve_axis(axis, sizes.rank(), name), n = sizes[a];
     tensor y = detail::dense_as(x, is_floating(type) ? f64 : i64);
     if (y.impl_or_null() == x.impl_or_null()) y = detail::dense_copy(x);
     index_t inner = 1;
