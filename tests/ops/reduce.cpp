@@ -372,6 +372,17 @@ TEST_CASE("16-bit floats: roots of large variances, and more ties than they can 
   tensor x = tensor_f32{-1000, 1000};
   for (const dtype type : {f16, bf16}) {
     tensor low = cast(x, type);
+  CHECK(numbers(grad(norm(z, 0.0), z)) == values_of(6, 0.0));
+  for (const dtype type : {f64, f32, f16}) {  // nor has the gradient at 0 a slope
+    for (const double p : {1.5, 2.0, 3.0}) {
+      tensor none = zeros({3}, type);
+      none.set_requires_grad();
+      const tensor y = norm(none, p);
+      const tensor d = grad(tensor_list(&y, 1), list{none}, {.create_graph = true})[0];
+      CHECK(numbers(d) == values_of(3, 0.0));
+      CHECK(numbers(grad(sum(d), none)) == values_of(3, 0.0));
+    }
+  }
     low.set_requires_grad();
     const tensor y = std_dev(low, {}, 0.0);  // the variance, 1e6, is beyond f16
     CHECK(y.dtype() == type);

@@ -42,14 +42,16 @@ template <class = void> struct norm_op {
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const tensor x = c.in(0);
-    if (p == 0.0) return {};
+    if (p == 0.0) return detail::zeros_of(x.shape(), g.dtype());
     const tensor d = detail::spread(g, over, keep, x.shape(), name);
     if (p == 1.0) return d * sign(x);
     const tensor y = detail::spread(c.out(0), over, keep, x.shape(), name);
     if (p == std::numeric_limits<double>::infinity()) {  // the largest share it
       return detail::shared_among(d * sign(x), abs(x) == y, over);
     }
-    const tensor safe = where(y == 0.0, 1.0, y);  // 0 has no direction: gradient 0
+    // 0 has no direction: gradient 0, and, next to infinity, also the gradient's own.
+    const double none = p == 2.0 ? std::numeric_limits<double>::infinity() : 1.0;
+    const tensor safe = where(y == 0.0, none, y);
     if (p == 2.0) return d * (x / safe);
     const tensor ratio = abs(x) / safe;
     return d * sign(x) *
