@@ -274,6 +274,12 @@ TEST_CASE("NaN and infinities") {
   CHECK(logsumexp(full({3}, 1000.0), {0}).item<float>() == doctest::Approx(1000.0 + std::log(3.0)));
   CHECK(amax(full({4}, -inf)).item() == -inf);
   CHECK(prod(tensor_f32{1e30f, 1e30f, 1e-30f, 1e-30f}).item() == doctest::Approx(1.0));
+  for (const dtype type : {f64, f32, bf16}) {  // NaN wins, and shares
+    tensor gap = cast(tensor_f64{{1, nan, nan}, {3, 3, 1}}, type);
+    gap.set_requires_grad();
+    CHECK(numbers(grad(max(gap), gap)) == values_of{0, 0.5, 0.5, 0, 0, 0});
+    CHECK(numbers(grad(sum(amin(gap, {1})), gap)) == values_of{0, 0.5, 0.5, 0, 0, 1});
+  }
 }
 
 TEST_CASE("all and any") {

@@ -35,7 +35,8 @@ template <class Fold> struct extreme {
   tensor backward(backward_context& c, const tensor& g) const {
     const tensor x = c.in(0);
     const tensor y = detail::spread(c.out(0), over, keep, x.shape(), name);
-    return detail::shared_among(detail::spread(g, over, keep, x.shape(), name), x == y, over);
+    const tensor hit = x == y || isnan(x);  // NaN wins
+    return detail::shared_among(detail::spread(g, over, keep, x.shape(), name), hit, over);
   }
 };
 
