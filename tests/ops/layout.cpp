@@ -199,6 +199,14 @@ TEST_CASE("casts between all dtypes") {
   CHECK(numbers(cast(x, bool8)) == values_of{1, 1, 1, 0, 1, 1, 1, 1, 1, 1});
   CHECK(numbers(cast(x, i32))[0] == -2147483648.0);
   CHECK(cast(x, i64).as<index_t>()(7) == std::numeric_limits<index_t>::max());
+TEST_CASE("what pad stores must be a number of the dtype") {
+  const tensor bytes = cast(count({2}), u8), whole = cast(count({2}), i64);
+  CHECK(message_of([&] { return pad(bytes, {1, 0}, 300.0); }) == "pad: u8 holds 0 to 255; got 300");
+  CHECK_THROWS_AS(pad(whole, {1, 0}, 0.5), dtype_error);
+  CHECK_THROWS_AS(pad(whole, {1, 0}, NAN), dtype_error);
+  CHECK(numbers(pad(whole, {1, 0}, -3.0)) == values_of{-3, 0, 1});
+}
+
   CHECK(numbers(cast(tensor_i32{300, -1}, u8)) == values_of{44, 255});  // integers wrap
   CHECK(numbers(cast(tensor_f64{1.0 + 1e-9}, f32)) == values_of{1});
   CHECK(numbers(cast(tensor_f32{65520.0f, 2049.0f}, f16)) == values_of{inf, 2048});

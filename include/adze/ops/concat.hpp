@@ -3,6 +3,7 @@
 // Tensors side by side, and tensors rearranged into new memory: concat, stack, flip, pad and the
 // triangles of matrices.
 #include <adze/autograd/accumulate.hpp>
+#include <adze/core/scalar.hpp>
 #include <adze/ops/fwd.hpp>
 #include <adze/tensor/index.hpp>
 #include <adze/tensor/layout.hpp>
@@ -198,10 +199,10 @@ template <class> tensor stack(std::initializer_list<tensor> x, index_t axis) {
 template <class> tensor flip(const tensor& x, const axes& which) {
   return record(flip_op<>{which}, x);
 }
-// x with `value` around it: amounts before and after the last axis, then the one before it, ...;
-// negative amounts crop. Gradient: g cropped.
+// x with `value`, which its dtype must hold, around it: amounts before and after the last axis,
+// then the one before it, ...; negative amounts crop. Gradient: g cropped.
 template <class> tensor pad(const tensor& x, const std::vector<index_t>& amounts, double value) {
-  return record(pad_op<>{amounts, value}, x);
+  return record(pad_op<>{amounts, detail::stored_scalar_of("pad", x.dtype(), value)}, x);
 }
 // The lower and upper triangle of the last two axes, with the diagonal shifted by `diagonal`
 // columns. Gradient: the same triangle of g.
