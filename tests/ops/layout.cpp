@@ -134,6 +134,8 @@ TEST_CASE("concat, stack, flip, pad and triangles") {
   CHECK(numbers(flip(a, {1})) == values_of{1, 0, 3, 2});
   CHECK(numbers(flip(a, {0, 1})) == values_of{3, 2, 1, 0});
   CHECK_THROWS_AS(flip(a, {0, -2}), shape_error);
+  CHECK(flip(full({}, 2.0), {-1}).item() == 2.0);
+  CHECK_THROWS_AS(flip(full({}, 2.0), {1}), shape_error);
   CHECK(numbers(pad(a, {1, 0}, 9.0)) == values_of{9, 0, 1, 9, 2, 3});
   CHECK(numbers(pad(a, {-1, 0, 0, 1}, 7.0)) == values_of{1, 3, 7});
   CHECK_THROWS_AS(pad(a, {-3, 1}), shape_error);

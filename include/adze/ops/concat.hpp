@@ -72,9 +72,10 @@ template <class = void> struct flip_op {
     tensor from = x;
     std::uint32_t seen = 0;
     for (const index_t axis : which) {
-      const index_t a = resolve_axis(axis, x.rank(), name);
+      const index_t a = resolve_axis(axis, std::max<index_t>(1, x.rank()), name);
       if ((seen >> a & 1) != 0) raise<shape_error>("flip: axis ", axis, " is named twice");
       seen |= std::uint32_t{1} << a;
+      if (x.rank() == 0) continue;  // one element
       from = detail::window(from, a, x.shape()[a] - 1, x.shape()[a], -1);
     }
     tensor y = empty_like(x);

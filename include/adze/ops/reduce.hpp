@@ -10,17 +10,19 @@
 
 namespace adze::detail::inline ADZE_ISA {
 
-// The axes named, as bits; none named means all.
+// The axes named, as bits; none named means all. A 0-d tensor has none, but may be told of one.
 [[gnu::noinline]] inline std::uint32_t folded_axes(const shape& x, const index_list& over,
                                                    std::string_view op) {
-  if (over.empty()) return (std::uint32_t{1} << x.rank()) - 1;
+  const std::uint32_t all = (std::uint32_t{1} << x.rank()) - 1;
+  if (over.empty()) return all;
   std::uint32_t bits = 0;
   for (const index_t a : over) {
-    const std::uint32_t bit = std::uint32_t{1} << resolve_axis(a, x.rank(), op);
+    const std::uint32_t bit = std::uint32_t{1}
+                              << resolve_axis(a, std::max<index_t>(1, x.rank()), op);
     if ((bits & bit) != 0) raise<shape_error>(op, ": axis ", a, " is named twice; got ", over);
     bits |= bit;
   }
-  return bits;
+  return bits & all;
 }
 
 [[gnu::noinline]] inline shape folded_shape(const shape& x, std::uint32_t folded, bool keep) {
