@@ -288,6 +288,11 @@ TEST_CASE("movedim and narrow are views; lists in braces are concatenated") {
   CHECK(distance(narrow(x, -1, -2, 2), slice(x, 2, {2, 4})) == 0.0);
   CHECK(narrow(x, 1, 3, 0).shape() == shape{2, 0, 4});
   CHECK(narrow(x, 1, -1, 0).shape() == shape{2, 0, 4});
+  const std::string rest = ": axis 5 is out of range; the tensor has 2 axes";
+  CHECK(message_of([&] { return narrow(x, 5, 0, 1); }) == "narrow" + rest);
+  CHECK(message_of([&] { return split(x, 1, 5); }) == "split" + rest);
+  CHECK(message_of([&] { return chunk(x, 1, 5); }) == "chunk" + rest);
+  CHECK(message_of([&] { return stack({x, x}, 5); }).starts_with("stack: axis 5"));
   for (const index_t start : {-2, -1}) {  // from the end of the batch that runs
     const auto last = [&](const tensor& v) { return narrow(v, 0, start, 1); };
     CHECK(distance(trace(last, {slice(x, 1, {0, 1})})(x), last(x)) == 0.0);

@@ -31,6 +31,7 @@ TEST_CASE("kthvalue counts from the smallest, from 1") {
   CHECK(message_of([&] { return kthvalue(x, 5); }) ==
         "kthvalue: k must be 1 to 4 on axis -1; got 5 for f32[2,4]");
   CHECK_THROWS_AS(kthvalue(x, 0), value_error);
+  CHECK(message_of([&] { return kthvalue(x, 1, 5); }).starts_with("kthvalue: axis 5 is"));
 }
 
 TEST_CASE("the median is the lower of two, and NaN where one element is") {
@@ -46,6 +47,7 @@ TEST_CASE("the median is the lower of two, and NaN where one element is") {
   CHECK(median(tensor_i64{5, 1, 3, 2}).item<index_t>() == 2);
   CHECK(median(full({}, 3.0)).item() == 3.0);
   CHECK_THROWS_AS(median(zeros({0})), value_error);
+  CHECK(message_of([&] { return median(x, 5); }).starts_with("median: axis 5 is"));
 }
 
 TEST_CASE("quantiles lie on the line between two ranks") {

@@ -188,7 +188,7 @@ template <class> tensor stack(tensor_list x, index_t axis) {
     if (t.shape() != x[0].shape()) {
       raise<shape_error>("stack: all shapes must agree; got ", x[0], " and ", t);
     }
-    parts.push_back(unsqueeze(t, axis));
+    parts.push_back(unsqueeze(t, resolve_axis(axis, t.rank() + 1, "stack")));
   }
   if (parts.empty()) raise<shape_error>("stack: needs at least one tensor; got none");
   return concat(parts, axis);

@@ -33,10 +33,10 @@ template <class = void> struct quantile_op {
   static constexpr auto reads = gradient_reads(values::output(1) | values::output(2));
 
   std::array<tensor, 3> forward(const tensor& x) const {
-    const index_t a = resolve_axis(axis, x.rank(), name), n = x.shape()[a];
+    const std::string_view op = lower ? "median" : name;
+    const index_t a = resolve_axis(axis, x.rank(), op), n = x.shape()[a];
     if (n == 0) {
-      raise<value_error>(lower ? "median" : name, ": nothing to choose from on axis ", axis,
-                         "; got ", x);
+      raise<value_error>(op, ": nothing to choose from on axis ", axis, "; got ", x);
     }
     const auto [k, weight] = detail::rank_of(q, n, lower);
     const tensor order = detail::places_of(x, {a, n, false}),
@@ -62,9 +62,9 @@ template <class = void> struct quantile_op {
 template <class>
 std::array<tensor, 2> kthvalue(const tensor& x, index_t k, index_t axis, bool keep) {
   if (x.rank() == 0) return kthvalue(unsqueeze(x, 0), k, axis, false);
-  if (k < 1 || k > x.size(axis)) {
-    raise<value_error>("kthvalue: k must be 1 to ", x.size(axis), " on axis ", axis, "; got ", k,
-                       " for ", x);
+  const index_t n = x.shape()[resolve_axis(axis, x.rank(), "kthvalue")];
+  if (k < 1 || k > n) {
+    raise<value_error>("kthvalue: k must be 1 to ", n, " on axis ", axis, "; got ", k, " for ", x);
   }
   const auto [values, places] = topk(x, k, axis, false);
   if (keep) return {narrow(values, axis, k - 1, 1), narrow(places, axis, k - 1, 1)};

@@ -141,7 +141,8 @@ template <class> tensor select(const tensor& x, index_t axis, index_t index) {
 // `length` places of an axis from `start` on: a view. As slice, but nothing is clipped: throws
 // value_error for places that are not there.
 template <class> tensor narrow(const tensor& x, index_t axis, index_t start, index_t length) {
-  const index_t n = x.size(axis), first = start < 0 ? start + n : start;
+  const index_t n = x.shape()[resolve_axis(axis, x.rank(), "narrow")];
+  const index_t first = start < 0 ? start + n : start;
   if (length < 0 || first < 0 || first > n || length > n - first) {
     raise<value_error>("narrow: no ", length, " places from ", start, " on axis ", axis, " of ", x);
   }
@@ -157,15 +158,16 @@ std::vector<tensor> split(const tensor& x, const std::vector<index_t>& sizes, in
 template <class> std::vector<tensor> split(const tensor& x, index_t size, index_t axis) {
   if (size < 1) raise<value_error>("split: the size must be positive; got ", size);
   std::vector<index_t> sizes;
-  for (index_t rest = x.size(axis); rest > 0; rest -= size) sizes.push_back(std::min(size, rest));
+  const index_t n = x.shape()[resolve_axis(axis, x.rank(), "split")];
+  for (index_t rest = n; rest > 0; rest -= size) sizes.push_back(std::min(size, rest));
   if (sizes.empty()) sizes.push_back(0);
   return split(x, sizes, axis);
 }
 // `count` parts of equal size, the last one smaller where it must be; fewer when they run out.
 template <class> std::vector<tensor> chunk(const tensor& x, index_t count, index_t axis) {
   if (count < 1) raise<value_error>("chunk: the count must be positive; got ", count);
-  const index_t n = x.size(axis);
-  return split(x, std::max<index_t>(1, (n + count - 1) / count), axis);
+  const index_t n = x.shape()[resolve_axis(axis, x.rank(), "chunk")];
+  return split(x, std::max<index_t>(1, n / count + (n % count != 0 ? 1 : 0)), axis);
 }
 
 }  // namespace adze::inline ADZE_ISA

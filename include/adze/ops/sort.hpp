@@ -92,7 +92,7 @@ template <class = void> struct topk_op {
   static constexpr auto reads = gradient_reads(values::output(1));
 
   std::array<tensor, 2> forward(const tensor& x) const {
-    const index_t a = detail::order_axis(x.shape(), axis, name);
+    const index_t a = detail::order_axis(x.shape(), axis, k == -1 ? "sort" : name);
     const index_t n = detail::with_axis(x.shape())[a], count = k == -1 ? n : k;
     if (count < 0 || count > n) {
       raise<value_error>("topk: k must be 0 to ", n, " on axis ", axis, "; got ", k, " for ", x);
