@@ -149,6 +149,23 @@ TEST_CASE("concat, stack, flip, pad and triangles") {
   CHECK_THROWS_AS(tril(count({3})), shape_error);
 }
 
+TEST_CASE("amounts and places beyond all tensors") {
+  constexpr index_t most = std::numeric_limits<index_t>::max();
+  const tensor x = count({2, 2}) + 1.0;
+  CHECK(numbers(triu(x, most)) == values_of(4, 0.0));
+  CHECK(numbers(triu(x, -most - 1)) == numbers(x));
+  CHECK(numbers(tril(x, most)) == numbers(x));
+  CHECK(numbers(tril(x, -most - 1)) == values_of(4, 0.0));
+  CHECK(message_of([&] {
+          return pad(x, {most, most});
+        }) ==
+        "pad: no axis is that long; got 9223372036854775807 and 9223372036854775807 for [2,2]");
+  CHECK_THROWS_AS(pad(x, {-most - 1, 0}), shape_error);
+  CHECK(chunk(x, most).size() == 2);
+  CHECK(chunk(count({7}), 3)[2].shape() == shape{1});
+  CHECK(numbers(slice(x, 0, {.start = 1, .step = most})) == values_of{3, 4});
+}
+
 TEST_CASE("repeat and roll") {
   const tensor x = tensor_f64{{1, 2}, {3, 4}};
   CHECK(numbers(repeat(x, {2})) == values_of{1, 2, 1, 2, 3, 4, 3, 4});
@@ -182,6 +199,14 @@ TEST_CASE("repeat and roll") {
       {random_leaf({2, 3})});
 }
 
+TEST_CASE("what pad stores must be a number of the dtype") {
+  const tensor bytes = cast(count({2}), u8), whole = cast(count({2}), i64);
+  CHECK(message_of([&] { return pad(bytes, {1, 0}, 300.0); }) == "pad: u8 holds 0 to 255; got 300");
+  CHECK_THROWS_AS(pad(whole, {1, 0}, 0.5), dtype_error);
+  CHECK_THROWS_AS(pad(whole, {1, 0}, NAN), dtype_error);
+  CHECK(numbers(pad(whole, {1, 0}, -3.0)) == values_of{-3, 0, 1});
+}
+
 TEST_CASE("channels-last layouts survive copies, concat and pad") {
   const tensor x = channels_last(random({2, 3, 4, 5}));
   CHECK(clone(x).strides() == x.strides());
@@ -201,14 +226,6 @@ TEST_CASE("casts between all dtypes") {
   CHECK(numbers(cast(x, bool8)) == values_of{1, 1, 1, 0, 1, 1, 1, 1, 1, 1});
   CHECK(numbers(cast(x, i32))[0] == -2147483648.0);
   CHECK(cast(x, i64).as<index_t>()(7) == std::numeric_limits<index_t>::max());
-TEST_CASE("what pad stores must be a number of the dtype") {
-  const tensor bytes = cast(count({2}), u8), whole = cast(count({2}), i64);
-  CHECK(message_of([&] { return pad(bytes, {1, 0}, 300.0); }) == "pad: u8 holds 0 to 255; got 300");
-  CHECK_THROWS_AS(pad(whole, {1, 0}, 0.5), dtype_error);
-  CHECK_THROWS_AS(pad(whole, {1, 0}, NAN), dtype_error);
-  CHECK(numbers(pad(whole, {1, 0}, -3.0)) == values_of{-3, 0, 1});
-}
-
   CHECK(numbers(cast(tensor_i32{300, -1}, u8)) == values_of{44, 255});  // integers wrap
   CHECK(numbers(cast(tensor_f64{1.0 + 1e-9}, f32)) == values_of{1});
   CHECK(numbers(cast(tensor_f32{65520.0f, 2049.0f}, f16)) == values_of{inf, 2048});
@@ -271,6 +288,11 @@ TEST_CASE("axes that do not exist, orders that are none") {
   CHECK_THROWS_AS(squeeze(x, 0), shape_error);
   CHECK_THROWS_AS(unsqueeze(x, 4), shape_error);
   CHECK_THROWS_AS(flatten(x, 1, 0), shape_error);
+  const std::string rest = ": axis 5 is out of range; the tensor has 2 axes";
+  CHECK(message_of([&] { return narrow(x, 5, 0, 1); }) == "narrow" + rest);
+  CHECK(message_of([&] { return split(x, 1, 5); }) == "split" + rest);
+  CHECK(message_of([&] { return chunk(x, 1, 5); }) == "chunk" + rest);
+  CHECK(message_of([&] { return stack({x, x}, 5); }).starts_with("stack: axis 5"));
 }
 
 TEST_CASE("movedim and narrow are views; lists in braces are concatenated") {
@@ -288,11 +310,6 @@ TEST_CASE("movedim and narrow are views; lists in braces are concatenated") {
   CHECK(distance(narrow(x, -1, -2, 2), slice(x, 2, {2, 4})) == 0.0);
   CHECK(narrow(x, 1, 3, 0).shape() == shape{2, 0, 4});
   CHECK(narrow(x, 1, -1, 0).shape() == shape{2, 0, 4});
-  const std::string rest = ": axis 5 is out of range; the tensor has 2 axes";
-  CHECK(message_of([&] { return narrow(x, 5, 0, 1); }) == "narrow" + rest);
-  CHECK(message_of([&] { return split(x, 1, 5); }) == "split" + rest);
-  CHECK(message_of([&] { return chunk(x, 1, 5); }) == "chunk" + rest);
-  CHECK(message_of([&] { return stack({x, x}, 5); }).starts_with("stack: axis 5"));
   for (const index_t start : {-2, -1}) {  // from the end of the batch that runs
     const auto last = [&](const tensor& v) { return narrow(v, 0, start, 1); };
     CHECK(distance(trace(last, {slice(x, 1, {0, 1})})(x), last(x)) == 0.0);

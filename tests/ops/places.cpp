@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Numbers, slices and diagonals at places: values, every axis, gradients, refusals.
+#include <limits>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -75,6 +76,13 @@ TEST_CASE("diag makes a matrix of a vector and takes it back") {
   CHECK(numbers(diag(transpose(m), 1)) == values_of{3});
   CHECK(diag(m, 3).numel() == 0);
   CHECK(diag(m, -7).numel() == 0);
+  constexpr index_t most = std::numeric_limits<index_t>::max();
+  CHECK(diag(m, most).numel() == 0);
+  CHECK(diag(m, -most - 1).numel() == 0);
+  for (const index_t far : {most, -most - 1, index_t{1} << 33}) {
+    CHECK(
+        message_of([&] { return diag(v, far); }).starts_with("diag: no memory holds that square"));
+  }
   CHECK(diag(zeros({0})).shape() == shape{0, 0});
   CHECK_THROWS_AS(diag(zeros({2, 2, 2})), shape_error);
 }

@@ -105,6 +105,9 @@ template <class = void> struct pad_op {
     shape to = x;
     for (index_t a = 0; a < x.rank(); ++a) {
       const index_t low = before(a, x.rank()), high = after(a, x.rank());
+      if (std::max(low, high) > far || std::min(low, high) < -far) {
+        raise<shape_error>("pad: no axis is that long; got ", low, " and ", high, " for ", x);
+      }
       if (x[a] + low + high < 0 || x[a] + low < 0 || x[a] + high < 0) {
         raise<shape_error>("pad: takes more than axis ", a, " has; got ", low, " and ", high,
                            " for ", x);
@@ -137,6 +140,7 @@ template <class = void> struct pad_op {
   }
 
  private:
+  static constexpr index_t far = index_t{1} << 60;  // sums of sizes and of these do not overflow
   index_t amount(index_t i) const {
     return i < static_cast<index_t>(amounts.size()) ? amounts[static_cast<std::size_t>(i)] : 0;
   }
@@ -160,10 +164,11 @@ template <class = void> struct triangle_op {
     const index_t rank = result(x.shape()).rank();
     tensor y = detail::dense_copy(x);
     const index_t rows = x.shape()[rank - 2], columns = x.shape()[rank - 1];
+    const index_t shift = std::clamp(diagonal, -rows, columns) + (upper ? 0 : 1);
     const index_t size = size_of(x.dtype()), all = columns > 0 ? x.numel() / columns : 0;
     auto* data = static_cast<std::byte*>(y.data());
     for (index_t r = 0; r < all; ++r) {  // zero is all bits zero in every dtype
-      const index_t edge = std::clamp<index_t>(r % rows + diagonal + (upper ? 0 : 1), 0, columns);
+      const index_t edge = std::clamp<index_t>(r % rows + shift, 0, columns);
       const index_t first = upper ? 0 : edge, last = upper ? edge : columns;
       std::memset(data + (r * columns + first) * size, 0,
                   static_cast<std::size_t>((last - first) * size));

@@ -8,6 +8,7 @@ namespace adze::detail::inline ADZE_ISA {
 
 // Places on the diagonal of a row-major [rows, columns], shifted by some columns.
 template <class = void> tensor diagonal_places(index_t rows, index_t columns, index_t diagonal) {
+  diagonal = std::clamp(diagonal, -rows, columns);  // beyond these there are none
   const index_t row = std::max<index_t>(0, -diagonal), column = std::max<index_t>(0, diagonal);
   const index_t count = std::max<index_t>(0, std::min(rows - row, columns - column));
   tensor at = empty({count}, i64);
@@ -74,12 +75,17 @@ tensor index_fill(const tensor& x, index_t axis, const tensor& index, double val
                 index);
 }
 // A vector as the diagonal of a square of zeros, or the diagonal of a matrix as a vector; shifted
-// by `diagonal` columns. A copy. Gradient: the other of g. Throws shape_error for other ranks.
+// by `diagonal` columns. A copy. Gradient: the other of g. Throws shape_error for other ranks, and
+// for squares beyond any memory.
 template <class> tensor diag(const tensor& x, index_t diagonal) {
   if (x.rank() == 1) {
+    constexpr index_t far = index_t{1} << 30;
+    if (diagonal < -far || diagonal > far) {
+      raise<shape_error>("diag: no memory holds that square; got diagonal ", diagonal, " for ", x);
+    }
     const index_t n = x.numel() + std::abs(diagonal);
     const tensor at = detail::diagonal_places(n, n, diagonal);
-    return reshape(scatter(detail::zeros_of({n * n}, x.dtype()), 0, at, x), {n, n});
+    return reshape(scatter(detail::zeros_of({shape{n, n}.numel()}, x.dtype()), 0, at, x), {n, n});
   }
   if (x.rank() != 2) raise<shape_error>("diag: needs one or two axes; got ", x);
   const index_t rows = x.size(0), columns = x.size(1);

@@ -11,13 +11,14 @@ namespace adze::detail::inline ADZE_ISA {
 
 // What a range takes of an axis of n elements: the first one and how many.
 struct taken {
-  index_t first = 0, count = 0;
+  index_t first = 0, count = 0, step = 1;
 };
 template <class = void> taken resolve_range(const slice_range& r, index_t n) {
   if (r.step < 1) raise<value_error>("slice: the step must be positive; got ", r.step, "; flip(x)");
   const auto place = [&](index_t i) { return std::clamp<index_t>(i < 0 ? i + n : i, 0, n); };
   const index_t first = place(r.start), last = place(r.stop);
-  return {first, last > first ? (last - first - 1) / r.step + 1 : 0};
+  const index_t count = last > first ? (last - first - 1) / r.step + 1 : 0;
+  return {first, count, count > 1 ? r.step : 1};  // the step of none or one may be huge
 }
 
 }  // namespace adze::detail::inline ADZE_ISA
@@ -37,8 +38,8 @@ template <class = void> struct unslice_op {
   tensor forward(const tensor& g) const {
     const index_t a = resolve_axis(axis, g.rank(), name);
     tensor y = detail::zeros_of(result(g.shape()), g.dtype());
-    const auto [first, count] = detail::resolve_range(range, size);
-    const tensor part = detail::window(y, a, first, count, range.step);
+    const auto [first, count, step] = detail::resolve_range(range, size);
+    const tensor part = detail::window(y, a, first, count, step);
     if (count != g.shape()[a]) {
       raise<shape_error>("unslice: the range takes ", count, " of ", size, " elements; got ", g);
     }
@@ -61,8 +62,8 @@ template <class = void> struct slice_op {
   }
   tensor forward(const tensor& x) const {
     const index_t a = resolve_axis(axis, x.rank(), name);
-    const auto [first, count] = detail::resolve_range(range, x.shape()[a]);
-    return detail::window(x, a, first, count, range.step);
+    const auto [first, count, step] = detail::resolve_range(range, x.shape()[a]);
+    return detail::window(x, a, first, count, step);
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const shape& x = c.in_shape(0);
