@@ -107,6 +107,12 @@ TEST_CASE("indices and shapes that do not fit are named, and nothing is written"
   CHECK(message_of([&] { return one_hot(tensor_i64{3}, 3); }) ==
         "one_hot: index 3 is out of range for an axis of size 3; at element 0 of i64[1]");
   CHECK_THROWS_AS(masked_fill(zeros({3}), zeros({2, 3}, bool8), 1.0), shape_error);
+  CHECK(message_of([] { return masked_fill(zeros({3}), ones({3}), 1.0); }) ==
+        "masked_fill: the mask must be bool8; got f32[3]; compare it with 0");
+  const tensor mask = zeros({3}, bool8);
+  CHECK(message_of([&] {
+          return index_add(mask, 0, tensor_i64{0, 1, 2}, mask);
+        }).starts_with("index_add: dtype bool8"));
 }
 
 TEST_CASE("a mask in the place of an index is told where to go") {

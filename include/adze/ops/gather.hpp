@@ -69,21 +69,23 @@ tensor filled_at(const tensor& x, index_t axis, const tensor& index, double valu
 }
 
 template <class = void>
-void scatter_add_into(tensor& y, index_t axis, const tensor& index, const tensor& source) {
+void scatter_add_into(tensor& y, index_t axis, const tensor& index, const tensor& source,
+                      std::string_view op) {
   const kernels::indexed g = indexed_by(y, axis, index, source);
   using sums = types<float, double, std::int8_t, std::uint8_t, std::int32_t, std::int64_t>;
-  dispatch(sums{}, y.dtype(), "scatter_add",
+  dispatch(sums{}, y.dtype(), op,
            [&]<class T>() { kernels::scatter_add<T>(g, source.data_as<T>(), y.data_as<T>()); });
 }
 
 // x + source at the indices; 16-bit floats are added in f32 and rounded once.
 template <class = void>
-tensor added_at(const tensor& x, index_t axis, const tensor& index, const tensor& source) {
+tensor added_at(const tensor& x, index_t axis, const tensor& index, const tensor& source,
+                std::string_view op) {
   const bool narrow = is_floating(x.dtype()) && size_of(x.dtype()) == 2;
   const dtype type = narrow ? f32 : x.dtype();
   tensor y = dense_as(x, type);
   if (y.impl_or_null() == x.impl_or_null()) y = dense_copy(x);
-  scatter_add_into(y, axis, index, source.dtype() == type ? source : dense_as(source, type));
+  scatter_add_into(y, axis, index, source.dtype() == type ? source : dense_as(source, type), op);
   return dense_as(y, x.dtype());
 }
 
@@ -145,7 +147,7 @@ template <bool adds> struct scatter_any {
     detail::check_index_shape(to, a, detail::with_axis(index.shape()), name);
     detail::check_source(x, index.shape(), source, name);
     const tensor at = detail::checked_index(index, to[a], name);
-    return adds ? detail::added_at(x, a, at, source) : detail::stored_at(x, a, at, source);
+    return adds ? detail::added_at(x, a, at, source, name) : detail::stored_at(x, a, at, source);
   }
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
     std::array<tensor, 3> d;
@@ -195,7 +197,7 @@ template <bool adds> struct index_any {
     detail::check_source(x, part, source, name);
     const tensor at =
         detail::index_along(detail::checked_index(index, x.shape()[a], name), a, part);
-    return adds ? detail::added_at(x, a, at, source) : detail::stored_at(x, a, at, source);
+    return adds ? detail::added_at(x, a, at, source, name) : detail::stored_at(x, a, at, source);
   }
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
     std::array<tensor, 3> d;
@@ -259,6 +261,9 @@ tensor index_copy(const tensor& x, index_t axis, const tensor& index, const tens
 template <class> tensor masked_fill(const tensor& x, const tensor& mask, double value) {
   if (broadcast(x.shape(), mask.shape(), "masked_fill") != x.shape()) {
     raise<shape_error>("masked_fill: the mask must broadcast to x; x ", x, ", mask ", mask);
+  }
+  if (mask.dtype() != bool8) {
+    raise<dtype_error>("masked_fill: the mask must be bool8; got ", mask, "; compare it with 0");
   }
   return where(mask, detail::one_number("masked_fill", x.dtype(), value), x);
 }
