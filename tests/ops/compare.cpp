@@ -2,6 +2,7 @@
 // Comparisons, logic and `where` against plain C++ for every length around a register's, with NaN,
 // infinities and both zeros; bool8 as numbers and numbers as bool8.
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -69,6 +70,20 @@ TEST_CASE("where chooses, bit by bit") {
       CHECK(off == 0);
     }
   }
+}
+
+TEST_CASE("integers next to numbers that f64 cannot tell apart") {
+  const tensor x = tensor_i64{9007199254740993, std::numeric_limits<std::int64_t>::max(),
+                              std::numeric_limits<std::int64_t>::min()};
+  using truths = std::vector<double>;
+  CHECK(numbers(x == 9007199254740992.0) == truths{0, 0, 0});
+  CHECK(numbers(x > 9007199254740992.0) == truths{1, 1, 0});
+  CHECK(numbers(x == 0x1p63) == truths{0, 0, 0});
+  CHECK(numbers(x < 0x1p63) == truths{1, 1, 1});
+  CHECK(numbers(x == -0x1p63) == truths{0, 0, 1});
+  CHECK(numbers(x <= -1e300) == truths{0, 0, 0});
+  CHECK(numbers(tensor_u8{200} < 256.0) == truths{1});
+  CHECK(numbers(tensor_i32{3} > 2.5) == truths{1});
 }
 
 TEST_CASE("numbers as bool8 and back: anything but zero is true, NaN too") {

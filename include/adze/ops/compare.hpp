@@ -1,7 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Comparisons and logic: bool8 results, no gradient; and `where`, which chooses by them.
-// Comparisons with NaN are false. Integers are compared exactly.
+// Comparisons with NaN are false. Integers are compared exactly, with each other and with numbers.
 #include <adze/ops/map.hpp>
 
 namespace adze::inline ADZE_ISA {
@@ -135,13 +135,16 @@ template <class> tensor operator<=(const tensor& a, const tensor& b) {
 template <class> tensor operator>(const tensor& a, const tensor& b) { return b < a; }
 template <class> tensor operator>=(const tensor& a, const tensor& b) { return b <= a; }
 
-// A scalar takes the tensor's type, or f64 next to integers, which then compare as numbers.
+// A scalar takes the type of floats. Next to integers it is an i64 where that holds it, else an
+// f64: integers rounded to f64 stay on its side, but for 2^63, which the last ones become; it
+// counts as infinite.
 }  // namespace adze::inline ADZE_ISA
 
 namespace adze::detail::inline ADZE_ISA {
 inline tensor comparand(const tensor& x, double b) {
-  const bool whole = b == std::floor(b) && std::abs(b) < 9.0e15;
-  return filled({}, is_floating(x.dtype()) ? x.dtype() : whole ? i64 : f64, b);
+  if (is_floating(x.dtype())) return filled({}, x.dtype(), b);
+  const bool whole = b == std::floor(b) && b >= -0x1p63 && b < 0x1p63;
+  return filled({}, whole ? i64 : f64, b == 0x1p63 ? std::numeric_limits<double>::infinity() : b);
 }
 }  // namespace adze::detail::inline ADZE_ISA
 
