@@ -8,6 +8,7 @@
 
 #include <adze/autograd/gradcheck.hpp>
 #include <adze/ops/cross_entropy.hpp>
+#include <adze/tensor/create.hpp>
 
 #include "numbers.hpp"
 
@@ -221,6 +222,24 @@ TEST_CASE("the ignored index may be a class; ignored rows may hold anything") {
   CHECK(y.item() == doctest::Approx(std::log1p(std::exp(-1.0))));
   backward(y);
   CHECK(numbers(x.grad())[2] == 0.0);
+}
+
+TEST_CASE("gradients that are recorded are those of ignored rows too") {
+  for (const dtype type : {f64, f32, f16}) {
+    tensor x = cast(tensor_f64{{1, 2}, {std::nan(""), 0}, {-inf, -inf}}, type);
+    x.set_requires_grad();
+    for (const tensor& t : {tensor(tensor_i64{1, -100, -100}), full({3}, -100, i64)}) {
+      for (const auto reduce : {reduction::mean, reduction::sum, reduction::none}) {
+        const auto slope = [&](bool create) {
+          const tensor y = sum(cross_entropy(x, t, {.reduce = reduce}));
+          return numbers(grad(y, {x}, {.create_graph = create})[0]);
+        };
+        const auto recorded = slope(true);
+        CHECK(distance(recorded, slope(false)) < absolute(type) / 100);
+        for (std::size_t i = 2; i < 6; ++i) CHECK(recorded[i] == 0.0);
+      }
+    }
+  }
 }
 
 TEST_CASE("losses have the same bits for any number of threads") {

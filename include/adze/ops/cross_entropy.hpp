@@ -141,16 +141,19 @@ template <class = void> struct cross_entropy_op {
         {}};
   }
 
-  // The same from distributions, which are constants.
+  // The same from distributions, which are constants; ignored rows may hold anything. Its mean is
+  // 0 where no row counts: only gradients are taken from here, and the NaN of forward has none.
   tensor composed(const tensor& x, const tensor& target, const tensor& weight) const {
     const tensor t = detail::dense_as(target, i64);
     const tensor q =
         detail::target_distribution(detach(x), t, weight, ignore_index, label_smoothing);
     const index_t axis = detail::class_axis(x);
-    const tensor loss = -sum(log_softmax(x, axis) * q, {axis});
-    if (reduce == reduction::none) return loss;
-    return reduce == reduction::sum ? sum(loss)
-                                    : sum(loss) / detail::total_weight(t, weight, ignore_index);
+    const tensor ignored = t == static_cast<double>(ignore_index);
+    const tensor counted = where(unsqueeze(ignored, axis), 0.0, x);
+    const tensor loss = -sum(log_softmax(counted, axis) * q, {axis});
+    if (reduce != reduction::mean) return detail::reduce_loss(loss, reduce);
+    const bool none = adze::all(ignored).item<bool>();
+    return sum(loss) / (none ? 1.0 : detail::total_weight(t, weight, ignore_index));
   }
 
  private:
@@ -258,6 +261,7 @@ tensor cross_entropy(const tensor& logits, const tensor& target, const cross_ent
 }  // namespace adze::inline ADZE_ISA
 
 // What the definitions above call.
+#include <adze/ops/compare.hpp>
 #include <adze/ops/layout.hpp>
 #include <adze/ops/pointwise.hpp>
 #include <adze/ops/reduce.hpp>
