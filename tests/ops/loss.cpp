@@ -9,6 +9,7 @@
 #include <adze/autograd/gradcheck.hpp>
 #include <adze/graph/trace.hpp>
 #include <adze/ops/loss.hpp>
+#include <adze/tensor/create.hpp>
 
 #include "losses.hpp"
 
@@ -118,6 +119,47 @@ TEST_CASE("binary cross-entropy at the ends: logarithms stop at -100, logits do 
   CHECK(numbers(u) == std::vector<double>{2000, 1000, 1000, 2000});
   backward(sum(u));
   CHECK(numbers(x.grad()) == std::vector<double>{-2, 1, 1, -2});
+}
+
+TEST_CASE("binary cross-entropy in f16 has finite gradients at the ends") {
+  tensor z = cast(tensor_f32{20, -20, 1}, f16), p = cast(tensor_f32{0, 1, 0x1p-20f}, f16);
+  z.set_requires_grad(), p.set_requires_grad();
+  const tensor t = cast(tensor_f32{1, 0, 1}, f16);
+  backward(binary_cross_entropy(sigmoid(z), t));
+  CHECK(distance(numbers(z.grad()), {0, 0, -0.0897}) < 1e-4);
+  const tensor y = binary_cross_entropy(p, t, {.reduce = reduction::sum});
+  CHECK(numbers(grad(y, {p})[0]) == std::vector<double>{-65504, 65504, -65504});
+  const tensor zero = binary_cross_entropy(p, cast(tensor_f32{0, 1, 0}, f16));
+  CHECK(distance(numbers(grad(zero, {p}, {.create_graph = true})[0]), {0, 0, 1.0 / 3}) < 1e-4);
+}
+
+TEST_CASE("infinite logits and inputs: losses are limits, gradients finite") {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  const tensor_f64 t{0, 1, 0, 1};
+  for (const dtype type : {f64, f32, f16, bf16}) {
+    tensor x = cast(tensor_f64{inf, inf, -inf, -inf}, type);
+    x.set_requires_grad();
+    for (const tensor& v : {tensor(), full({}, 1.0, type), full({}, 0.5, type)}) {
+      const tensor y = binary_cross_entropy_with_logits(
+          x, cast(t, type), {.positive_weight = v, .reduce = reduction::none});
+      CHECK(numbers(y) == std::vector<double>{inf, 0, 0, inf});
+      const double w = v.defined() ? v.item() : 1.0;
+      for (const bool create : {false, true}) {
+        CHECK(numbers(grad(sum(y), {x}, {.create_graph = create, .retain_graph = true})[0]) ==
+              std::vector<double>{1, 0, 0, -w});
+      }
+    }
+    const tensor zero = zeros({4}, type);
+    for (const bool create : {false, true}) {
+      CHECK(numbers(grad(smooth_l1_loss(x, zero, 0.5, reduction::sum), {x},
+                         {.create_graph = create})[0]) == std::vector<double>{1, 1, -1, -1});
+      CHECK(numbers(grad(huber_loss(x, zero, 2.0, reduction::sum), {x},
+                         {.create_graph = create})[0]) == std::vector<double>{2, 2, -2, -2});
+      CHECK(numbers(grad(sum(hardswish(x)), {x}, {.create_graph = create})[0]) ==
+            std::vector<double>{1, 1, 0, 0});
+    }
+  }
+  CHECK(std::isnan(binary_cross_entropy_with_logits(tensor_f64{std::nan("")}, zeros({1})).item()));
 }
 
 TEST_CASE("kl_div equals its formula; targets of 0 add nothing") {

@@ -192,6 +192,13 @@ TEST_CASE("normalize divides by the norm along an axis, and by eps at zero") {
   }
   CHECK(off_by(normalize(zeros({2, 3}, f64)), std::vector<double>(6, 0.0)) == 0.0);
   check_gradients([](const list& in) { return normalize(in[0], 2.0, -1); }, {random_leaf({3, 4})});
+  tensor half = cast(tensor_f32{{0, 0}, {3, 4}, {30000, 40000}}, f16);
+  half.set_requires_grad();
+  const tensor y = normalize(half);
+  CHECK(y.dtype() == f16);
+  CHECK(off_by(y, {0, 0, 0.6, 0.8, 0.6, 0.8}) < 1e-3);
+  backward(sum(y * 0.0));
+  CHECK(off_by(half.grad(), std::vector<double>(6, 0.0)) == 0.0);
 }
 
 TEST_CASE("norms of nothing") {

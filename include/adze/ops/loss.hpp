@@ -81,8 +81,17 @@ struct binary_cross_entropy_f {  // logarithms no smaller than -100
   template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
     const tensor p = c.in(0);
-    return {c.wants(0) ? g * (p - c.in(1)) / maximum(p * (1.0 - p), 1e-12) : tensor(),
+    return {c.wants(0) ? slope(p, c.in(1), g) : tensor(),
             c.wants(1) ? g * (maximum(log1p(-p), -100.0) - maximum(log(p), -100.0)) : tensor()};
+  }
+
+ private:
+  // In f16 1e-12 is 0 and its reciprocal infinite: computed in f32 and held to what f16 holds.
+  template <class = void> static tensor slope(const tensor& p, const tensor& t, const tensor& g) {
+    const bool half = p.dtype() == f16;
+    const tensor wide = half ? cast(p, f32) : p;
+    const tensor s = (wide - t) / maximum(wide * (1.0 - wide), 1e-12);
+    return half ? cast(g * clamp(s, -65504.0, 65504.0), f16) : g * s;
   }
 };
 
@@ -145,7 +154,8 @@ tensor huber_loss(const tensor& x, const tensor& target, double delta, reduction
 }
 
 // -w (t log p + (1 - t) log(1 - p)) for probabilities p; logarithms stop at -100, and the gradient
-// w (p - t) / max(p (1 - p), 1e-12) stays finite. The mean is over all elements, whatever w.
+// w (p - t) / max(p (1 - p), 1e-12) stays finite: the quotient ends at 65504 in f16. The mean is
+// over all elements, whatever w.
 // Errors: value_error for p outside 0..1 (NaN included).
 template <class>
 tensor binary_cross_entropy(const tensor& p, const tensor& target, const bce_options& o) {

@@ -288,9 +288,12 @@ tensor instance_norm(const tensor& x, const tensor& weight, const tensor& bias, 
   return group_norm(x, std::max<index_t>(1, x.shape()[1]), weight, bias, eps);
 }
 
-// x / max(|x|_p, eps) along an axis.
+// x / max(|x|_p, eps) along an axis; f16 is computed in f32, as an eps of 1e-12 is 0 in it.
 template <class> tensor normalize(const tensor& x, double p, index_t axis, double eps) {
-  return x / maximum(norm(x, p, {axis}, true), eps);
+  const bool half = x.dtype() == f16;
+  const tensor wide = half ? cast(x, f32) : x;
+  const tensor y = wide / maximum(norm(wide, p, {axis}, true), eps);
+  return half && detail::state.rule == nullptr ? cast(y, f16) : y;  // a rule wants it wide
 }
 
 }  // namespace adze::inline ADZE_ISA
