@@ -154,7 +154,7 @@ struct hardswish_f {  // x hardsigmoid(x)
     return x * (minimum(maximum(x + 3.0, 0.0), 6.0) / 6.0);
   }
   template <class V> V df(const V& x, const V&) const {
-    return where(x >= 3.0, 1.0, step(x + 3.0) * (x / 3.0 + 0.5));
+    return where(x >= 3.0, 1.0, where(x <= -3.0, 0.0, x / 3.0 + 0.5));
   }
 };
 struct prelu_f {  // x, or weight x below 0; prelu() shapes the weight to broadcast by channels

@@ -95,12 +95,14 @@ struct binary_cross_entropy_f {  // logarithms no smaller than -100
   }
 };
 
-struct bce_with_logits_f {  // max(x, 0) - x t + log(1 + e^-|x|)
+// |x| (1 - t) where x > 0, else |x| t, and log(1 + e^-|x|); 0 times infinity is 0.
+struct bce_with_logits_f {
   static constexpr std::string_view name = "binary_cross_entropy_with_logits";
   static constexpr auto reads =
       gradient_reads(values::input(0) | values::input(1), values::input(0));
   template <class V> V f(const V& x, const V& t) const {
-    return maximum(x, 0.0) - x * t + log1p(exp(-abs(x)));
+    const V share = where(x > 0.0, 1.0 - t, t);
+    return where(share == 0.0, 0.0, abs(x) * share) + log1p(exp(-abs(x)));
   }
   template <class = void>
   std::array<tensor, 2> gradients(backward_context& c, const tensor& g) const {
@@ -140,8 +142,9 @@ tensor smooth_l1_loss(const tensor& x, const tensor& target, double beta, reduct
   detail::check_same_shape("smooth_l1_loss", x, target);
   if (!(beta >= 0.0)) raise<value_error>("smooth_l1_loss: beta must be >= 0; got ", beta);
   if (beta == 0.0) return l1_loss(x, target, reduce);
-  const tensor d = abs(x - target);
-  return detail::reduce_loss(where(d < beta, square(d) * (0.5 / beta), d - 0.5 * beta), reduce);
+  const tensor d = abs(x - target), near = d < beta;
+  const tensor squares = square(where(near, d, 0.0));  // of the near alone: infinity has a slope
+  return detail::reduce_loss(where(near, squares * (0.5 / beta), d - 0.5 * beta), reduce);
 }
 
 // d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
@@ -149,8 +152,9 @@ template <class>
 tensor huber_loss(const tensor& x, const tensor& target, double delta, reduction reduce) {
   detail::check_same_shape("huber_loss", x, target);
   if (!(delta > 0.0)) raise<value_error>("huber_loss: delta must be > 0; got ", delta);
-  const tensor d = abs(x - target);
-  return detail::reduce_loss(where(d <= delta, square(d) * 0.5, (d - 0.5 * delta) * delta), reduce);
+  const tensor d = abs(x - target), near = d <= delta;
+  const tensor squares = square(where(near, d, 0.0));  // as in smooth_l1_loss
+  return detail::reduce_loss(where(near, squares * 0.5, (d - 0.5 * delta) * delta), reduce);
 }
 
 // -w (t log p + (1 - t) log(1 - p)) for probabilities p; logarithms stop at -100, and the gradient
@@ -177,15 +181,19 @@ tensor binary_cross_entropy(const tensor& p, const tensor& target, const bce_opt
 }
 
 // -w (v t log s + (1 - t) log(1 - s)) with s = sigmoid(x) and v = positive_weight (1 by default,
-// broadcast), from log(1 + e^-|x|), so that no logit overflows. Gradient for v = 1: w (s - t).
+// broadcast), from log(1 + e^-|x|), so that no logit overflows. Infinite logits give their limits,
+// 0 or infinity. Gradient for v = 1: w (s - t).
 template <class>
 tensor binary_cross_entropy_with_logits(const tensor& x, const tensor& target,
                                         const bce_options& o) {
   detail::check_same_shape("binary_cross_entropy_with_logits", x, target);
   tensor loss;
   if (o.positive_weight.defined()) {
-    const tensor both = (o.positive_weight - 1.0) * target + 1.0;
-    loss = (1.0 - target) * x - both * log_sigmoid(x);
+    // A part without a share does not see its infinity, which 0 would make NaN.
+    const double most = x.dtype() == f16 ? 65504.0 : 3e38;
+    const tensor share = o.positive_weight * target, rest = 1.0 - target;
+    const tensor z = where(where(x > 0.0, rest, share) == 0.0, clamp(x, -most, most), x);
+    loss = -(share * log_sigmoid(z) + rest * log_sigmoid(-z));
   } else {
     loss = record(bce_with_logits_op<>{}, x, target);
   }
