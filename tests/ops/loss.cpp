@@ -179,6 +179,14 @@ TEST_CASE("kl_div equals its formula; targets of 0 add nothing") {
           doctest::Approx(whole.item() / 3));
   }
   CHECK(kl_div(tensor_f64{-1, -2}, tensor_f64{0, 1}, {.reduce = reduction::sum}).item() == 2.0);
+  const tensor never = leaf_of({-std::numeric_limits<double>::infinity(), -2}, {2});
+  const tensor certain = leaf_of({0, 1}, {2});
+  const tensor loss = kl_div(never, certain, {.reduce = reduction::sum});
+  CHECK(loss.item() == 2.0);
+  const auto first = grad(loss, {never, certain}, {.create_graph = true});
+  CHECK(numbers(first[0]) == std::vector<double>{0, -1});
+  CHECK(numbers(first[1]) == std::vector<double>{0, 3});
+  CHECK(numbers(grad(sum(first[1]), {certain})[0]) == std::vector<double>{0, 1});
 }
 
 TEST_CASE("kl_div by the batch divides by that of the run, not of the trace") {

@@ -201,8 +201,9 @@ tensor binary_cross_entropy_with_logits(const tensor& x, const tensor& target,
   return detail::reduce_loss(loss, o.reduce);
 }
 
-// t (log t - x) for log-probabilities x, 0 where t is 0; e^t (t - x) with log_target. `batch_mean`
-// divides the sum by the size of axis 0, which is the definition; `mean` divides by all elements.
+// t (log t - x) for log-probabilities x, 0 with gradient 0 where t is 0, whatever x; e^t (t - x)
+// with log_target. `batch_mean` divides the sum by the size of axis 0, which is the definition;
+// `mean` divides by all elements.
 template <class> tensor kl_div(const tensor& log_p, const tensor& target, const kl_options& o) {
   detail::check_same_shape("kl_div", log_p, target);
   if (o.batch_mean && o.reduce != reduction::mean) {
@@ -213,7 +214,7 @@ template <class> tensor kl_div(const tensor& log_p, const tensor& target, const 
     loss = exp(target) * (target - log_p);
   } else {
     const tensor zero = target == 0.0;
-    loss = target * (log(where(zero, 1.0, target)) - log_p);
+    loss = target * (log(where(zero, 1.0, target)) - where(zero, 0.0, log_p));
   }
   if (!o.batch_mean) return detail::reduce_loss(loss, o.reduce);
   if (log_p.rank() == 0) raise<shape_error>("kl_div: batch_mean needs a batch axis; got ", log_p);
