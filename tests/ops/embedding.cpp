@@ -115,6 +115,9 @@ TEST_CASE("embedding of nothing, and of what is out of bounds") {
   CHECK_THROWS_WITH_AS(embedding(tensor_i64{0}, smooth({4})),
                        "embedding: the weight must be [rows, width]; got f64[4]", shape_error);
   CHECK_THROWS_AS(embedding(tensor_i64{0}, w, 4), value_error);
+  CHECK_THROWS_WITH_AS(
+      embedding(tensor_i64{0}, w, -2),
+      "embedding: padding_index must be a row or -1 (none); got -2, weight f64[4,2]", value_error);
 }
 
 }  // namespace adze

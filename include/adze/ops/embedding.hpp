@@ -58,8 +58,9 @@ template <class = void> struct embedding_op {
     if (weight.rank() != 2) {
       raise<shape_error>(name, ": the weight must be [rows, width]; got ", weight);
     }
-    if (padding_index >= weight.shape()[0]) {
-      raise<value_error>(name, ": padding_index ", padding_index, " is not a row of ", weight);
+    if (padding_index < -1 || padding_index >= weight.shape()[0]) {
+      raise<value_error>(name, ": padding_index must be a row or -1 (none); got ", padding_index,
+                         ", weight ", weight);
     }
   }
   static void check_range(const tensor& index, const tensor& weight) {
@@ -76,7 +77,7 @@ template <class = void> struct embedding_op {
 // weight[index]: index of any shape (integers), weight [rows, width] of any dtype; the result is
 // [index..., width]. Gradient of the weight: the gradients of each row's uses added up (16-bit ones
 // in f32), 0 for the row padding_index (-1: none). Errors: dtype_error, shape_error; value_error
-// for an index outside the weight.
+// for an index outside the weight, the padding's too.
 template <class>
 tensor embedding(const tensor& index, const tensor& weight, index_t padding_index) {
   return record(embedding_op<>{padding_index}, index, weight);
