@@ -240,6 +240,29 @@ TEST_CASE("what batch_norm refuses") {
                   state_error);
 }
 
+TEST_CASE("batch_norm refuses running statistics that cannot take their updates") {
+  const tensor x = random({4, 3}, f32), whole = zeros({3}, i64), one = zeros({1}), good = ones({3});
+  const tensor all = zeros({4}), pairs = zeros({3, 2});
+  const auto refused = [&](const tensor& mean, const tensor& var) {
+    return message_of(
+        [&] { static_cast<void>(batch_norm(x, {}, {}, mean, var, {.training = true})); });
+  };
+  CHECK(refused(good, whole) ==
+        "batch_norm: running statistics must be floating; got i64[3]; cast(x, f32) first");
+  CHECK(refused(expand(one, {3}), good) ==
+        "batch_norm: elements of the running statistics f32[3] share memory (an expanded axis); "
+        "clone() it");
+  CHECK(refused(good, good) ==
+        "batch_norm: running_mean and running_var share memory; got f32[3] and f32[3]; clone() "
+        "one");
+  CHECK(refused(slice(all, 0, {1, 4}), slice(all, 0, {0, 3})).find("share memory") !=
+        std::string::npos);
+  CHECK(numbers(good) == std::vector<double>(3, 1.0));
+  CHECK(one.item() == 0.0);
+  CHECK(refused(select(pairs, 1, 0), select(pairs, 1, 1)) == "no error");
+  CHECK(numbers(pairs)[1] != 0.0);
+}
+
 namespace {
 
 // The result and the gradients of x, weight, bias and residual, by one op or by its parts.

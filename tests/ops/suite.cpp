@@ -424,6 +424,8 @@ void check_layouts(const entry& e) {
           bool any = false;
           for (std::size_t j = 0; j < s.in.size(); ++j) {
             if ((which != j && which != s.in.size()) || !applies(l, s.in[j].sizes)) continue;
+            const bool written = (s.op.info().writes.bits >> j & 1) != 0;
+            if (written && l == layout::expanded) continue;  // refused
             layouts[j] = l;
             any = true;
           }

@@ -106,7 +106,8 @@ template <class = void> struct batch_norm_eval_op {
 // weight, bias and, in training, the running statistics may be undefined. Gradient as for
 // layer_norm; in evaluation that of a scale and a shift. Row-major or channels-last, any floating
 // dtype, 16-bit ones computed in f32. Throws shape_error, also in training with a single value per
-// channel.
+// channel; then also for running statistics that are integers (dtype_error) or share memory
+// (value_error).
 template <class>
 tensor batch_norm(const tensor& x, const tensor& weight, const tensor& bias,
                   const tensor& running_mean, const tensor& running_var,

@@ -147,6 +147,30 @@ struct running_statistics {
   double momentum;
 };
 
+// What could not take its updates, or would take those of another.
+template <class = void> void check_running(const running_statistics& running) {
+  const tensor &mean = running.mean, &var = running.var;
+  for (const tensor* s : {&mean, &var}) {
+    if (!s->defined()) continue;
+    if (!is_floating(s->dtype())) {
+      raise<dtype_error>("batch_norm: running statistics must be floating; got ", *s,
+                         "; cast(x, f32) first");
+    }
+    if (overlaps_itself(*s)) {
+      raise<value_error>("batch_norm: elements of the running statistics ", *s,
+                         " share memory (an expanded axis); clone() it");
+    }
+  }
+  if (!mean.defined() || !var.defined() || mean.impl().store != var.impl().store) return;
+  const index_t step = std::max<index_t>(1, mean.strides()[0] * size_of(mean.dtype()));
+  const index_t gap =
+      static_cast<const std::byte*>(var.data()) - static_cast<const std::byte*>(mean.data());
+  if (gap % step == 0 && std::abs(gap / step) < mean.numel()) {
+    raise<value_error>("batch_norm: running_mean and running_var share memory; got ", mean, " and ",
+                       var, "; clone() one");
+  }
+}
+
 // Mean and reciprocal deviation of the batch, an input of the kernels; the running ones follow.
 template <class = void>
 batch_norm_saved batch_statistics(const tensor& in, double eps, const running_statistics& running) {
@@ -155,6 +179,7 @@ batch_norm_saved batch_statistics(const tensor& in, double eps, const running_st
     raise<shape_error>("batch_norm: training needs more than one value per channel; got ", in,
                        "; take a larger batch or eval() mode");
   }
+  check_running(running);
   batch_norm_saved saved{empty({s.channels}, f64), empty({s.channels}, f64)};
   tensor var = empty({s.channels}, f64);
   tensor workspace = empty({kernels::batch_norm_workspace(s)}, f64);
