@@ -359,6 +359,25 @@ TEST_CASE("variances far from zero keep their digits, in rows, columns and strid
   CHECK(std::isnan(numbers(var(zeros({2, 0}), {1}))[1]));
 }
 
+TEST_CASE("deviations whose squares leave f32") {
+  for (const dtype type : {f32, bf16}) {
+    for (const double size : {0x1p67, 0x1p-67, 0x1p-85, 0x1p126}) {
+      tensor x = cast(tensor_f64{size, -size}, type);
+      x.set_requires_grad();
+      const tensor y = std_dev(x, {}, 0.0);
+      CHECK(y.dtype() == type);
+      CHECK(y.item() == size);
+      CHECK(numbers(grad(y, x)) == values_of{0.5, -0.5});
+    }
+  }
+  CHECK(numbers(std_dev(tensor_f32{{0x1p67f, -0x1p67f}, {3, 5}, {2, 2}}, 1, 0.0)) ==
+        values_of{0x1p67, 1, 0});
+  CHECK(var(full({4, 1000}, 0x1p62, f32) * reshape(tensor_f32{1, -1, 1, -1}, {4, 1}), {}, 0.0)
+            .item() == 0x1p124);
+  CHECK(std_dev(tensor_f32{3e38f, -3e38f}).item() == inf);
+  CHECK(std::isnan(std_dev(tensor_f32{1.0f, INFINITY}).item()));
+}
+
 TEST_CASE("gradients at ties, zeros and nothing") {
   tensor x = tensor_f64{{1, 3, 3}, {2, 2, 2}};
   x.set_requires_grad();

@@ -39,7 +39,8 @@ struct variance_finish {
 namespace adze::inline ADZE_ISA {
 
 // The variance or its root, which is taken before the result is rounded: the variance of f16 may
-// lie beyond its range where the root does not.
+// lie beyond its range where the root does not. So may that of f32 beyond f32, in which its squares
+// are summed: where results say so, all is computed again in f64.
 template <bool root> struct spread_op {
   index_list over{};
   double correction = 1.0;
@@ -57,24 +58,9 @@ template <bool root> struct spread_op {
   shape result(const shape& x) const { return sum_op<>{over, keep}.result(x); }
   tensor forward(const tensor& x) const {
     detail::need_floating(x, name);
-    const std::uint32_t folded = detail::folded_axes(x.shape(), over, name);
-    using finish = detail::variance_finish;
-    const finish f{static_cast<double>(detail::folded_count(x.shape(), folded)), divisor(x.shape()),
-                   x.dtype() != f64, root};
-    if (f.count == 0) return detail::filled(result(x.shape()), x.dtype(), 0.0 / f.divisor);
-    const tensor first = detail::first_folded(x, folded);
-    const tensor mean =
-        detail::f64_fold(x, folded,
-                         {.loops = &kernels::folds::loops<kernels::folds::distance>(),
-                          .finish = finish::mean,
-                          .finish_data = &f,
-                          .center = &first});
-    return detail::fold(x, folded, result(x.shape()),
-                        {.loops = &kernels::folds::loops<kernels::folds::square_distance>(),
-                         .finish = finish::variance,
-                         .finish_data = &f,
-                         .result = x.dtype(),
-                         .center = &mean});
+    const tensor y = passes(x, x.dtype());
+    const bool small = x.dtype() == f64 || x.dtype() == f16;  // whose squares the sums can hold
+    return small || in_range(y) ? y : passes(detail::dense_as(x, f64), x.dtype());
   }
   tensor backward(backward_context& c, const tensor& g) const {
     const tensor x = c.in(0);
@@ -86,6 +72,35 @@ template <bool root> struct spread_op {
     } else {
       return (x - mean(x, over, true)) * (2.0 / divisor(x.shape())) * d;
     }
+  }
+
+ private:
+  // No square was too large for f32, nor, before a root, so small that its digits are lost.
+  static bool in_range(const tensor& y) {
+    const tensor v = detail::dense_as(y, f64);
+    const double* p = v.data_as<double>();
+    return std::all_of(p, p + v.numel(),
+                       [](double s) { return std::isfinite(s) && (!root || s > 0x1p-50); });
+  }
+  tensor passes(const tensor& x, dtype type) const {
+    const std::uint32_t folded = detail::folded_axes(x.shape(), over, name);
+    using finish = detail::variance_finish;
+    const finish f{static_cast<double>(detail::folded_count(x.shape(), folded)), divisor(x.shape()),
+                   x.dtype() != f64, root};
+    if (f.count == 0) return detail::filled(result(x.shape()), type, 0.0 / f.divisor);
+    const tensor first = detail::first_folded(x, folded);
+    const tensor mean =
+        detail::f64_fold(x, folded,
+                         {.loops = &kernels::folds::loops<kernels::folds::distance>(),
+                          .finish = finish::mean,
+                          .finish_data = &f,
+                          .center = &first});
+    return detail::fold(x, folded, result(x.shape()),
+                        {.loops = &kernels::folds::loops<kernels::folds::square_distance>(),
+                         .finish = finish::variance,
+                         .finish_data = &f,
+                         .result = type,
+                         .center = &mean});
   }
 };
 
