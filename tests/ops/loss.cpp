@@ -155,8 +155,9 @@ TEST_CASE("infinite logits and inputs: losses are limits, gradients finite") {
                          {.create_graph = create})[0]) == std::vector<double>{1, 1, -1, -1});
       CHECK(numbers(grad(huber_loss(x, zero, 2.0, reduction::sum), {x},
                          {.create_graph = create})[0]) == std::vector<double>{2, 2, -2, -2});
-      CHECK(numbers(grad(sum(hardswish(x)), {x}, {.create_graph = create})[0]) ==
-            std::vector<double>{1, 1, 0, 0});
+      // Not compared with {1, 1, 0, 0}, which g++ 12.2 makes four ones (docs/decisions.md).
+      const auto slope = numbers(grad(sum(hardswish(x)), {x}, {.create_graph = create})[0]);
+      CHECK((slope[0] == 1 && slope[1] == 1 && slope[2] == 0 && slope[3] == 0));
     }
   }
   CHECK(std::isnan(binary_cross_entropy_with_logits(tensor_f64{std::nan("")}, zeros({1})).item()));
