@@ -203,8 +203,11 @@ TEST_CASE("the number of threads can change between calls and is checked") {
   CHECK_THROWS_AS(parallel_for(4, 0, [](index_t, index_t) {}), value_error);
 }
 
+// Both fork when all threads have begun: while one begins, the address sanitizer of clang 14 has
+// taken a lock of its own, which nobody gives back in the child.
 TEST_CASE("a forked child gets a pool of its own") {
   const thread_count use(3);
+  CHECK(meet(3));
   CHECK(covers_once(1000, 10));
   for (int repeat = 0; repeat < 20; ++repeat) {
     CHECK(exit_code_of_child([] {
@@ -218,10 +221,15 @@ TEST_CASE("a forked child gets a pool of its own") {
 
 TEST_CASE("a child may be forked while another thread keeps the pool busy") {
   const thread_count use(2);
+  CHECK(meet(2));
   std::atomic<bool> stop{false};
+  std::atomic<int> jobs{0};
   std::jthread busy([&] {
-    while (!stop) parallel_for(64, 1, [](index_t, index_t) {});
+    for (; !stop; ++jobs) parallel_for(64, 1, [](index_t, index_t) {});
   });
+  // Not while threads are being started: the address sanitizer of clang 14 then forks with a lock
+  // of its own taken, which nobody gives back in the child.
+  while (jobs < 100) std::this_thread::yield();
   for (int repeat = 0; repeat < 20; ++repeat)
     CHECK(exit_code_of_child([] { return covers_once(100, 1) && meet(2) ? 0 : 1; }) == 0);
   stop = true;
