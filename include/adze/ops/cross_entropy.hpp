@@ -152,7 +152,7 @@ template <class = void> struct cross_entropy_op {
     const tensor counted = where(unsqueeze(ignored, axis), 0.0, x);
     const tensor loss = -sum(log_softmax(counted, axis) * q, {axis});
     if (reduce != reduction::mean) return detail::reduce_loss(loss, reduce);
-    const bool none = adze::all(ignored).item<bool>();
+    const bool none = detail::total_weight(t, {}, ignore_index) == 0.0;
     return sum(loss) / (none ? 1.0 : detail::total_weight(t, weight, ignore_index));
   }
 
