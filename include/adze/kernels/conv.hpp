@@ -97,7 +97,9 @@ void correlate_backward(const conv_shape& s, image<const T> gy, const T* weight,
   if (s.groups > 1 || s.stride_h * s.stride_w == 1)
     return correlate_phases<T, A>(s, gy, weight, nullptr, in_group, gx, finish);
   const index_t block = balanced_block(std::max<index_t>(s.c, 1), fit, 32);
-  const auto run = [&](index_t first) {
+  const index_t blocks = (s.c + block - 1) / block;
+  split_chunks(blocks, 1, blocks >= threads() ? s.work() : 0, [&](index_t number, index_t) {
+    const index_t first = number * block;
     conv_shape part = s;
     part.c = std::min(block, s.c - first);
     image<T> out = gx;
@@ -116,13 +118,7 @@ void correlate_backward(const conv_shape& s, image<const T> gy, const T* weight,
       }
     });
     correlate_phases<T, A>(part, gy, from, turned, in_group, out, end);
-  };
-  const index_t blocks = (s.c + block - 1) / block, work = s.work();
-  const bool whole = blocks >= threads() && work >= 2 * parallel_work;
-  const auto some = [&](index_t begin, index_t end) {
-    for (index_t i = begin; i < end; ++i) run(i * block);
-  };
-  whole ? parallel_for(blocks, 1, some) : some(0, blocks);
+  });
 }
 
 // The gradient gx [n, c, h, w] of the input, c_stride 1, from gy [n, o, out_h, out_w] with any

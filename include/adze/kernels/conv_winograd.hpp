@@ -130,14 +130,12 @@ void winograd_by_tiles(const winograd_plan<T, A, m>& p, index_t images, image<co
   });
 }
 
-// y = x * weights for any number of tiles; x and y with c_stride 1. Where there is more to the
-// weights than to the images, threads have outputs of their own: none reads weights that another
-// one has transformed, and each transforms the images.
+// y = x * weights for any number of tiles; x and y with c_stride 1.
 template <class T, class A, int m>
 void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
               const winograd_weights<T>& w, image<T> y, const epilogue<T>& finish,
               const T* ready = nullptr) {
-  const index_t tiles = p.tiles(images), work = tiles * p.planes * p.in * p.outs;
+  const index_t tiles = p.tiles(images);
   constexpr bool has_rows = A::bytes == 64 && m == 4;
   const bool few = has_rows && !ready ? p.by_rows(tiles) : p.few(tiles);
   const auto run = [&](index_t first, index_t last) {
@@ -153,10 +151,8 @@ void winograd(const winograd_plan<T, A, m>& p, index_t images, image<const T> x,
     else
       winograd_by_panels(part, images, x, weights, out, end);
   };
-  if (ready || tiles >= p.outs || p.in <= 32 || threads() == 1 || work < 2 * parallel_work)
-    return run(0, p.outs);
-  const index_t share = balanced_block(p.outs, (p.outs - 1) / threads() + 1, p.panel);
-  parallel_for(p.outs, share, run);
+  const bool alone = ready || p.in <= 32;  // what is made before, or narrow, has one layout
+  parallel_for(p.outs, alone ? p.outs : outputs_of_a_thread(p, tiles, p.panel), run);
 }
 
 }  // namespace ADZE_ISA

@@ -142,17 +142,13 @@ void winograd_gradient_sums(const winograd_gradient_plan<T, A>& p, index_t image
   });
 }
 
-// The same, both images with c_stride 1. Parts and steps depend on sizes alone. Threads have
-// outputs of their own where the tiles are few, as in conv_winograd.hpp.
+// The same, both images with c_stride 1. Parts and steps depend on sizes alone.
 template <class T, class A>
 void winograd_weight_gradient(const winograd_gradient_plan<T, A>& p, index_t images,
                               image<const T> x, image<const T> gy, T* gw) {
   const index_t tiles = p.tiles(images), parts = p.parts(images);
   const index_t deep = balanced_block((tiles + parts - 1) / parts, p.deep(), 1);
-  const bool split = parts == 1 && tiles < p.outs && threads() > 1 &&
-                     tiles * p.planes * p.in * p.outs >= 2 * parallel_work;
-  if (!split) return winograd_gradient_sums(p, images, parts, deep, x, gy, gw);
-  const index_t share = balanced_block(p.outs, (p.outs - 1) / threads() + 1, p.tall());
+  const index_t share = parts > 1 ? p.outs : outputs_of_a_thread(p, tiles, p.tall());
   parallel_for(p.outs, share, [&](index_t first, index_t last) {
     winograd_gradient_plan<T, A> part = p;
     image<const T> gradient = gy;

@@ -65,6 +65,15 @@ template <class T, class A, int m> struct winograd_plan {
   }
 };
 
+// Where there is more to the weights than to the images, threads have outputs of their own: none
+// reads what another one has transformed, and each transforms the images. Else all outputs.
+template <class T, class A, int m>
+index_t outputs_of_a_thread(const winograd_plan<T, A, m>& p, index_t tiles, index_t step) {
+  const index_t work = tiles * p.planes * p.in * p.outs;
+  const int sharing = tiles < p.outs && work >= 2 * parallel_work ? threads() : 1;
+  return balanced_block(p.outs, (p.outs - 1) / sharing + 1, step);
+}
+
 // One vector of outputs: nine taps, a panel apart, to all planes. The rows leave as soon as they
 // are made, so that nothing but the columns waits in registers.
 template <class T, class A, int m>
