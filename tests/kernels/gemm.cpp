@@ -49,7 +49,7 @@ struct problem {
   double alpha = 1, beta = 0;
   bool positive = false, bias = false, row_bias = false, relu = false, residual = false;
   bool packed = false;
-  index_t a_gap = 3;
+  index_t a_gap = 3, b_gap = 5;
 };
 
 // The largest error in units of u |A||B|; fails on a NaN, and on a number written outside c.
@@ -58,7 +58,7 @@ template <class T, class A = simd::native> double error_of(const problem& p, std
   std::uniform_real_distribution<T> uniform(p.positive ? T(0) : T(-1), T(1));
   const auto next = [&] { return uniform(draw); };
   guarded<T> a(p.m, p.k, p.a_transposed, p.a_gap, p.sparse),
-      b(p.k, p.n, p.b_transposed, 5, p.sparse);
+      b(p.k, p.n, p.b_transposed, p.b_gap, p.sparse);
   guarded<T> c(p.m, p.n, p.c_transposed, 2), more(p.m, p.n, p.c_transposed, 2);
   a.fill(next), b.fill(next);
   if (p.residual) more.fill(next);
@@ -193,6 +193,36 @@ TEST_CASE("gemm: results with few columns or few rows, any transposes and option
   CHECK(worst <= 6);
 }
 
+TEST_CASE("gemm: few rows times a large matrix whose rows may share a cache set") {
+  std::mt19937 draw(41);
+  double worst = 0;
+  for (index_t m : {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13})
+    for (index_t n : {1024, 1100, 1500})
+      for (const bool aligned : {false, true}) {
+        problem p{.m = m, .n = n, .k = 270 + index_t(draw() % 9), .alpha = 0.7, .beta = 1.3};
+        p.b_gap = aligned ? (1024 - n % 1024) % 1024 : 5;
+        p.a_transposed = draw() % 2 != 0;
+        p.row_bias = p.relu = draw() % 2 != 0;
+        worst = std::max(worst, error_of<float>(p, draw));
+      }
+  CHECK(worst <= 6);
+}
+
+TEST_CASE("gemm: narrow results of deep products, whose operands are read where they stand") {
+  std::mt19937 draw(43);
+  double worst = 0;
+  for (index_t m : {14, 25, 35, 36, 37})
+    for (index_t n : {17, 96, 319, 320, 321})
+      for (index_t k : {129, 411, 800}) {
+        problem p{.m = m, .n = n, .k = k, .a_transposed = draw() % 2 != 0};
+        p.bias = p.residual = draw() % 2 != 0;
+        p.beta = draw() % 2 != 0 ? 1 : 0;
+        worst = std::max(worst, error_of<float>(p, draw));
+        if (k == 411) worst = std::max(worst, error_of<double>(p, draw));
+      }
+  CHECK(worst <= 6);
+}
+
 TEST_CASE("gemm: a left operand whose rows share a cache set, or that is transposed") {
   std::mt19937 draw(31);
   double worst = 0;
@@ -307,7 +337,8 @@ TEST_CASE("gemm: the same bits for any number of threads") {
         size{300, 64, 300, true}, size{2500, 1, 1500, false}, size{3000, 10, 200, false},
         size{3000, 11, 200, true}, size{3000, 10, 200, false, true}, size{3000, 9, 300, true, true},
         size{130, 600, 400, false, true}, size{100, 600, 800, false, true},
-        size{100, 600, 1024, true}, size{100, 600, 1024, false}}) {
+        size{100, 600, 1024, true}, size{100, 600, 1024, false}, size{8, 1024, 700, false},
+        size{33, 300, 3000, false, true}}) {
     guarded<float> a(s.m, s.k, s.left_transposed, 0), b(s.k, s.n, s.transposed, 0);
     const auto next = [&] { return static_cast<float>(draw() % 1000) * 0.01f - 5; };
     a.fill(next), b.fill(next);

@@ -145,8 +145,10 @@ template <class T, class A>
                                 strip_count<T, tiles>(c.rows));
 
   const bool rows_adjacent = b.col_stride == 1;
-  // Rows for which a sweep beats tiles, and tiles on b as it stands beat packed panels.
-  constexpr index_t swept = tiles::bytes == 64 ? 2 : 4, few = tiles::bytes == 64 ? 32 : 12;
+  // Rows for which a sweep beats tiles, more where rows of b share a set of the cache, and tiles on
+  // b as it stands beat packed panels.
+  constexpr index_t page = 4096 / index_t(sizeof(T)), few = tiles::bytes == 64 ? 32 : 12;
+  const index_t swept = tiles::bytes == 64 ? 2 : b.row_stride % page == 0 ? most_swept : 4;
   if constexpr (sizeof(T) == 4) {  // double, which checks gradients, has tiles alone
     const auto by_columns = [&](auto product) {
       split_work((c.cols + 63) / 64, work, [&](index_t j0, index_t j1) {
@@ -162,7 +164,8 @@ template <class T, class A>
     if (rows_adjacent && (c.rows == 1 || (c.rows <= swept && right_bytes > (index_t(1) << 20))))
       return by_columns(sweep_product<T, A>);
   }
-  const bool direct = rows_adjacent && (c.rows <= few || right_bytes <= small_right);
+  const bool direct = rows_adjacent && (c.rows <= few || right_bytes <= small_right ||
+                                        is_narrow<T, tiles>(c.rows, c.cols));
   if (direct && c.rows <= few && c.cols >= 512)  // threads share columns: there are few strips
     return split_work((c.cols + 255) / 256, work, [&](index_t j0, index_t j1) {
       const index_t j = j0 * 256, n = std::min(j1 * 256, c.cols) - j;

@@ -15,10 +15,12 @@ template <class T, class A = simd::native> class packed_right {
     if (rows_ == 0 || cols_ == 0) return;
     memory_ = simd::allocate_pages(static_cast<std::size_t>(bytes()));
     T* out = reinterpret_cast<T*>(memory_.get());
-    over_blocks<T, tiles>(rows_, cols_, [&](index_t j, index_t k, index_t cols, index_t depth) {
-      pack_panels<T, tiles>({&b(k, j), depth, cols, b.row_stride, b.col_stride}, out);
-      out += panel_count<T, tiles>(cols) * panel * depth;
-    });
+    over_blocks<T, tiles>(
+        rows_, cols_, block_depth<T, tiles>(rows_),
+        [&](index_t j, index_t k, index_t cols, index_t depth) {
+          pack_panels<T, tiles>({&b(k, j), depth, cols, b.row_stride, b.col_stride}, out);
+          out += panel_count<T, tiles>(cols) * panel * depth;
+        });
   }
 
   index_t rows() const { return rows_; }
