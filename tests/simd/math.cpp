@@ -54,6 +54,8 @@ double exact_sigmoid(double x) {
 template <class V> void check_bounds(std::uint64_t s) {
   CHECK(largest_error<V>([](V x) { return exp(x); }, [](double x) { return std::exp(x); }, s) <=
         1.1);
+  CHECK(largest_error<V>([](V x) { return exp_nonpositive(minimum(x, V(0))); },
+                         [](double x) { return std::exp(std::min(x, 0.0)); }, s) <= 1.1);
   CHECK(largest_error<V>([](V x) { return expm1(x); }, [](double x) { return std::expm1(x); }, s) <=
         1.8);
   CHECK(largest_error<V>([](V x) { return log(x); }, [](double x) { return std::log(x); }, s) <=
@@ -114,6 +116,8 @@ TEST_CASE_TEMPLATE("edges follow the C library", V, native_f32, row_f32, sse2_f3
     }
   };
   kept([](V x) { return exp(x); }, [](double x) { return std::exp(x); });
+  kept([](V x) { return exp_nonpositive(minimum(x, V(0))); },
+       [](double x) { return std::isnan(x) ? x : std::exp(std::min(x, 0.0)); });
   kept([](V x) { return expm1(x); }, [](double x) { return std::expm1(x); });
   kept([](V x) { return log(x); }, [](double x) { return std::log(x); });
   kept([](V x) { return log2(x); }, [](double x) { return std::log2(x); });

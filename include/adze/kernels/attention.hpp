@@ -122,8 +122,9 @@ void attend_back_block(const attention_head<T>& h, const attention_gradients<T>&
     T *w = &weights(i, 0), *s = &slopes(i, 0), *kept = &dropped(i, 0);
     const index_t n = h.keys_seen(first + i);
     const pack shift(lse[first + i]);
-    over_packs<T>(
-        n, [&](index_t j, auto lanes) { lanes.store(exp(lanes.load(w + j) - shift), w + j); });
+    over_packs<T>(n, [&](index_t j, auto lanes) {
+      lanes.store(exp_nonpositive(lanes.load(w + j) - shift), w + j);
+    });
     if (h.dropout > 0) {
       drop_weights(h, first + i, n, w, kept);
       drop_weights(h, first + i, n, s, s);

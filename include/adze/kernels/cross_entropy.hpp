@@ -85,7 +85,7 @@ template <class T> void scaled_exp_row(const T* x, T* out, index_t n, T shift, T
   using pack = simd::pack<T>;
   const pack center(shift), scale(factor);
   over_packs<T>(n, [=](index_t j, auto lanes) {
-    lanes.store(exp(lanes.load(x + j) - center) * scale, out + j);
+    lanes.store(exp_nonpositive(lanes.load(x + j) - center) * scale, out + j);
   });
 }
 // out -= factor w.

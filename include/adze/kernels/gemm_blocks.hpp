@@ -42,14 +42,14 @@ template <class T, class A> constexpr index_t block_width(index_t cols) {
 
 // Few rows times few columns: blocks of 128 rows of the right operand stay where they stand, and
 // both fit the L1 and L2 cache (1.1 to 1.2 times packed ones by benchmarks/gemm, narrow).
-inline constexpr index_t narrow_rows = 36, narrow_depth = 128;
+inline constexpr index_t most_narrow = 36, narrow_depth = 128;
 template <class T, class A> constexpr bool is_narrow(index_t rows, index_t cols) {
-  return A::bytes < 64 && rows <= narrow_rows && cols * index_t(sizeof(T)) <= 1280;
+  return A::bytes < 64 && rows <= most_narrow && cols * index_t(sizeof(T)) <= 1280;
 }
 // The depth of blocks that are read where they stand.
 template <class T, class A> constexpr index_t direct_depth(index_t left_rows, index_t rows) {
   constexpr index_t most = tile_shape<T, A>::depth_block;
-  const bool shallow = A::bytes < 64 && left_rows <= narrow_rows;
+  const bool shallow = A::bytes < 64 && left_rows <= most_narrow;
   return balanced_block(rows, shallow ? std::min(most, narrow_depth) : most, 1);
 }
 

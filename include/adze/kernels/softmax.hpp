@@ -44,7 +44,7 @@ template <class T> T row_exp_sum(const T* x, index_t n, T shift) {
   using pack = simd::pack<T>;
   pack sum(0);
   over_packs<T>(n, [&](index_t i, auto lanes) {
-    sum += exp(lanes.load(x + i, minus_infinity) - pack(shift));
+    sum += exp_nonpositive(lanes.load(x + i, minus_infinity) - pack(shift));
   });
   return reduce_add(sum);
 }
@@ -54,7 +54,7 @@ template <class T> T row_exp(const T* x, T* y, index_t n, T shift) {
   using pack = simd::pack<T>;
   pack sum(0);
   over_packs<T>(n, [&](index_t i, auto lanes) {
-    const pack e = exp(lanes.load(x + i, minus_infinity) - pack(shift));
+    const pack e = exp_nonpositive(lanes.load(x + i, minus_infinity) - pack(shift));
     sum += e;
     lanes.store(e, y + i);
   });
@@ -102,7 +102,7 @@ template <class T> void log_softmax_slope_row(const T* y, const T* g, T* d, inde
   over_packs<T>(n, [&](index_t i, auto lanes) { sum += lanes.load(g + i); });
   const pack total(reduce_add(sum));
   over_packs<T>(n, [&](index_t i, auto lanes) {
-    lanes.store(lanes.load(g + i) - exp(lanes.load(y + i)) * total, d + i);
+    lanes.store(lanes.load(g + i) - exp_nonpositive(lanes.load(y + i)) * total, d + i);
   });
 }
 
@@ -120,7 +120,7 @@ void softmax_block(const T* x, T* y, index_t n, index_t step, index_t width) {
   }
   for (index_t i = 0; i < n; ++i) {
     over_packs<T>(width, [&](index_t j, auto lanes) {
-      const pack e = exp(lanes.load(x + i * step + j) - lanes.load(shift + j));
+      const pack e = exp_nonpositive(lanes.load(x + i * step + j) - lanes.load(shift + j));
       lanes.store(lanes.load(sum + j) + e, sum + j);
       if constexpr (!logarithm) lanes.store(e, y + i * step + j);
     });
@@ -158,7 +158,7 @@ void softmax_slope_block(const T* y, const T* g, T* d, index_t n, index_t step, 
     over_packs<T>(width, [&](index_t j, auto lanes) {
       const index_t at = i * step + j;
       const pack v = lanes.load(g + at), p = lanes.load(y + at), s = lanes.load(sum + j);
-      lanes.store(logarithm ? v - exp(p) * s : p * (v - s), d + at);
+      lanes.store(logarithm ? v - exp_nonpositive(p) * s : p * (v - s), d + at);
     });
   }
 }

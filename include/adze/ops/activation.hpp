@@ -74,14 +74,15 @@ struct gelu_tanh_f {  // x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
   static constexpr std::string_view name = "gelu_tanh";
   static constexpr numeric precision = numeric::any;
   static constexpr auto reads = values::input(0);
-  template <class V> V inner(const V& x) const {
-    return (x + x * x * x * 0.044715) * 0.79788456080286536;
+  static constexpr double root = 0.79788456080286536;
+  template <class V> V inner(const V& x, double factor) const {
+    return x * (x * x * (0.044715 * factor) + factor);
   }
-  template <class V> V f(const V& x) const { return x * sigmoid(inner(x) * 2.0); }  // the same
+  // The same by (1 + tanh(u)) / 2 = 1 / (1 + e^(-2u)).
+  template <class V> V f(const V& x) const { return x / (exp(inner(x, -2.0 * root)) + 1.0); }
   template <class V> V df(const V& x, const V&) const {
-    const V t = tanh(inner(x));
-    return (t + 1.0) * 0.5 +
-           x * (1.0 - t * t) * (x * x * 0.134145 + 1.0) * (0.5 * 0.79788456080286536);
+    const V t = tanh(inner(x, root));
+    return (t + 1.0) * 0.5 + x * (1.0 - t * t) * (x * x * 0.134145 + 1.0) * (0.5 * root);
   }
 };
 struct silu_f {  // x sigmoid(x)

@@ -22,6 +22,7 @@ template <class A> pack<float, A> pow(pack<float, A> x, pack<float, A> y) {
 template <class A> pack<double, A> exp(pack<double, A> x) {
   return detail::each_lane(x, [](double v) { return std::exp(v); });
 }
+template <class A> pack<double, A> exp_nonpositive(pack<double, A> x) { return exp(x); }
 template <class A> pack<double, A> expm1(pack<double, A> x) {
   return detail::each_lane(x, [](double v) { return std::expm1(v); });
 }

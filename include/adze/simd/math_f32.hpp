@@ -21,10 +21,12 @@ template <class V> V exp_of_rest(V r) {
       r, {0x1.fffffcp-2f, 0x1.555492p-3f, 0x1.5558f2p-5f, 0x1.123a2p-7f, 0x1.6a23cep-10f});
   return fma(r * r, q, r) + 1.0;
 }
-// e^r - 1, as exact for small r.
-template <class V> V expm1_of_rest(V r) {
-  const V q = polynomial(
-      r, {0.5f, 0x1.555554p-3f, 0x1.5554bp-5f, 0x1.11118ap-7f, 0x1.6d723ep-10f, 0x1.a032c2p-13f});
+// (e^(scale r) - 1) / scale, as exact for small r; scale: 1 or 2.
+template <int scale = 1, class V> V expm1_of_rest(V r) {
+  constexpr float by = scale, by2 = by * by, by3 = by * by2;
+  const V q = polynomial(r, {0.5f * by, 0x1.555554p-3f * by2, 0x1.5554bp-5f * by3,
+                             0x1.11118ap-7f * by2 * by2, 0x1.6d723ep-10f * by2 * by3,
+                             0x1.a032c2p-13f * by3 * by3});
   return fma(r * r, q, r);
 }
 
@@ -34,15 +36,30 @@ template <class V> V expm1_of_rest(V r) {
 template <class A> [[gnu::always_inline]] inline pack<float, A> exp(pack<float, A> x) {
   using V = pack<float, A>;
   // Beyond these ends the result is infinity or zero anyway; NaN passes.
-  const auto [whole, r] = detail::split_exponent(less_of(V(88.8), greater_of(V(-104), x)));
+  const V inside = less_of(V(88.8), greater_of(V(-104), x));
+  const auto [whole, r] = detail::split_exponent<detail::scale_bias>(inside);
   return detail::scaled(detail::exp_of_rest(r), whole);
+}
+
+// e^x for x <= 0, what softmax and its kin ask for: one power of two fits all of their range.
+template <class A> [[gnu::always_inline]] inline pack<float, A> exp_nonpositive(pack<float, A> x) {
+  using V = pack<float, A>;
+  constexpr int up = 64,
+                bias = detail::scales_lanes<V> ? detail::scale_bias : detail::power_bias + up;
+  const auto [whole, r] = detail::split_exponent<bias>(greater_of(V(-104), x));
+  const V y = detail::exp_of_rest(r);
+  if constexpr (detail::scales_lanes<V>)
+    return detail::scaled(y, whole);
+  else
+    return y * detail::power_of_two(whole) * 0x1p-64;
 }
 
 // e^x - 1.
 template <class A> [[gnu::always_inline]] inline pack<float, A> expm1(pack<float, A> x) {
   using V = pack<float, A>;
-  const auto [whole, r] = detail::split_exponent(less_of(V(88.8), greater_of(V(-20), x)));
-  const V s = detail::power_of_two<V>(bits(whole), std::uint32_t(-1));  // half of 2^n, for n = 128
+  constexpr int bias = detail::power_bias - 1;  // half of 2^n, for n = 128
+  const auto [whole, r] = detail::split_exponent<bias>(less_of(V(88.8), greater_of(V(-20), x)));
+  const V s = detail::power_of_two(whole);
   const V y = 2.0 * fma(s, detail::expm1_of_rest(r), s - 0.5);
   return copysign(y, x);
 }
@@ -108,17 +125,17 @@ template <class A> [[gnu::always_inline]] inline pack<float, A> log1p(pack<float
 // Hyperbolic tangent, from e^(2|x|) - 1, so that it is exact in relative terms around zero.
 template <class A> [[gnu::always_inline]] inline pack<float, A> tanh(pack<float, A> x) {
   using V = pack<float, A>;
-  const V size = abs(x);
-  const auto [whole, r] = detail::split_exponent(less_of(V(20), size + size));
-  const V s = detail::power_of_two<V>(bits(whole), 0);
-  const V e = fma(s, detail::expm1_of_rest(r), s - 1.0);
+  constexpr int bias = detail::power_bias + 1;
+  const auto [whole, r] = detail::split_exponent<bias, 2>(less_of(V(10), abs(x)));
+  const V twice = detail::power_of_two(whole);
+  const V e = fma(twice, detail::expm1_of_rest<2>(r), fma(twice, V(0.5f), V(-1)));
   return copysign(e / (e + 2.0), x);
 }
 
 // 1 / (1 + e^-x), by e^-|x|, which neither overflows nor loses the small end.
 template <class A> [[gnu::always_inline]] inline pack<float, A> sigmoid(pack<float, A> x) {
   using V = pack<float, A>;
-  const V e = exp(-abs(x));
+  const V e = exp_nonpositive(-abs(x));
   return where(x < 0.0, e, V(1)) / (1.0 + e);
 }
 
@@ -133,8 +150,8 @@ template <class A> [[gnu::always_inline]] inline pack<float, A> erf(pack<float, 
   const V g =
       detail::polynomial(t, {-0x1.20ef1cp+0f, -0x1.45328ep-1f, -0x1.b3257p-4f, 0x1.85514ep-6f,
                              -0x1.dd6c9ap-9f, 0x1.527beap-12f, -0x1.78dbe2p-17f});
-  const auto [whole, r] = detail::split_exponent(V(g * t));  // -17.5 to 0
-  const V high = 1.0 - detail::exp_of_rest(r) * detail::power_of_two<V>(bits(whole), 0);
+  const auto [whole, r] = detail::split_exponent<detail::power_bias>(V(g * t));  // -17.5 to 0
+  const V high = 1.0 - detail::exp_of_rest(r) * detail::power_of_two(whole);
   return where(size < 0.93, fma(x, low, x), copysign(high, x));
 }
 
@@ -146,9 +163,10 @@ template <class A> [[gnu::always_inline]] inline pack<float, A> normal_cdf(pack<
   const V g = detail::polynomial(t, {-0x1.26aed4p+0f, -0x1.d63aacp-2f, -0x1.ae0c7p-5f,
                                      0x1.cee81ap-8f, -0x1.1f209ep-13f, -0x1.8678e6p-13f,
                                      0x1.4a58f6p-15f, -0x1.7c8812p-19f});
-  const V power = g * t, whole = power + detail::to_whole;  // -25.4 to 0
-  const V r = (power - (whole - detail::to_whole)) * 0x1.62e43p-1f;
-  const V half = detail::power_of_two<V>(bits(whole), std::uint32_t(-1));
+  constexpr float offset = detail::to_whole + detail::power_bias - 1;  // half of 2^n
+  const V power = g * t, whole = power + offset;                       // -25.4 to 0
+  const V r = (power - (whole - offset)) * 0x1.62e43p-1f;
+  const V half = detail::power_of_two(whole);
   return copysign(fma(-half, detail::exp_of_rest(r), V(0.5)), x) + 0.5;
 }
 

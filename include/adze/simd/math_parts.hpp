@@ -31,14 +31,15 @@ template <std::size_t n, class V> V power(V x) {  // n a power of two
   else
     return power<n / 2>(x * x);
 }
-// c[first] + c[first + 1] x + ..., split in the middle (Estrin): the latency of the chain of
-// multiply-adds is what these functions wait for.
+// c[first] + c[first + 1] x + ..., split near the middle (Estrin), which keeps the chain of
+// multiply-adds short; lower where that needs one power of x less.
 template <std::size_t first, std::size_t count, class V, std::size_t n>
 V polynomial_part(V x, const float (&c)[n]) {
   if constexpr (count == 1) {
     return V(c[first]);
   } else {
-    constexpr std::size_t half = std::bit_ceil(count) / 2;
+    constexpr std::size_t middle = std::bit_ceil(count) / 2;
+    constexpr std::size_t half = count > 3 && 2 * count <= 3 * middle ? middle / 2 : middle;
     return fma(polynomial_part<first + half, count - half>(x, c), power<half>(x),
                polynomial_part<first, half>(x, c));
   }
@@ -50,13 +51,14 @@ template <class V, std::size_t n> V polynomial(V x, const float (&c)[n]) {
 // Adding this rounds |x| < 2^22 to a whole number and leaves it in the low bits.
 inline constexpr float to_whole = 0x1.8p23f;
 
-// x = n ln 2 + r with |r| <= ln(2) / 2; `whole` is n + to_whole. The first part of ln 2 has nine
-// bits: its product with n is exact without a fused multiply-add too.
+// scale x = n ln 2 + scale r with |scale r| <= ln(2) / 2; `whole` is n + bias + to_whole. The first
+// part of ln 2 has nine bits: its product with n is exact without a fused multiply-add too.
 template <class V> struct power_of_two_split { V whole, r; };
-template <class V> power_of_two_split<V> split_exponent(V x) {
-  const V whole = fma(x, V(0x1.715476p+0f), V(to_whole));
-  const V n = whole - to_whole;
-  return {whole, fma(n, V(2.12194440e-4f), fma(n, V(-0.693359375f), x))};
+template <int bias, int scale = 1, class V> power_of_two_split<V> split_exponent(V x) {
+  constexpr float by = scale;
+  const V whole = fma(x, V(by * 0x1.715476p+0f), V(to_whole + bias));
+  const V n = whole - (to_whole + bias);
+  return {whole, fma(n, V(2.12194440e-4f / by), fma(n, V(-0.693359375f / by), x))};
 }
 // Words moved by n bits.
 template <int n, class W> W left(W w) {
@@ -72,19 +74,19 @@ template <int n, class W> W right(W w) {
     return w >> n;
 }
 
-// 2^(n + shift) from the low bits of n + to_whole.
-template <class V> V power_of_two(typename V::word whole, std::uint32_t shift) {
-  using word = typename V::word;
-  return V::from_bits(left<23>(whole + word(127 + shift)));
-}
+// 2^n from n + 127 + to_whole: the bias that its exponent has anyway.
+inline constexpr int power_bias = 127;
+template <class V> V power_of_two(V whole) { return V::from_bits(left<23>(bits(whole))); }
 
-// y 2^n rounded once, for y near 1 and n = whole - to_whole from -151 to 129.
+// y 2^n rounded once, for y near 1 and n = whole - bias - to_whole from -151 to 129.
+inline constexpr int scale_bias = 2 * power_bias;
+template <class V> inline constexpr bool scales_lanes = requires(V y) { scale_lanes(y.v, y.v); };
 template <class V> V scaled(V y, V whole) {
-  if constexpr (requires { scale_lanes(y.v, y.v); }) {
-    return V(typename V::lane_type(scale_lanes(y.v, V(whole - to_whole).v)));
+  if constexpr (scales_lanes<V>) {
+    return V(typename V::lane_type(scale_lanes(y.v, V(whole - (to_whole + scale_bias)).v)));
   } else {  // in two factors: the ends of the range would not fit in one
     const typename V::word n = bits(whole), half = right<1>(n);
-    return y * power_of_two<V>(half, 0) * power_of_two<V>(n - half, 0);
+    return y * V::from_bits(left<23>(half)) * V::from_bits(left<23>(n - half));
   }
 }
 
