@@ -31,11 +31,12 @@ template <class = void> matrix<const float> widened(const stored_matrix& x, floa
 // wide copy of one panel.
 template <class A> void pack_narrow(const stored_matrix& b, float* out) {
   constexpr index_t panel = tile_shape<float, A>::panel;
-  if (b.row_stride == 1 && b.type != dtype::f32)
-    return dispatch(types<float16, bfloat16>{}, b.type, "pack", [&]<class E>() {
-      pack_columns<float, A, E>({static_cast<const E*>(b.data), b.rows, b.cols, 1, b.col_stride},
-                                out);
-    });
+  if constexpr (A::bytes > 16)  // others convert number by number: what is around that costs little
+    if (b.row_stride == 1 && b.type != dtype::f32)
+      return dispatch(types<float16, bfloat16>{}, b.type, "pack", [&]<class E>() {
+        pack_columns<float, A, E>({static_cast<const E*>(b.data), b.rows, b.cols, 1, b.col_stride},
+                                  out);
+      });
   for (index_t j = 0; j < b.cols; j += panel, out += panel * b.rows) {
     const index_t width = std::min(panel, b.cols - j);
     const stored_matrix part = b.block(0, j, b.rows, width);
