@@ -34,10 +34,17 @@ template <class = void> void store_truths(const void* from, std::uint8_t* out, i
   for (; i < n; ++i) out[i] = in[i] != 0;
 }
 
+// What T is loaded from and stored to: i64 is computed in where all are whole numbers.
+template <class T>
+using row_types =
+    std::conditional_t<std::is_integral_v<T>,
+                       types<std::int8_t, std::uint8_t, std::int32_t, std::int64_t, bool>,
+                       all_types>;
+
 // out[i] = in[i * stride], from `type` to T.
 template <class T>
 [[gnu::noinline]] void load_row(dtype type, const void* in, index_t stride, index_t n, T* out) {
-  dispatch(all_types{}, type, "load", [&]<class E>() {
+  dispatch(row_types<T>{}, type, "load", [&]<class E>() {
     const E* x = static_cast<const E*>(in);
     if constexpr (std::is_same_v<T, float> &&
                   (std::is_same_v<E, float16> || std::is_same_v<E, bfloat16>)) {
@@ -54,7 +61,7 @@ template <class T>
 // out[i * stride] = in[i], from T to `type`.
 template <class T>
 [[gnu::noinline]] void store_row(dtype type, void* out, index_t stride, index_t n, const T* in) {
-  dispatch(all_types{}, type, "store", [&]<class E>() {
+  dispatch(row_types<T>{}, type, "store", [&]<class E>() {
     E* y = static_cast<E*>(out);
     if constexpr (std::is_same_v<T, float> &&
                   (std::is_same_v<E, float16> || std::is_same_v<E, bfloat16>)) {
