@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 // Activations: functors of a few lines. Names, defaults and the slopes at kinks are PyTorch's; NaN
 // passes through all of them.
-#include <adze/ops/map.hpp>
+#include <adze/ops/dense.hpp>
 
 namespace adze::inline ADZE_ISA {
 
@@ -221,6 +221,14 @@ template <class> tensor hardswish(const tensor& x) {
 }
 
 }  // namespace adze::inline ADZE_ISA
+
+namespace adze::detail::inline ADZE_ISA {
+
+template <class> tensor relu_gradient(backward_context& c, const tensor& g) {
+  return unary<functors::relu_f>{}.backward(c, g);
+}
+
+}  // namespace adze::detail::inline ADZE_ISA
 
 // What the gradients above call.
 #include <adze/ops/pointwise.hpp>

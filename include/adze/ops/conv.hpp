@@ -243,7 +243,7 @@ template <class = void> struct conv2d_weight_gradient_op {
 
 template <class A>
 std::array<tensor, 3> conv2d_op<A>::backward(backward_context& c, const tensor& gy) const {
-  const tensor g = act == kernels::activation::relu ? where(c.out(0) > 0.0, gy, 0.0) : gy;
+  const tensor g = act == kernels::activation::relu ? detail::relu_gradient(c, gy) : gy;
   std::array<tensor, 3> d;
   if (c.wants(0)) {
     const shape& x = c.in_shape(0);
@@ -342,7 +342,6 @@ tensor conv_transpose2d(const tensor& x, const tensor& w, const tensor& bias,
 
 // What the gradients above call.
 #include <adze/ops/activation.hpp>
-#include <adze/ops/compare.hpp>
 #include <adze/ops/layout.hpp>
 #include <adze/ops/pointwise.hpp>
 #include <adze/ops/reduce.hpp>

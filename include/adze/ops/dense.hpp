@@ -48,4 +48,7 @@ struct residual_input {
   bool spent = false;
 };
 
+// The gradient of what an op puts through relu, whose result is its output 0; in activation.hpp.
+template <class = void> tensor relu_gradient(backward_context& c, const tensor& g);
+
 }  // namespace adze::detail::inline ADZE_ISA

@@ -74,7 +74,7 @@ template <class = void> struct linear_op {
     return detail::as_result(std::move(y), type);
   }
   std::array<tensor, 3> backward(backward_context& c, const tensor& g) const {
-    const tensor d = act == kernels::activation::relu ? where(c.out(0) > 0.0, g, 0.0) : g;
+    const tensor d = act == kernels::activation::relu ? detail::relu_gradient(c, g) : g;
     if (c.create()) return recorded(c, d);
     if (size_of(d.dtype()) == 2) return narrow(c, d);
     return plain(c, d);
@@ -168,5 +168,5 @@ template <class> tensor linear(const tensor& x, const tensor& weight, const tens
 }  // namespace adze::inline ADZE_ISA
 
 // What the gradients above call.
-#include <adze/ops/compare.hpp>
+#include <adze/ops/activation.hpp>
 #include <adze/ops/layout.hpp>
