@@ -87,13 +87,13 @@ double total_weight(const tensor& classes, const tensor& weight, index_t ignore_
   return total;
 }
 
-// The distributions q, of the shape of x, for which the losses of class indices are
-// -sum_j q_j log p_j: q_j = (1 - e) w_j [j = t] + e w_j / classes, 0 where t is ignored.
+// The shares q, of the shape of x, for which the losses of class indices are sum_j q_j log p_j:
+// -q_j = (1 - e) w_j [j = t] + e w_j / classes, 0 where t is ignored.
 template <class = void>
-tensor target_distribution(const tensor& x, const tensor& classes, const tensor& weight,
-                           index_t ignore_index, double smoothing) {
+tensor target_shares(const tensor& x, const tensor& classes, const tensor& weight,
+                     index_t ignore_index, double smoothing) {
   const index_t n = x.shape()[class_axis(x)], rows = classes.numel();
-  tensor q = zeros_of(class_rows(x, f64).shape(), f64);
+  tensor q = zeros_of(classes.shape().inserted(classes.rank(), n), f64);
   const tensor w = weight.defined() ? dense_as(weight, f64) : tensor();
   const std::int64_t* t = classes.data_as<std::int64_t>();
   for (index_t i = 0; i < rows; ++i) {
@@ -101,7 +101,7 @@ tensor target_distribution(const tensor& x, const tensor& classes, const tensor&
     double* row = q.data_as<double>() + i * n;
     for (index_t j = 0; j < n; ++j) {
       const double share = smoothing / static_cast<double>(n) + (j == t[i] ? 1.0 - smoothing : 0.0);
-      row[j] = w.defined() ? share * w.data_as<double>()[j] : share;
+      row[j] = -(w.defined() ? share * w.data_as<double>()[j] : share);
     }
   }
   return from_class_rows(dense_as(q, x.dtype()), x.shape());
@@ -145,15 +145,14 @@ template <class = void> struct cross_entropy_op {
   // 0 where no row counts: only gradients are taken from here, and the NaN of forward has none.
   tensor composed(const tensor& x, const tensor& target, const tensor& weight) const {
     const tensor t = detail::dense_as(target, i64);
-    const tensor q =
-        detail::target_distribution(detach(x), t, weight, ignore_index, label_smoothing);
+    const tensor q = detail::target_shares(x, t, weight, ignore_index, label_smoothing);
     const index_t axis = detail::class_axis(x);
     const tensor ignored = t == static_cast<double>(ignore_index);
     const tensor counted = where(unsqueeze(ignored, axis), 0.0, x);
-    const tensor loss = -sum(log_softmax(counted, axis) * q, {axis});
+    const tensor loss = sum(log_softmax(counted, axis) * q, {axis});
     if (reduce != reduction::mean) return detail::reduce_loss(loss, reduce);
     const bool none = detail::total_weight(t, {}, ignore_index) == 0.0;
-    return sum(loss) / (none ? 1.0 : detail::total_weight(t, weight, ignore_index));
+    return sum(loss) * (none ? 1.0 : 1.0 / detail::total_weight(t, weight, ignore_index));
   }
 
  private:
@@ -243,7 +242,9 @@ tensor cross_entropy(const tensor& logits, const tensor& target, const cross_ent
   const index_t axis = detail::class_axis(logits), classes = logits.shape()[axis];
   tensor q = target;
   if (o.label_smoothing != 0) {
-    q = q * (1.0 - o.label_smoothing) + o.label_smoothing / static_cast<double>(classes);
+    q = q * (1.0 - o.label_smoothing) +
+        detail::one_number("cross_entropy", q.dtype(),
+                           o.label_smoothing / static_cast<double>(classes));
   }
   if (o.weight.defined()) {
     if (o.weight.shape() != shape{classes}) {
@@ -254,7 +255,8 @@ tensor cross_entropy(const tensor& logits, const tensor& target, const cross_ent
     for (index_t i = 0; i < logits.rank(); ++i) wide = wide.inserted(i, i == axis ? classes : 1);
     q = q * reshape(o.weight, wide);
   }
-  const tensor loss = -sum(log_softmax(logits, axis) * q, {axis});
+  // Times -1: a program compiles that for gradients, but an opposite for nothing else.
+  const tensor loss = sum(log_softmax(logits, axis) * q, {axis}) * -1.0;
   return detail::reduce_loss(loss, o.reduce);
 }
 

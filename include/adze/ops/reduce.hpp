@@ -157,7 +157,8 @@ template <class = void> struct mean_op {
                         {.finish = detail::divide_slots, .finish_data = &n, .result = x.dtype()});
   }
   tensor backward(backward_context& c, const tensor& g) const {
-    return detail::spread(g / count(c.in_shape(0), over), over, keep, c.in_shape(0), name);
+    const double share = 1.0 / count(c.in_shape(0), over);
+    return detail::spread(g * share, over, keep, c.in_shape(0), name);
   }
 };
 
