@@ -83,9 +83,7 @@ struct square_distance : floating_sum {  // (x - center)^2
   }
 };
 struct exp_distance : floating_sum {  // exp(x - center)
-  template <class V> V take(const V& x, const V& center) const {
-    return exp_nonpositive(x - center);
-  }
+  template <class V> V take(const V& x, const V& center) const { return exp(x - center); }
 };
 struct magnitude : floating_sum {  // |x|
   template <class V> V take(const V& x, const V&) const { return abs(x); }
