@@ -5,6 +5,8 @@
 // memory: one vector of channels along all pixels would use half of each cache line and a few sets
 // of the L1 cache. A tile shares its inputs in registers; sums run over taps in order. The last
 // vector begins early enough to be whole.
+#include <type_traits>
+
 #include <adze/kernels/conv_plan.hpp>
 #include <adze/kernels/gemm.hpp>
 
@@ -57,36 +59,42 @@ template <class T, class Out, class Data> struct depthwise3_tiles {
   void (*places)(const depthwise_places<T, Out>& at, index_t channels, Data* data);
 };
 
-// The tile for the outputs from column i on of row `all`, counted through all images. Columns of
-// the padding are zeros, missing outputs `nowhere`: both as long as the channels.
+// The tiles of row `all`, counted through all images, from column `begin` on. Columns of the
+// padding are zeros, missing outputs `nowhere`: both as long as the channels. The last tile of
+// results begins early enough to be whole: some outputs are computed, to the same bits, twice.
 template <class T, class Out, class Data>
-[[gnu::noinline]] void depthwise3_at(const depthwise3_tiles<T, Out, Data>& tile,
-                                     const conv_shape& s, image<const T> x, image<Out> y,
-                                     index_t all, index_t i, const T* zeros, Out* nowhere,
-                                     Data* data) {
+[[gnu::noinline]] void depthwise3_row(const depthwise3_tiles<T, Out, Data>& tile,
+                                      const conv_shape& s, image<const T> x, image<Out> y,
+                                      index_t all, index_t begin, const T* zeros, Out* nowhere,
+                                      Data* data) {
   const index_t outs = tile.outs, columns = tile.stride * (outs - 1) + 3;
-  const index_t n = all / s.out_h(), row = all % s.out_h(), out_w = s.out_w();
-  const index_t top = row * tile.stride - s.pad_h, left = i * tile.stride - s.pad_w;
-  Out* const out = y.at(n, row, i);
-  if (tile.steps && i + outs <= out_w && top >= 0 && top + 3 <= s.h && left >= -1 &&
-      left + columns <= s.w + 1) {
-    const T* const from = x.at(n, top, left);
-    return tile.steps({{from, from + x.h_stride, from + 2 * x.h_stride},
-                       out,
-                       x.w_stride,
-                       y.w_stride,
-                       left >= 0,
-                       left + columns <= s.w},
-                      s.c, data);
-  }
-  depthwise_places<T, Out> p;
-  for (index_t k = 0; k < outs; ++k) p.outs[k] = i + k < out_w ? out + k * y.w_stride : nowhere;
-  for (index_t r = 0; r < 3; ++r)
-    for (index_t k = 0; k < columns; ++k) {
-      const bool inside = top + r >= 0 && top + r < s.h && left + k >= 0 && left + k < s.w;
-      p.columns[r][k] = inside ? x.at(n, top + r, left + k) : zeros;
+  const index_t out_w = s.out_w(), n = all / s.out_h(), row = all - n * s.out_h();
+  const index_t top = row * tile.stride - s.pad_h;
+  const bool rows = tile.steps && top >= 0 && top + 3 <= s.h;
+  for (index_t at = begin; at < out_w; at += outs) {
+    const index_t i = std::is_const_v<Out> ? at : std::max<index_t>(std::min(at, out_w - outs), 0);
+    const index_t left = i * tile.stride - s.pad_w;
+    Out* const out = y.at(n, row, i);
+    if (rows && i + outs <= out_w && left >= -1 && left + columns <= s.w + 1) {
+      const T* const from = x.at(n, top, left);
+      tile.steps({{from, from + x.h_stride, from + 2 * x.h_stride},
+                  out,
+                  x.w_stride,
+                  y.w_stride,
+                  left >= 0,
+                  left + columns <= s.w},
+                 s.c, data);
+      continue;
     }
-  tile.places(p, s.c, data);
+    depthwise_places<T, Out> p;
+    for (index_t k = 0; k < outs; ++k) p.outs[k] = i + k < out_w ? out + k * y.w_stride : nowhere;
+    for (index_t r = 0; r < 3; ++r)
+      for (index_t k = 0; k < columns; ++k) {
+        const bool inside = top + r >= 0 && top + r < s.h && left + k >= 0 && left + k < s.w;
+        p.columns[r][k] = inside ? x.at(n, top + r, left + k) : zeros;
+      }
+    tile.places(p, s.c, data);
+  }
 }
 
 // The results of a tile; weights as [vector][tap][lane]. Sums have names: g++ stores arrays that

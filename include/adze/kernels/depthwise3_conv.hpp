@@ -64,18 +64,13 @@ void depthwise3_forward(const conv_shape& s, image<const T> x, const T* weight, 
                       : (seven ? of.template operator()<2, 7>() : of.template operator()<2, 4>());
   split_work(s.n * out_h, s.work(), [&](index_t first, index_t last) {
     T* const nowhere = scratch<T, scratch_use::window>(s.c);
-    // The last tile begins early enough to be whole: some outputs are computed, to the same bits,
-    // twice.
     depthwise3_blocks<T, A>(s, [&](index_t c, index_t channels) {
       conv_shape part = s;
       part.c = channels;
       const auto from = channels_from(x, c);
       const auto to = channels_from(y, c);
       for (index_t all = first; all < last; ++all)
-        for (index_t i = 0; i < out_w; i += tile.outs)
-          depthwise3_at(tile, part, from, to, all,
-                        std::max<index_t>(std::min(i, out_w - tile.outs), 0), zeros, nowhere,
-                        by_tap + 9 * c);
+        depthwise3_row(tile, part, from, to, all, 0, zeros, nowhere, by_tap + 9 * c);
     });
     for (index_t all = first; all < last; ++all)
       finish_rows<T, A>(finish, {y.at(all / out_h, all % out_h, 0), out_w, s.c, y.w_stride, 1}, 0,
@@ -177,8 +172,7 @@ void depthwise3_weight_rows(const conv_shape& s, image<const T> x, image<const T
     some.c = channels;
     const auto from = channels_from(x, c), gradient = channels_from(gy, c);
     for (index_t row = first; row < last; ++row)
-      for (index_t i = 0; i < s.out_w(); i += tile.outs)
-        depthwise3_at(tile, some, from, gradient, row, i, zeros, zeros, sums + 9 * c);
+      depthwise3_row(tile, some, from, gradient, row, 0, zeros, zeros, sums + 9 * c);
   };
   depthwise3_blocks<T, A>(s, block);
 }
