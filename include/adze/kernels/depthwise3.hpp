@@ -194,53 +194,6 @@ template <class T, class A, class Places>
   }
 }
 
-// Adds the products of a tile's gradients and inputs to the sums of taps, [vector][tap][lane].
-// Sums have names: g++ stores arrays that live in a loop.
-template <class T, class A, int stride, int outs, class Places>
-[[gnu::noinline]] void depthwise3_weight_tile(const Places& at, index_t channels, T* sums) {
-  using P = simd::pack<T, A>;
-  constexpr int columns = stride * (outs - 1) + 3;
-  for (index_t q = 0; q < channels; q += P::size, sums += 9 * P::size) {
-    const index_t c = std::min(q, channels - P::size);
-    const auto sum = [&](int i) __attribute__((always_inline)) {
-      return P::load(sums + i * P::size);
-    };
-    P s0 = sum(0), s1 = sum(1), s2 = sum(2), s3 = sum(3), s4 = sum(4), s5 = sum(5), s6 = sum(6);
-    P s7 = sum(7), s8 = sum(8), g0(T(0)), g1 = g0, g2 = g0;
-    const auto add = [](P & s, P g, P x) __attribute__((always_inline)) {
-      s = fma(g, x, s);
-      pin(s);
-    };
-    const auto row = [&](P & a, P & b, P & d, int r, int k) __attribute__((always_inline)) {
-      P x = P::load(at.x(r, k) + c);
-      pin(x);
-      if (k % stride == 0 && k / stride < outs) add(a, g0, x);
-      if (stride == 1 && k > 0 && k <= outs) add(b, g1, x);
-      if (stride == 2 && k % 2 == 1) add(b, g0, x);
-      if (k % stride == 0 && k > 1) add(d, stride == 1 ? g2 : g1, x);
-    };
-#pragma GCC unroll 16
-    for (int k = 0; k < columns; ++k) {
-      if (k % stride == 0) {
-        g2 = g1, g1 = g0;
-        if (k / stride < outs) {
-          g0 = P::load(at.out(k / stride) + c);
-          pin(g0);
-        }
-      }
-      if ((k == 0 && !at.first) || (k == columns - 1 && !at.last)) continue;
-      row(s0, s1, s2, 0, k);
-      row(s3, s4, s5, 1, k);
-      row(s6, s7, s8, 2, k);
-    }
-    const auto keep = [&](int i, P s) __attribute__((always_inline)) {
-      s.store(sums + i * P::size);
-    };
-    keep(0, s0), keep(1, s1), keep(2, s2), keep(3, s3), keep(4, s4), keep(5, s5), keep(6, s6);
-    keep(7, s7), keep(8, s8);
-  }
-}
-
 // Whether these kernels take a problem whose input is x.
 template <class T, class A> bool has_depthwise3(const conv_shape& s, image<const T> x) {
   return s.kh == 3 && s.kw == 3 && s.dil_h == 1 && s.dil_w == 1 && s.stride_h == s.stride_w &&

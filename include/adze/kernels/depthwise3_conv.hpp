@@ -1,8 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // The three directions of depthwise convolutions of 3 x 3, over rows that threads share.
-#include <adze/kernels/depthwise3.hpp>
-#include <adze/kernels/depthwise3_lanes.hpp>
+#include <adze/kernels/depthwise3_weight.hpp>
 #include <adze/kernels/taps.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
@@ -142,14 +141,42 @@ void depthwise3_data(const conv_shape& s, image<const T> gy, const T* weight, im
   depthwise3_forward<T, A>(turned, gy, weight, true, gx, finish);
 }
 
+// Adds the products of output row `row`, with stride 1 those of row + 1 too, both of one image.
+// Says where it stopped: at outputs whose columns the image and one of the padding do not hold.
+template <class T, class A, int stride>
+index_t depthwise3_weight_walks(const conv_shape& s, image<const T> x, image<const T> gy,
+                                index_t row, const T* zeros, T* sums) {
+  constexpr index_t outs = 7, columns = stride * (outs - 1) + 3;
+  const index_t out_w = s.out_w(), n = row / s.out_h(), y = row - n * s.out_h();
+  depthwise_walks<T> p{{}, {}, {gy.at(n, y, 0), gy.at(n, y + 1, 0)}, gy.w_stride, false, false};
+  for (index_t r = 0; r < 4; ++r) {
+    const index_t at = y * stride - s.pad_h + r;
+    const bool inside = at >= 0 && at < s.h;
+    p.rows[r] = inside ? x.at(n, at, 0) : zeros;
+    p.steps[r] = inside ? x.w_stride : 0;
+  }
+  index_t i = 0;
+  for (index_t left = -s.pad_w; i + outs <= out_w && left >= -1 && left + columns <= s.w + 1;
+       i += outs, left += stride * outs) {
+    p.first = left >= 0, p.last = left + columns <= s.w;
+    depthwise3_weight_tile<T, A, stride, outs>(p, s.c, sums);
+    for (index_t r = 0; r < 4; ++r) p.rows[r] += (stride * outs - !p.first) * p.steps[r];
+    for (index_t r = 0; r < 2; ++r) p.outs[r] += outs * p.out_step;
+  }
+  return i;
+}
+
 // Adds the products of output rows [first, last) to sums [vector][tap][lane].
 template <class T, class A>
 void depthwise3_weight_rows(const conv_shape& s, image<const T> x, image<const T> gy, index_t first,
                             index_t last, const T* zeros, T* sums) {
   using tiles = depthwise3_tiles<T, const T, T>;
   const auto of = [&]<int stride, int outs>() -> tiles {
-    return {stride, outs, depthwise3_weight_tile<T, A, stride, outs, depthwise_steps<T, const T>>,
-            depthwise3_weight_tile<T, A, stride, outs, depthwise_places<T, const T>>};
+    tiles made{stride, outs, nullptr,
+               depthwise3_weight_tile<T, A, stride, outs, depthwise_places<T, const T>>};
+    if constexpr (!weights_by_walks<A>)
+      made.steps = depthwise3_weight_tile<T, A, stride, outs, depthwise_steps<T, const T>>;
+    return made;
   };
   tiles tile = s.stride_h == 1 ? of.template operator()<1, 7>() : of.template operator()<2, 7>();
   if constexpr (A::bytes == 64) {
@@ -167,12 +194,25 @@ void depthwise3_weight_rows(const conv_shape& s, image<const T> x, image<const T
     }
     if (s.stride_h == 1 && s.out_w() % 14 == 0) tile = of.template operator()<1, 14>();
   }
+  const index_t out_h = s.out_h(), out_w = s.out_w();
   const auto block = [&](index_t c, index_t channels) {
     conv_shape some = s;
     some.c = channels;
     const auto from = channels_from(x, c), gradient = channels_from(gy, c);
-    for (index_t row = first; row < last; ++row)
-      depthwise3_row(tile, some, from, gradient, row, 0, zeros, zeros, sums + 9 * c);
+    T* const to = sums + 9 * c;
+    for (index_t row = first; row < last;) {
+      index_t begin = 0, count = 1;
+      if constexpr (weights_by_walks<A>) {
+        if (s.stride_h == 2) {
+          begin = depthwise3_weight_walks<T, A, 2>(some, from, gradient, row, zeros, to);
+        } else if (row + 1 < last && (row + 1) % out_h != 0) {
+          begin = depthwise3_weight_walks<T, A, 1>(some, from, gradient, row, zeros, to);
+          count = 2;
+        }
+      }
+      for (; count > 0; --count, ++row)
+        if (begin < out_w) depthwise3_row(tile, some, from, gradient, row, begin, zeros, zeros, to);
+    }
   };
   depthwise3_blocks<T, A>(s, block);
 }
@@ -182,7 +222,8 @@ template <class T, class A>
 void depthwise3_weight(const conv_shape& s, image<const T> x, image<const T> gy, T* gw) {
   constexpr index_t lanes = simd::pack<T, A>::size;
   const index_t rows = s.n * s.out_h(), wanted = std::clamp<index_t>(s.work() >> 18, 1, 16);
-  const index_t part = std::max<index_t>((rows + wanted - 1) / wanted, 1);
+  const index_t least = (rows + wanted - 1) / wanted;
+  const index_t part = std::max<index_t>(least + least % 2, 2);  // whole pairs
   const index_t parts = std::max<index_t>((rows + part - 1) / part, 1);
   const index_t size = (s.c + lanes - 1) / lanes * 9 * lanes;
   T* const sums = scratch<T, scratch_use::partial>(parts * size + s.c);

@@ -1,11 +1,109 @@
 #pragma once
 // SPDX-License-Identifier: MIT
-// The gradient of a depthwise 3 x 3 weight where a vector is a whole cache line: one vector of
-// channels goes through all pixels, so that the sums of its nine taps never leave their registers
-// and three rows of it stay in the L1 cache.
-#include <adze/kernels/conv_plan.hpp>
+// The gradient of a depthwise 3 x 3 weight, by tiles of outputs that go through all channels or,
+// where a vector is a whole cache line, by one vector of channels that goes through all pixels: the
+// sums of its nine taps never leave their registers and three rows of it stay in the L1 cache.
+#include <type_traits>
+#include <utility>
+
+#include <adze/kernels/depthwise3.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
+
+// Two rows of outputs of one image, one with stride 2, and the rows that they read; rows of the
+// padding stand still on zeros.
+template <class T> struct depthwise_walks {
+  registers<const T*, 4> rows;  // from the first column that the image has
+  registers<index_t, 4> steps;
+  registers<const T*, 2> outs;
+  index_t out_step;
+  bool first, last;
+};
+template <class T> struct depthwise_walk {
+  const T* at;
+  index_t step;
+  [[gnu::always_inline]] const T* operator()(int) { return std::exchange(at, at + step); }
+};
+
+// Pairs of rows want a multiplication that adds, and 16 registers are enough for them.
+template <class A> inline constexpr bool weights_by_walks = A::bytes == 32;
+
+// Adds the products of a tile's gradients and inputs to the sums of taps, [vector][tap][lane].
+// Every column has a load of its own, at which the processor learns to read ahead along channels,
+// and pairs of rows load what they share once. Sums have names: g++ stores arrays that live in a
+// loop.
+template <class T, class A, int stride, int outs, class Places>
+[[gnu::noinline]] void depthwise3_weight_tile(const Places& at, index_t channels, T* sums) {
+  using P = simd::pack<T, A>;
+  constexpr bool walks = std::is_same_v<Places, depthwise_walks<T>>, pair = walks && stride == 1;
+  constexpr int columns = stride * (outs - 1) + 3;
+  for (index_t q = 0; q < channels; q += P::size, sums += 9 * P::size) {
+    const index_t c = std::min(q, channels - P::size);
+    const auto sum = [&](int i) __attribute__((always_inline)) {
+      return P::load(sums + i * P::size);
+    };
+    P s0 = sum(0), s1 = sum(1), s2 = sum(2), s3 = sum(3), s4 = sum(4), s5 = sum(5), s6 = sum(6);
+    P s7 = sum(7), s8 = sum(8);
+    // Column k of a row of inputs or gradients; those of walks are asked for one after another.
+    const auto inputs = [&](int r) __attribute__((always_inline)) {
+      if constexpr (walks)
+        return depthwise_walk<T>{at.rows[r] + c, at.steps[r]};
+      else
+        return [&at, c, r ](int k) __attribute__((always_inline)) { return at.x(r, k) + c; };
+    };
+    const auto gradients = [&](int r) __attribute__((always_inline)) {
+      if constexpr (walks)
+        return depthwise_walk<T>{at.outs[r] + c, at.out_step};
+      else
+        return [&at, c ](int k) __attribute__((always_inline)) { return at.out(k) + c; };
+    };
+    const auto load = [](auto& from, int k) __attribute__((always_inline)) {
+      P v = P::load(from(k));
+      pin(v);
+      return v;
+    };
+    const auto add = [](P & s, P g, P x) __attribute__((always_inline)) {
+      s = fma(g, x, s);
+      pin(s);
+    };
+    auto x0 = inputs(0), x1 = inputs(1), x2 = inputs(2), x3 = inputs(3);
+    auto g_at = gradients(0), h_at = gradients(1);
+    P g0(T(0)), g1 = g0, g2 = g0, h0 = g0, h1 = g0, h2 = g0;
+#pragma GCC unroll 16
+    for (int k = 0; k < columns; ++k) {
+      if (k % stride == 0) {
+        g2 = g1, g1 = g0, h2 = h1, h1 = h0;
+        if (k / stride < outs) {
+          g0 = load(g_at, k / stride);
+          if constexpr (pair) h0 = load(h_at, k / stride);
+        }
+      }
+      if ((k == 0 && !at.first) || (k == columns - 1 && !at.last)) continue;
+      const auto row = [&](P x, P u0, P u1, P u2, P & a, P & b, P & d)
+          __attribute__((always_inline)) {
+        if (k % stride == 0 && k / stride < outs) add(a, u0, x);
+        if (stride == 1 && k > 0 && k <= outs) add(b, u1, x);
+        if (stride == 2 && k % 2 == 1) add(b, u0, x);
+        if (k % stride == 0 && k > 1) add(d, stride == 1 ? u2 : u1, x);
+      };
+      row(load(x0, k), g0, g1, g2, s0, s1, s2);
+      P x = load(x1, k);
+      row(x, g0, g1, g2, s3, s4, s5);
+      if constexpr (pair) row(x, h0, h1, h2, s0, s1, s2);
+      x = load(x2, k);
+      row(x, g0, g1, g2, s6, s7, s8);
+      if constexpr (pair) {
+        row(x, h0, h1, h2, s3, s4, s5);
+        row(load(x3, k), h0, h1, h2, s6, s7, s8);
+      }
+    }
+    const auto keep = [&](int i, P s) __attribute__((always_inline)) {
+      s.store(sums + i * P::size);
+    };
+    keep(0, s0), keep(1, s1), keep(2, s2), keep(3, s3), keep(4, s4), keep(5, s5), keep(6, s6);
+    keep(7, s7), keep(8, s8);
+  }
+}
 
 // Adds to sums [tap][lane] the products of gradients and inputs of output rows [first, last),
 // counted through all images. Packs have names: g++ stores arrays that live in a loop.
