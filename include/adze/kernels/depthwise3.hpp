@@ -5,97 +5,10 @@
 // memory: one vector of channels along all pixels would use half of each cache line and a few sets
 // of the L1 cache. A tile shares its inputs in registers; sums run over taps in order. The last
 // vector begins early enough to be whole.
-#include <type_traits>
-
-#include <adze/kernels/conv_plan.hpp>
+#include <adze/kernels/depthwise3_places.hpp>
 #include <adze/kernels/gemm.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
-
-// Where a tile of neighbouring outputs, results or their gradients, stands, and the columns of the
-// three rows that it reads: steps apart, where the padding has at most the first and the last of
-// them, which then are left out, ...
-template <class T, class Out> struct depthwise_steps {
-  registers<const T*, 3> rows;
-  Out* outs;
-  index_t x_step, out_step;
-  bool first, last;
-
-  const T* x(int r, int k) const { return rows[r] + k * x_step; }
-  // One of the rows, with a step that g++ does not know to be that of the other two: it would keep
-  // the offsets of all columns from row to row, most of them in memory.
-  [[gnu::always_inline]] auto row(int r) const {
-    struct columns {
-      const T* from;
-      index_t step;
-      const T* operator[](int k) const { return from + k * step; }
-    } all{rows[r], x_step};
-    simd::pin(all.step);
-    return all;
-  }
-  Out* out(int k) const { return outs + k * out_step; }
-};
-// ... or anywhere.
-template <class T, class Out> struct depthwise_places {
-  registers<registers<const T*, 16>, 3> columns;
-  registers<Out*, 14> outs;
-  static constexpr bool first = true, last = true;
-
-  const T* x(int r, int k) const { return columns[r][k]; }
-  const T* const* row(int r) const { return columns[r]; }
-  Out* out(int k) const { return outs[k]; }
-};
-
-// Registers of 16 bytes take tiles of results by their places: beside so many products addresses
-// cost little (0.96 to 1.04 of the time, 0.8 for the input's gradient with stride 2), and half of
-// those tiles need not be compiled. Tiles of weights took 1.07 to 1.18 of it.
-template <class A> inline constexpr bool tiles_by_steps = A::bytes != 16;
-
-// A tile of one stride and number of outputs, for both of them, or with no `steps`. Data is weights
-// or sums.
-template <class T, class Out, class Data> struct depthwise3_tiles {
-  index_t stride, outs;
-  void (*steps)(const depthwise_steps<T, Out>& at, index_t channels, Data* data);
-  void (*places)(const depthwise_places<T, Out>& at, index_t channels, Data* data);
-};
-
-// The tiles of row `all`, counted through all images, from column `begin` on. Columns of the
-// padding are zeros, missing outputs `nowhere`: both as long as the channels. The last tile of
-// results begins early enough to be whole: some outputs are computed, to the same bits, twice.
-template <class T, class Out, class Data>
-[[gnu::noinline]] void depthwise3_row(const depthwise3_tiles<T, Out, Data>& tile,
-                                      const conv_shape& s, image<const T> x, image<Out> y,
-                                      index_t all, index_t begin, const T* zeros, Out* nowhere,
-                                      Data* data) {
-  const index_t outs = tile.outs, columns = tile.stride * (outs - 1) + 3;
-  const index_t out_w = s.out_w(), n = all / s.out_h(), row = all - n * s.out_h();
-  const index_t top = row * tile.stride - s.pad_h;
-  const bool rows = tile.steps && top >= 0 && top + 3 <= s.h;
-  for (index_t at = begin; at < out_w; at += outs) {
-    const index_t i = std::is_const_v<Out> ? at : std::max<index_t>(std::min(at, out_w - outs), 0);
-    const index_t left = i * tile.stride - s.pad_w;
-    Out* const out = y.at(n, row, i);
-    if (rows && i + outs <= out_w && left >= -1 && left + columns <= s.w + 1) {
-      const T* const from = x.at(n, top, left);
-      tile.steps({{from, from + x.h_stride, from + 2 * x.h_stride},
-                  out,
-                  x.w_stride,
-                  y.w_stride,
-                  left >= 0,
-                  left + columns <= s.w},
-                 s.c, data);
-      continue;
-    }
-    depthwise_places<T, Out> p;
-    for (index_t k = 0; k < outs; ++k) p.outs[k] = i + k < out_w ? out + k * y.w_stride : nowhere;
-    for (index_t r = 0; r < 3; ++r)
-      for (index_t k = 0; k < columns; ++k) {
-        const bool inside = top + r >= 0 && top + r < s.h && left + k >= 0 && left + k < s.w;
-        p.columns[r][k] = inside ? x.at(n, top + r, left + k) : zeros;
-      }
-    tile.places(p, s.c, data);
-  }
-}
 
 // The results of a tile; weights as [vector][tap][lane]. Sums have names: g++ stores arrays that
 // live in a loop. Columns are listed: a lambda for each, made by an index, took ten times as long
@@ -151,6 +64,52 @@ template <class T, class A, int stride, int outs, class Places>
     const auto keep = [&](int k, P s) __attribute__((always_inline)) { s.store(at.out(k) + c); };
     keep(0, s0), keep(1, s1), keep(2, s2), keep(3, s3);
     if constexpr (outs == 7) keep(4, s4), keep(5, s5), keep(6, s6);
+  }
+}
+
+// Four results of each of two rows: rows share inputs and weights, and sums run in the same order.
+template <class T, class A>
+[[gnu::noinline]] void depthwise3_pair(const depthwise_walks<T, T>& at, index_t channels,
+                                       const T* weight) {
+  using P = simd::pack<T, A>;
+  constexpr P* none = nullptr;
+  for (index_t q = 0; q < channels; q += P::size, weight += 9 * P::size) {
+    const index_t c = std::min(q, channels - P::size);
+    P s0(T(0)), s1 = s0, s2 = s0, s3 = s0, t0 = s0, t1 = s0, t2 = s0, t3 = s0;
+    P v0 = s0, v1 = s0, v2 = s0, w0 = s0, w1 = s0, w2 = s0;
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r) {
+      v0 = w0, v1 = w1, v2 = w2;  // the taps of the second row are those of the row above
+      if (r < 3) {
+        const T* const from = weight + 3 * r * P::size;
+        w0 = P::load(from), w1 = P::load(from + P::size), w2 = P::load(from + 2 * P::size);
+        pin(w0), pin(w1), pin(w2);
+      }
+      depthwise_walk<T> row{at.rows[r] + c, at.steps[r]};
+      const auto add = [](P * s, P w, P x) __attribute__((always_inline)) {
+        if (s == nullptr) return;
+        *s = fma(w, x, *s);
+        pin(*s);
+      };
+      // The sums in which a column meets taps 0, 1 and 2, of the first and of the second row.
+      const auto column = [&](P * a, P * b, P * d, P * e, P * f, P * g)
+          __attribute__((always_inline)) {
+        P x = P::load(row(0));
+        pin(x);
+        if (r < 3) add(a, w0, x), add(b, w1, x), add(d, w2, x);
+        if (r > 0) add(e, v0, x), add(f, v1, x), add(g, v2, x);
+      };
+      if (at.first) column(&s0, none, none, &t0, none, none);
+      column(&s1, &s0, none, &t1, &t0, none);
+      column(&s2, &s1, &s0, &t2, &t1, &t0);
+      column(&s3, &s2, &s1, &t3, &t2, &t1);
+      column(none, &s3, &s2, none, &t3, &t2);
+      if (at.last) column(none, none, &s3, none, none, &t3);
+    }
+    const auto keep = [&](int k, P s, P t) __attribute__((always_inline)) {
+      s.store(at.outs[0] + k * at.out_step + c), t.store(at.outs[1] + k * at.out_step + c);
+    };
+    keep(0, s0, t0), keep(1, s1, t1), keep(2, s2, t2), keep(3, s3, t3);
   }
 }
 

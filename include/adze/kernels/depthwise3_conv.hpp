@@ -1,6 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // The three directions of depthwise convolutions of 3 x 3, over rows that threads share.
+#include <adze/kernels/depthwise3.hpp>
 #include <adze/kernels/depthwise3_weight.hpp>
 #include <adze/kernels/taps.hpp>
 
@@ -52,24 +53,29 @@ void depthwise3_forward(const conv_shape& s, image<const T> x, const T* weight, 
   const index_t out_h = s.out_h(), out_w = s.out_w();
   using tiles = depthwise3_tiles<T, T, const T>;
   const auto of = [&]<int stride, int outs>() -> tiles {
-    tiles made{stride, outs, nullptr, depthwise3_tile<T, A, stride, outs, depthwise_places<T, T>>};
-    if constexpr (tiles_by_steps<A>)
+    tiles made{stride, outs, nullptr, depthwise3_tile<T, A, stride, outs, depthwise_places<T, T>>,
+               nullptr};
+    if constexpr (tiles_by_walks<A> && stride == 1 && outs == 4)
+      made.walks = depthwise3_pair<T, A>;
+    else if constexpr (tiles_by_steps<A>)
       made.steps = depthwise3_tile<T, A, stride, outs, depthwise_steps<T, T>>;
     return made;
   };
-  const bool seven = out_w % 7 == 0;
+  const bool pairs = tiles_by_walks<A> && s.stride_h == 1 && out_w % 4 == 0;
+  const bool seven = out_w % 7 == 0 && !pairs;
   const tiles tile =
       s.stride_h == 1 ? (seven ? of.template operator()<1, 7>() : of.template operator()<1, 4>())
                       : (seven ? of.template operator()<2, 7>() : of.template operator()<2, 4>());
-  split_work(s.n * out_h, s.work(), [&](index_t first, index_t last) {
+  const index_t rows = s.n * out_h;
+  split_work((rows + 1) / 2, s.work(), [&](index_t pair, index_t end) {
+    const index_t first = 2 * pair, last = std::min(2 * end, rows);
     T* const nowhere = scratch<T, scratch_use::window>(s.c);
     depthwise3_blocks<T, A>(s, [&](index_t c, index_t channels) {
       conv_shape part = s;
       part.c = channels;
       const auto from = channels_from(x, c);
       const auto to = channels_from(y, c);
-      for (index_t all = first; all < last; ++all)
-        depthwise3_row(tile, part, from, to, all, 0, zeros, nowhere, by_tap + 9 * c);
+      depthwise3_rows(tile, part, from, to, first, last, zeros, nowhere, by_tap + 9 * c);
     });
     for (index_t all = first; all < last; ++all)
       finish_rows<T, A>(finish, {y.at(all / out_h, all % out_h, 0), out_w, s.c, y.w_stride, 1}, 0,
@@ -141,31 +147,6 @@ void depthwise3_data(const conv_shape& s, image<const T> gy, const T* weight, im
   depthwise3_forward<T, A>(turned, gy, weight, true, gx, finish);
 }
 
-// Adds the products of output row `row`, with stride 1 those of row + 1 too, both of one image.
-// Says where it stopped: at outputs whose columns the image and one of the padding do not hold.
-template <class T, class A, int stride>
-index_t depthwise3_weight_walks(const conv_shape& s, image<const T> x, image<const T> gy,
-                                index_t row, const T* zeros, T* sums) {
-  constexpr index_t outs = 7, columns = stride * (outs - 1) + 3;
-  const index_t out_w = s.out_w(), n = row / s.out_h(), y = row - n * s.out_h();
-  depthwise_walks<T> p{{}, {}, {gy.at(n, y, 0), gy.at(n, y + 1, 0)}, gy.w_stride, false, false};
-  for (index_t r = 0; r < 4; ++r) {
-    const index_t at = y * stride - s.pad_h + r;
-    const bool inside = at >= 0 && at < s.h;
-    p.rows[r] = inside ? x.at(n, at, 0) : zeros;
-    p.steps[r] = inside ? x.w_stride : 0;
-  }
-  index_t i = 0;
-  for (index_t left = -s.pad_w; i + outs <= out_w && left >= -1 && left + columns <= s.w + 1;
-       i += outs, left += stride * outs) {
-    p.first = left >= 0, p.last = left + columns <= s.w;
-    depthwise3_weight_tile<T, A, stride, outs>(p, s.c, sums);
-    for (index_t r = 0; r < 4; ++r) p.rows[r] += (stride * outs - !p.first) * p.steps[r];
-    for (index_t r = 0; r < 2; ++r) p.outs[r] += outs * p.out_step;
-  }
-  return i;
-}
-
 // Adds the products of output rows [first, last) to sums [vector][tap][lane].
 template <class T, class A>
 void depthwise3_weight_rows(const conv_shape& s, image<const T> x, image<const T> gy, index_t first,
@@ -173,8 +154,10 @@ void depthwise3_weight_rows(const conv_shape& s, image<const T> x, image<const T
   using tiles = depthwise3_tiles<T, const T, T>;
   const auto of = [&]<int stride, int outs>() -> tiles {
     tiles made{stride, outs, nullptr,
-               depthwise3_weight_tile<T, A, stride, outs, depthwise_places<T, const T>>};
-    if constexpr (!weights_by_walks<A>)
+               depthwise3_weight_tile<T, A, stride, outs, depthwise_places<T, const T>>, nullptr};
+    if constexpr (tiles_by_walks<A>)
+      made.walks = depthwise3_weight_tile<T, A, stride, outs, depthwise_walks<T, const T>>;
+    else
       made.steps = depthwise3_weight_tile<T, A, stride, outs, depthwise_steps<T, const T>>;
     return made;
   };
@@ -194,25 +177,11 @@ void depthwise3_weight_rows(const conv_shape& s, image<const T> x, image<const T
     }
     if (s.stride_h == 1 && s.out_w() % 14 == 0) tile = of.template operator()<1, 14>();
   }
-  const index_t out_h = s.out_h(), out_w = s.out_w();
   const auto block = [&](index_t c, index_t channels) {
     conv_shape some = s;
     some.c = channels;
-    const auto from = channels_from(x, c), gradient = channels_from(gy, c);
-    T* const to = sums + 9 * c;
-    for (index_t row = first; row < last;) {
-      index_t begin = 0, count = 1;
-      if constexpr (weights_by_walks<A>) {
-        if (s.stride_h == 2) {
-          begin = depthwise3_weight_walks<T, A, 2>(some, from, gradient, row, zeros, to);
-        } else if (row + 1 < last && (row + 1) % out_h != 0) {
-          begin = depthwise3_weight_walks<T, A, 1>(some, from, gradient, row, zeros, to);
-          count = 2;
-        }
-      }
-      for (; count > 0; --count, ++row)
-        if (begin < out_w) depthwise3_row(tile, some, from, gradient, row, begin, zeros, zeros, to);
-    }
+    depthwise3_rows(tile, some, channels_from(x, c), channels_from(gy, c), first, last, zeros,
+                    zeros, sums + 9 * c);
   };
   depthwise3_blocks<T, A>(s, block);
 }

@@ -3,30 +3,9 @@
 // The gradient of a depthwise 3 x 3 weight, by tiles of outputs that go through all channels or,
 // where a vector is a whole cache line, by one vector of channels that goes through all pixels: the
 // sums of its nine taps never leave their registers and three rows of it stay in the L1 cache.
-#include <type_traits>
-#include <utility>
-
-#include <adze/kernels/depthwise3.hpp>
+#include <adze/kernels/depthwise3_places.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
-
-// Two rows of outputs of one image, one with stride 2, and the rows that they read; rows of the
-// padding stand still on zeros.
-template <class T> struct depthwise_walks {
-  registers<const T*, 4> rows;  // from the first column that the image has
-  registers<index_t, 4> steps;
-  registers<const T*, 2> outs;
-  index_t out_step;
-  bool first, last;
-};
-template <class T> struct depthwise_walk {
-  const T* at;
-  index_t step;
-  [[gnu::always_inline]] const T* operator()(int) { return std::exchange(at, at + step); }
-};
-
-// Pairs of rows want a multiplication that adds, and 16 registers are enough for them.
-template <class A> inline constexpr bool weights_by_walks = A::bytes == 32;
 
 // Adds the products of a tile's gradients and inputs to the sums of taps, [vector][tap][lane].
 // Every column has a load of its own, at which the processor learns to read ahead along channels,
@@ -35,7 +14,8 @@ template <class A> inline constexpr bool weights_by_walks = A::bytes == 32;
 template <class T, class A, int stride, int outs, class Places>
 [[gnu::noinline]] void depthwise3_weight_tile(const Places& at, index_t channels, T* sums) {
   using P = simd::pack<T, A>;
-  constexpr bool walks = std::is_same_v<Places, depthwise_walks<T>>, pair = walks && stride == 1;
+  constexpr bool walks = std::is_same_v<Places, depthwise_walks<T, const T>>,
+                 pair = walks && stride == 1;
   constexpr int columns = stride * (outs - 1) + 3;
   for (index_t q = 0; q < channels; q += P::size, sums += 9 * P::size) {
     const index_t c = std::min(q, channels - P::size);
