@@ -331,7 +331,7 @@ TEST_CASE("conv: whole vectors of channels with strides, in groups and in blocks
 
 TEST_CASE("conv: strides and blocks of channels, which threads share as wholes where they can") {
   std::mt19937 draw(43);
-  const conv_shape s{.n = 2,
+  const conv_shape s{.n = 6,
                      .c = 130,  // three blocks
                      .h = 9,
                      .w = 9,
@@ -418,6 +418,41 @@ TEST_CASE("conv: bias and activation, also where a transposed convolution reads 
     const bool read = i / 4 % 2 == 0 && i % 2 == 0;
     CHECK(gx[static_cast<std::size_t>(2 * i)] == (read ? 3.0f : 0.0f) - 5.0f);
     CHECK(gx[static_cast<std::size_t>(2 * i + 1)] == (read ? -2.0f : 0.0f) + 0.5f);
+  }
+}
+
+TEST_CASE("conv: few pixels and many weights, which are read as they stand, bias and activation") {
+  std::mt19937 draw(47);
+  for (const conv_shape& s :
+       {conv_shape{.n = 2,
+       .c = 70,
+       .h = 9,
+       .w = 7,
+       .o = 141,
+       .kh = 3,
+       .kw = 3,
+       .stride_h = 2,
+       .stride_w = 2,
+       .pad_h = 1,
+       .pad_w = 1},
+        conv_shape{
+            .n = 1, .c = 96, .h = 6, .w = 9, .o = 96, .kh = 2, .kw = 3, .pad_h = 1, .dil_w = 2}}) {
+    images<float> gy(s.n, s.o, s.out_h(), s.out_w(), layout::plain);
+    gy.fill(draw);
+    std::vector<float> w(static_cast<std::size_t>(s.o * s.c * s.kh * s.kw)),
+        bias(static_cast<std::size_t>(s.c));
+    for (float& v : w) v = static_cast<float>(draw() % 1000) * 0.002f - 1.0f;
+    for (float& v : bias) v = static_cast<float>(draw() % 1000) * 0.02f - 10.0f;
+    std::vector<float> plain(static_cast<std::size_t>(s.n * s.c * s.h * s.w)), finished = plain;
+    const auto gx = kernels::channels_last(plain.data(), s.c, s.h, s.w);
+    REQUIRE(kernels::data_method<float>(s, gx, gy.view) == kernels::conv_method::few_pixels);
+    CHECK(worst_error<float, simd::native>(s, layout::channels_last, layout::plain, draw) <= 6);
+    kernels::conv_backward_data<float>(s, gy.view, w.data(), gx);
+    kernels::conv_backward_data<float>(
+        s, gy.view, w.data(), kernels::channels_last(finished.data(), s.c, s.h, s.w),
+        {.bias = bias.data(), .activate = kernels::activation::relu});
+    for (std::size_t i = 0; i < plain.size(); ++i)
+      CHECK(finished[i] == std::max(plain[i] + bias[i % bias.size()], 0.0f));
   }
 }
 

@@ -142,6 +142,8 @@ void conv_backward_data(const conv_shape& s, std::type_identity_t<image<const T>
       return depthwise3_data<T, tiles>(s, gy, weight, gx, finish);
     case conv_method::scatter:
       return scatter_gradient<T, tiles>(s, gy, weight, gx, finish);
+    case conv_method::few_pixels:
+      return few_pixels_gradient<T, A>(s, gy, weight, gx, finish);
     default:
       correlate_backward<T, A>(s, gy, weight, gx, finish);
     }

@@ -1,6 +1,7 @@
 #pragma once
 // SPDX-License-Identifier: MIT
 // Which kernel computes a convolution of floats: one rule for each direction, by sizes and strides.
+#include <adze/kernels/conv_few_pixels.hpp>
 #include <adze/kernels/conv_pointwise.hpp>
 #include <adze/kernels/conv_scatter.hpp>
 #include <adze/kernels/conv_winograd.hpp>
@@ -12,11 +13,12 @@ namespace adze::kernels::inline ADZE_ISA {
 inline bool is_depthwise(const conv_shape& s) { return s.groups == s.c && s.o == s.c && s.c > 1; }
 
 // How a convolution of floats is computed: `conv_method_name` says why.
-enum class conv_method { pointwise, winograd, depthwise3, depthwise, scatter, windows };
+enum class conv_method { pointwise, winograd, depthwise3, depthwise, scatter, few_pixels, windows };
 inline const char* conv_method_name(conv_method m) {
-  constexpr const char* names[] = {"product-of-pixels",          "winograd-3x3-stride-1",
-                                   "depthwise-3x3-in-registers", "depthwise-by-windows",
-                                   "scatter-few-inputs",         "tiles-of-windows"};
+  constexpr const char* names[] = {
+      "product-of-pixels",    "winograd-3x3-stride-1", "depthwise-3x3-in-registers",
+      "depthwise-by-windows", "scatter-few-inputs",    "weights-as-they-stand",
+      "tiles-of-windows"};
   return names[static_cast<std::size_t>(m)];
 }
 
@@ -73,6 +75,7 @@ conv_method data_method(const conv_shape& s, std::type_identity_t<image<const T>
     return has_depthwise3<T, tiles>(s, gy) ? conv_method::depthwise3 : conv_method::depthwise;
   if (is_pointwise(s, gx, gy)) return conv_method::pointwise;
   if (prefers_winograd(s, data_winograd<T, tiles>(s), gy)) return conv_method::winograd;
+  if (prefers_weights_as_they_stand(s)) return conv_method::few_pixels;
   return prefers_scatter(s) ? conv_method::scatter : conv_method::windows;
 }
 
