@@ -78,6 +78,15 @@ void each_scatter(const pool_shape& s, image<T> gx, bool adjacent, F f) {
 template <class P, class T> P load_some(const T* p, index_t n) {
   return n >= P::size ? P::load(p) : P::load_partial(p, n);
 }
+// The same with anything in the other lanes, of memory that may be read up to `end`: loads of some
+// lanes alone do not start AMD's prefetchers (6 channels at 28 x 28 pixels: 3 times as long).
+template <class P, class T> P load_inside(const T* p, index_t n, const T* end) {
+  return end - p >= P::size ? P::load(p) : load_some<P>(p, n);
+}
+// Where the last pixel of an image ends, channels adjacent.
+template <class T> const T* image_end(const pool_shape& s, const image<const T>& x, index_t n) {
+  return x.at(n, s.h.in - 1, s.w.in - 1) + s.c;
+}
 template <class P, class T> void store_some(P v, T* p, index_t n) {
   n >= P::size ? v.store(p) : v.store_partial(p, n);
 }
@@ -88,14 +97,15 @@ void avg_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
   using P = simd::pack<T, A>;
   const bool lanes = P::size > 1 && x.c_stride == 1 && y.c_stride == 1;
   each_output(s, lanes, [&](const pool_span& p, index_t c0, index_t c1) {
-    const T* from = x.at(p.n, 0, 0);
+    const T *from = x.at(p.n, 0, 0), *end = image_end(s, x, p.n);
     T* to = y.at(p.n, p.i, p.j);
     const T divisor = static_cast<T>(s.divide_by(p.i, p.j));
     for (index_t c = c0; lanes && c < c1; c += P::size) {
       const index_t count = std::min(P::size, c1 - c);
       P sum(T(0));
-      each_pixel(p, x, from + c,
-                 [&](const T* pixel, index_t, index_t) { sum = sum + load_some<P>(pixel, count); });
+      each_pixel(p, x, from + c, [&](const T* pixel, index_t, index_t) {
+        sum = sum + load_inside<P>(pixel, count, end);
+      });
       store_some(sum / P(divisor), to + c, count);
     }
     for (index_t c = c0; !lanes && c < c1; ++c) {

@@ -14,6 +14,16 @@ template <class P>
   best = where(v == v, greater_of(v, best), v);
 }
 
+// The first n < 2 * most elements, by parts of constant size: the compiler makes a loop of few
+// turns one slow instruction that copies bytes.
+template <std::size_t most, class T> void copy_first(const T* from, index_t n, T* to) {
+  if (n & index_t(most)) {
+    std::copy_n(from, most, to);
+    from += most, to += most;
+  }
+  if constexpr (most > 1) copy_first<most / 2>(from, n, to);
+}
+
 // The maxima of a row of windows and, where `at` has memory, their positions; channels are
 // adjacent. A function of its own: among more loops g++ moves every pointer to a vector register
 // and back.
@@ -24,6 +34,7 @@ template <class T, class A>
   using P = simd::pack<T, A>;
   const P lowest(-std::numeric_limits<T>::infinity()), next(static_cast<T>(table.x_step));
   const index_t h_step = table.y_step * x.h_stride, w_step = table.x_step * x.w_stride;
+  const T* const end = image_end(s, x, n);
   for (index_t j = 0; j < s.w.out; ++j) {
     const pool_span p = table.at(n, i, j);
     const T* const from = x.at(n, 0, 0);
@@ -37,7 +48,7 @@ template <class T, class A>
         P here(static_cast<T>(k * s.w.in + p.x0));
         index_t pixel = row;
         for (index_t q = p.x0; q < p.x1; q += p.x_step, pixel += w_step, here = here + next)
-          keep_maximum(best, best_at, load_some<P>(from + pixel, count), here);
+          keep_maximum(best, best_at, load_inside<P>(from + pixel, count, end), here);
       }
       store_some(best, to + c, count);
       if (!place) continue;
@@ -45,8 +56,8 @@ template <class T, class A>
       pixel_index whole[P::width];  // of all lanes: one conversion, not one for each channel
       best_at.store(positions);
       for (std::size_t q = 0; q < P::width; ++q) whole[q] = static_cast<pixel_index>(positions[q]);
-      if (at.c_stride == 1 && count == P::size)
-        std::copy_n(whole, P::width, place + c);
+      if (at.c_stride == 1)
+        copy_first<P::width>(whole, count, place + c);
       else
         for (index_t q = 0; q < count; ++q) place[(c + q) * at.c_stride] = whole[q];
     }
@@ -70,6 +81,7 @@ template <class T, class A>
   using P = simd::pack<T, A>;
   const index_t step = s.w.stride * s.c, size = (s.w.out - 1) * step + s.c;
   const pool_span p = table.at(n, i, 0);
+  const T* const end = image_end(s, x, n);
   T* const best = scratch<T, scratch_use::pixels>(2 * (size + P::size));
   T* const places = best + size + P::size;
   for (index_t e = 0; e < size; e += P::size) {
@@ -81,7 +93,7 @@ template <class T, class A>
       const T* pixel = x.at(n, row, 0) + e;
       P here = column + P(static_cast<T>(row * s.w.in));
       for (index_t q = 0; q < s.w.kernel; ++q, pixel += s.c, here = here + P(T(1)))
-        keep_maximum(most, place, load_some<P>(pixel, count), here);
+        keep_maximum(most, place, load_inside<P>(pixel, count, end), here);
     }
     most.store(best + e), place.store(places + e);
   }
