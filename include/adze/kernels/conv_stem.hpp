@@ -116,19 +116,22 @@ void stem_rows(const correlation<T>& p, const T* window, const index_t* starts,
     finish_rows<T, A>(finish, {out + places[row], p.w.out, outs, outs, 1}, 0, outs);
 }
 
-// Rows of gradients, `step` apart, as planes of rows that are `width` long, zeros behind `pixels`.
+// Rows of gradients, `step` apart, as planes of rows that are whole vectors, `width` in all. The
+// last vector ends where the row does: its first columns, which the one before has too, are zeros.
 template <class T, class A>
 [[gnu::noinline]] void stem_planes(const T* from, index_t step, index_t rows, index_t pixels,
                                    index_t width, index_t outs, T* to) {
   using S = simd::pack<T, simd::pack_tag<A>>;
+  constexpr index_t lanes = simd::pack<T, A>::size;
   constexpr int side = int(S::size);
   const index_t plane = rows * width;
   for (index_t r = 0; r < rows; ++r, from += pixels * step, to += width)
     for (index_t x = 0; x < width; x += side) {
+      const index_t first = x - x % lanes, at = x - first + std::min(first, pixels - lanes);
       registers<S, side> square;
 #pragma GCC unroll 8
       for (int i = 0; i < side; ++i)
-        square[i] = x + i < pixels ? S::load_partial(from + (x + i) * step, outs) : S(T(0));
+        square[i] = at + i >= first ? S::load_partial(from + (at + i) * step, outs) : S(T(0));
       transpose(square);
 #pragma GCC unroll 6
       for (int o = 0; o < stem_outs; ++o) square[o % side].store(to + o * plane + x);
@@ -136,55 +139,46 @@ template <class T, class A>
 }
 
 // The gradients of some taps and three outputs over rows of pixels, in lanes: sums of a tap are
-// `step` apart. Taps that are missing repeat the last one, and store the same again.
-template <class T, class A> inline constexpr int stem_taps = A::bytes == 64 ? 5 : 3;
-template <class T, class A>
+// `step` apart.
+template <class T, class A> inline constexpr int stem_taps = A::bytes == 64 ? 5 : 4;
+template <class T, class A, int count>
 [[gnu::noinline]] void stem_weight_tile(const correlation<T>& p, const T* window,
                                         const index_t* starts, index_t rows, const index_t* taps,
-                                        index_t count, const T* planes, index_t width, T* sums,
-                                        index_t step) {
+                                        const T* planes, index_t width, T* sums, index_t step) {
   using P = simd::pack<T, A>;
-  constexpr int most = stem_taps<T, A>, outs = 3;
-  const index_t plane = rows * width, pixels = p.w.out, whole = pixels / P::size * P::size;
-  registers<index_t, most> tap;
-  registers<registers<P, outs>, most> sum;
-#pragma GCC unroll 5
-  for (int t = 0; t < most; ++t) {
-    const index_t at = std::min<index_t>(t, count - 1);
-    tap[t] = taps[at];
-#pragma GCC unroll 3
-    for (int o = 0; o < outs; ++o) sum[t][o] = P::load(sums + at * step + o * P::size);
-  }
+  constexpr int outs = 3;
+  const index_t plane = rows * width, pixels = p.w.out, last = pixels - P::size;
+  registers<registers<P, outs>, count> sum;
+  const auto each_sum = [&](auto f) __attribute__((always_inline)) {
+    simd::unroll<count * outs>([&](auto i) __attribute__((always_inline)) {
+      constexpr int t = i / outs, o = i % outs;
+      f(sum[t][o], sums + t * step + o * P::size);
+    });
+  };
+  each_sum([](P& s, const T* from) { s = P::load(from); });
   for (index_t r = 0; r < rows; ++r, planes += width) {
-    const T* const x = window + starts[r * pixels];
-    const auto products = [&](index_t i, auto load) __attribute__((always_inline)) {
+    registers<const T*, count> x;
+    simd::unroll<count>([&](auto t) __attribute__((always_inline)) {
+      x[t] = window + starts[r * pixels] + taps[t];
+    });
+    for (index_t i = 0; i < width; i += P::size) {
+      const index_t at = i < last ? i : last;  // by std::min g++ would keep sums in memory
       registers<P, outs> g;
-#pragma GCC unroll 3
-      for (int o = 0; o < outs; ++o) {
+      simd::unroll<outs>([&](auto o) __attribute__((always_inline)) {
         g[o] = P::load(planes + o * plane + i);
         pin(g[o]);
-      }
-#pragma GCC unroll 5
-      for (int t = 0; t < most; ++t) {
-        P pixel = load(x + tap[t] + i);
+      });
+      simd::unroll<count>([&](auto t) __attribute__((always_inline)) {
+        P pixel = P::load(x[t] + at);
         pin(pixel);
-#pragma GCC unroll 3
-        for (int o = 0; o < outs; ++o) {
+        simd::unroll<outs>([&](auto o) __attribute__((always_inline)) {
           sum[t][o] = fma(pixel, g[o], sum[t][o]);
           pin(sum[t][o]);
-        }
-      }
-    };
-    for (index_t i = 0; i < whole; i += P::size)
-      products(i, [](const T* from) { return P::load(from); });
-    if (const index_t rest = pixels - whole; rest > 0)
-      products(whole, [rest](const T* from) { return P::load_partial(from, rest); });
+        });
+      });
+    }
   }
-#pragma GCC unroll 5
-  for (int t = 0; t < most; ++t)
-#pragma GCC unroll 3
-    for (int o = 0; o < outs; ++o)
-      sum[t][o].store(sums + std::min<index_t>(t, count - 1) * step + o * P::size);
+  each_sum([](P s, T* to) { s.store(to); });
 }
 
 // sums[tap][out] (+)= the gradients of the weight over rows of outputs whose window is open: some
@@ -195,6 +189,7 @@ void stem_weights(const correlation<T>& p, const T* window, const index_t* start
                   index_t outs, bool accumulate, T* sums) {
   constexpr index_t lanes = simd::pack<T, A>::size, most = stem_taps<T, A>;
   const index_t count = p.h.taps * p.w.taps, tap_step = stem_outs * lanes;
+  const index_t passes = (count + most - 1) / most;  // through the pixels, with as many taps each
   const index_t width = (p.w.out + lanes - 1) / lanes * lanes, rows = pixels / p.w.out;
   const index_t band = std::clamp<index_t>((index_t(16) << 10) / (width * stem_outs * 4), 1, rows);
   T* const planes = scratch<T, scratch_use::panels>(stem_outs * (band * width + count * lanes));
@@ -204,10 +199,17 @@ void stem_weights(const correlation<T>& p, const T* window, const index_t* start
     const index_t n = std::min(band, rows - r);
     stem_planes<T, A>(gradient + r * p.w.out * step, step, n, p.w.out, width, outs, planes);
     for (index_t o = 0; o < outs; o += 3)
-      for (index_t t = 0; t < count; t += most)
-        stem_weight_tile<T, A>(p, window, starts + r * p.w.out, n, taps + t,
-                               std::min(most, count - t), planes + o * n * width, width,
-                               in_lanes + t * tap_step + o * lanes, tap_step);
+      for (index_t pass = 0, t = 0; pass < passes; ++pass) {
+        const index_t some = (count - t + passes - pass - 1) / (passes - pass);
+        simd::unroll<int(most)>([&](auto before) {
+          constexpr int size = before + 1;
+          if (some == size)
+            stem_weight_tile<T, A, size>(p, window, starts + r * p.w.out, n, taps + t,
+                                         planes + o * n * width, width,
+                                         in_lanes + t * tap_step + o * lanes, tap_step);
+        });
+        t += some;
+      }
   }
   for (index_t t = 0; t < count; ++t)
     for (index_t o = 0; o < outs; ++o, ++sums) {
