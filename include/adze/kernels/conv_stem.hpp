@@ -194,13 +194,18 @@ void stem_weights(const correlation<T>& p, const T* window, const index_t* start
   const index_t band = std::clamp<index_t>((index_t(16) << 10) / (width * stem_outs * 4), 1, rows);
   T* const planes = scratch<T, scratch_use::panels>(stem_outs * (band * width + count * lanes));
   T* const in_lanes = planes + stem_outs * band * width;
+  // What the next band reads is asked for meanwhile, as much before each tile.
+  const index_t line = 64 / index_t(sizeof(T)), calls = passes * ((outs + 2) / 3);
+  const index_t share = band * p.w.out * step / (line * calls) + 1;
   fill_zeros(in_lanes, count * tap_step);
   for (index_t r = 0; r < rows; r += band) {
     const index_t n = std::min(band, rows - r);
+    const T* soon = gradient + (r + n) * p.w.out * step;
     stem_planes<T, A>(gradient + r * p.w.out * step, step, n, p.w.out, width, outs, planes);
     for (index_t o = 0; o < outs; o += 3)
       for (index_t pass = 0, t = 0; pass < passes; ++pass) {
         const index_t some = (count - t + passes - pass - 1) / (passes - pass);
+        for (index_t i = 0; i < share; ++i, soon += line) __builtin_prefetch(soon);
         simd::unroll<int(most)>([&](auto before) {
           constexpr int size = before + 1;
           if (some == size)
