@@ -163,7 +163,7 @@ void copy_window(const correlation<T>& p, index_t n, index_t first, index_t rows
 
 // first, first + step, ...: `count` of them.
 inline void fill_steps(index_t first, index_t step, index_t count, index_t* out) {
-  for (index_t i = 0; i < count; ++i) out[i] = first + i * step;
+  for (index_t i = 0; i < count; ++i, first += step) out[i] = first;
 }
 
 // Lays out the outputs of rows [first, last), counted through all images. pixels[i] is where the

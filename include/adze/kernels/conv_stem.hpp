@@ -98,16 +98,20 @@ void stem_rows(const correlation<T>& p, const T* window, const index_t* starts,
                const index_t* places, index_t pixels, const index_t* taps, const T* weights,
                index_t outs, T* out, const epilogue<T>& finish) {
   constexpr index_t lanes = simd::pack<T, A>::size;
-  const index_t across = (p.w.out + lanes - 1) / lanes, last = pixels / p.w.out * across - 1;
   const bool after = finish.residual || finish.row_bias;
   const epilogue<T> in_tile = after ? epilogue<T>{} : finish;
-  for (index_t u = 0; u <= last; u += 2) {
+  for (index_t row = 0, x = 0; row < pixels;) {
     registers<const T*, 2> from;
     registers<T*, 2> to;
     for (int v = 0; v < 2; ++v) {
-      const index_t at = std::min(u + v, last), row = at / across * p.w.out;
-      const index_t i = row + std::min(at % across * lanes, p.w.out - lanes);
-      from[v] = window + starts[i], to[v] = out + places[i];
+      if (row == pixels) {
+        from[v] = from[0], to[v] = to[0];
+        break;
+      }
+      const index_t at = std::min(x, p.w.out - lanes);
+      from[v] = window + starts[row] + at, to[v] = out + places[row] + at * outs;
+      x += lanes;
+      if (x >= p.w.out) x = 0, row += p.w.out;
     }
     stem_tile<T, A>(from, taps, p.h.taps * p.w.taps, weights, outs, to, in_tile);
   }
