@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 // The input's gradient of convolutions whose maps shrink, such as 5x5 from 12x12 to 8x8 pixels: as
 // a correlation they would multiply mostly padding. Here each image's gradient times all weights
-// is one product, whose rows are then added to the input pixels they came from, in fixed order.
+// is one product, from whose rows each input pixel then sums what it gets, in the order of outputs.
 #include <adze/kernels/conv_weight.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
@@ -11,41 +11,70 @@ namespace adze::kernels::inline ADZE_ISA {
 // lanes of its tiles: the gradient of a first layer's input (benchmarks/conv).
 inline bool prefers_scatter(const conv_shape& s) {
   const index_t outputs = s.out_h() * s.out_w() * s.stride_h * s.stride_w;
-  return s.groups == 1 && s.n > 0 && s.o <= 256 && s.kh * s.kw > 1 &&
+  return s.groups == 1 && s.n > 0 && outputs > 0 && s.o <= 256 && s.kh * s.kw > 1 &&
          (s.c <= 4 || 2 * s.h * s.w >= 3 * outputs);
 }
 
-// to[0, n) += from[0, n)
-template <class T, class A> inline void add_run(const T* from, index_t n, T* to) {
-  using P = simd::pack<T, A>;
-  index_t i = 0;
-  for (; i + P::size <= n; i += P::size) (P::load(to + i) + P::load(from + i)).store(to + i);
-  if (const index_t rest = n - i; rest > 0)
-    (P::load_partial(to + i, rest) + P::load_partial(from + i, rest)).store_partial(to + i, rest);
+// What one input gets along an axis: products of `count` outputs, `out` and ones behind it at equal
+// distances, with `tap` and ones before it.
+struct tap_run {
+  index_t out = 0, tap = 0, count = 0;
+};
+// For input a of a backward_axis, among outputs [first, last).
+inline tap_run taps_of(const correlation_axis& axis, index_t a, index_t first, index_t last) {
+  const index_t step = -axis.shift_step, top = a + axis.shift;  // top - t * step reads tap t
+  if (axis.taps == 0 || top < first) return {};
+  const index_t high = std::min(axis.taps - 1, (top - first) / step);
+  const index_t low = top < last ? 0 : (top - last) / step + 1;
+  return {top - high * step, axis.tap + high * axis.tap_step, std::max<index_t>(high - low + 1, 0)};
 }
 
-// products(pixel, tap, channel) of rows [first, last) of one image's outputs, added to where they
-// belong: a row of taps at once where their inputs are neighbours in memory.
+// One image's gradient from products(pixel, tap, channel) of rows [first, last) of its outputs,
+// after those of [0, first). Sums stay in registers: adding products to memory one by one would
+// wait for the stores of the pixel before, which overlap what is loaded.
 template <class T, class A>
-[[gnu::noinline]] void scatter_rows(const conv_shape& s, const T* products, image<T> gx, index_t n,
-                                    index_t first, index_t last) {
-  const bool adjacent = s.dil_w == 1 && gx.w_stride == s.c;
-  for (index_t y = first; y < last; ++y)
-    for (index_t x = 0; x < s.out_w(); ++x)
-      for (index_t i = 0; i < s.kh; ++i, products += s.kw * s.c) {
-        const index_t row = y * s.stride_h - s.pad_h + i * s.dil_h;
-        if (row < 0 || row >= s.h) continue;
-        const index_t left = x * s.stride_w - s.pad_w;
-        if (adjacent) {
-          const index_t begin = std::max<index_t>(0, -left), end = std::min(s.kw, s.w - left);
-          if (begin < end)
-            add_run<T, A>(products + begin * s.c, (end - begin) * s.c, gx.at(n, row, left + begin));
-          continue;
+[[gnu::noinline]] void gather_rows(const conv_shape& s, const T* products, image<T> gx, index_t n,
+                                   index_t first, index_t last, const tap_run* columns) {
+  using P = simd::pack<T, A>;
+  const index_t pixel = s.kh * s.kw * s.c, row = s.out_w() * pixel;
+  const index_t q_h = s.stride_h / std::gcd(s.stride_h, s.dil_h);
+  const index_t q_w = s.stride_w / std::gcd(s.stride_w, s.dil_w);
+  const index_t down = q_h * s.dil_h / s.stride_h * row - q_h * s.kw * s.c;
+  const index_t right = q_w * s.dil_w / s.stride_w * pixel - q_w * s.c;
+  // Rows before reach(k) get something from outputs [0, k), rows behind it do not.
+  const auto reach = [&](index_t k) {
+    const index_t end = (k - 1) * s.stride_h - s.pad_h + s.dil_h * (s.kh - 1) + 1;
+    return k == 0 ? 0 : k == s.out_h() ? s.h : std::clamp<index_t>(end, 0, s.h);
+  };
+  const index_t old = reach(first), end = reach(last);
+  for (index_t y = std::clamp<index_t>(first * s.stride_h - s.pad_h, 0, old); y < end; ++y) {
+    const bool more = y < old;
+    const auto axis =
+        backward_axis(s.h, s.out_h(), s.kh, s.stride_h, s.pad_h, s.dil_h, y % s.stride_h);
+    const tap_run r = taps_of(axis, y / s.stride_h, first, last);
+    const T* const top = products + (r.out - first) * row + r.tap * s.kw * s.c;
+    for (index_t x = 0; x < s.w; ++x) {
+      const tap_run c = columns[x];
+      T* const to = gx.at(n, y, x);
+      const auto sum = [&](const T* at, P all, auto load) __attribute__((always_inline)) {
+        for (index_t i = 0; i < r.count; ++i, at += down) {
+          const T* next = at;
+          for (index_t j = 0; j < c.count; ++j, next += right) all = all + load(next);
         }
-        for (index_t j = 0; j < s.kw; ++j)
-          if (const index_t column = left + j * s.dil_w; column >= 0 && column < s.w)
-            add_run<T, A>(products + j * s.c, s.c, gx.at(n, row, column));
-      }
+        return all;
+      };
+      const T* from = top + c.out * pixel + c.tap * s.c;
+      index_t v = 0;
+      for (; v + P::size <= s.c; v += P::size)
+        sum(from + v, more ? P::load(to + v) : P(T(0)), [](const T* p) {
+          return P::load(p);
+        }).store(to + v);
+      if (const index_t rest = s.c - v; rest > 0)
+        sum(from + v, more ? P::load_partial(to + v, rest) : P(T(0)), [rest](const T* p) {
+          return P::load_partial(p, rest);
+        }).store_partial(to + v, rest);
+    }
+  }
 }
 
 template <class T, class A>
@@ -61,13 +90,17 @@ void scatter_gradient(const conv_shape& s, image<const T> gy, const T* weight, i
       for (index_t k = q; k < q + panel; ++k)
         *to++ = k < width ? weight[(o * s.c + k % s.c) * area + k / s.c] : T(0);
   }
+  tap_run* const columns = scratch<tap_run, scratch_use::taps>(s.w);
+  for (index_t x = 0; x < s.w; ++x) {
+    const auto axis =
+        backward_axis(s.w, s.out_w(), s.kw, s.stride_w, s.pad_w, s.dil_w, x % s.stride_w);
+    columns[x] = taps_of(axis, x / s.stride_w, 0, s.out_w());
+  }
   // Rows of outputs whose products stay in the L2 cache.
   const index_t most = (index_t(512) << 10) / index_t(sizeof(T)) / (s.out_w() * width);
   const index_t band = balanced_block(s.out_h(), std::max<index_t>(most, 1), 1);
   split_chunks(s.n, 1, s.work(), [&](index_t n, index_t) {
     T* products = scratch<T, scratch_use::window>(band * s.out_w() * width);
-    for (index_t y = 0; y < s.h; ++y)
-      for (index_t x = 0; x < s.w; ++x) fill_zeros(gx.at(n, y, x), s.c);
     for (index_t y = 0; y < s.out_h(); y += band) {
       const index_t last = std::min(y + band, s.out_h());
       strips<T> t;
@@ -77,7 +110,7 @@ void scatter_gradient(const conv_shape& s, image<const T> gy, const T* weight, i
       t.c = products, t.c_row_step = width;
       split_work(strip_count<T, A>(t.rows), t.rows * width * s.o,  // of one image alone
                  [&](index_t i0, index_t i1) { run_strips<T, A>(t, i0, i1); });
-      scatter_rows<T, A>(s, products, gx, n, y, last);
+      gather_rows<T, A>(s, products, gx, n, y, last, columns);
     }
     if (!finish.empty())
       for (index_t y = 0; y < s.h; ++y)
