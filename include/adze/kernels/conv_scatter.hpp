@@ -29,14 +29,15 @@ inline tap_run taps_of(const correlation_axis& axis, index_t a, index_t first, i
   return {top - high * step, axis.tap + high * axis.tap_step, std::max<index_t>(high - low + 1, 0)};
 }
 
-// One image's gradient from products(pixel, tap, channel) of rows [first, last) of its outputs,
-// after those of [0, first). Sums stay in registers: adding products to memory one by one would
-// wait for the stores of the pixel before, which overlap what is loaded.
+// One image's gradient from products(tap, channel), `pixel` apart for each of them, of rows [first,
+// last) of its outputs, after those of [0, first). Sums stay in registers: adding products to
+// memory one by one would wait for the stores of the pixel before, which overlap what is loaded.
 template <class T, class A>
 [[gnu::noinline]] void gather_rows(const conv_shape& s, const T* products, image<T> gx, index_t n,
-                                   index_t first, index_t last, const tap_run* columns) {
+                                   index_t first, index_t last, index_t pixel,
+                                   const tap_run* columns) {
   using P = simd::pack<T, A>;
-  const index_t pixel = s.kh * s.kw * s.c, row = s.out_w() * pixel;
+  const index_t row = s.out_w() * pixel;
   const index_t q_h = s.stride_h / std::gcd(s.stride_h, s.dil_h);
   const index_t q_w = s.stride_w / std::gcd(s.stride_w, s.dil_w);
   const index_t down = q_h * s.dil_h / s.stride_h * row - q_h * s.kw * s.c;
@@ -82,8 +83,12 @@ void scatter_gradient(const conv_shape& s, image<const T> gy, const T* weight, i
                       const epilogue<T>& finish) {
   constexpr index_t panel = tile_shape<T, A>::panel;
   const index_t area = s.kh * s.kw, width = area * s.c;
+  const index_t whole = (width + panel - 1) / panel * panel;
+  // Two edges cost more than a tile that computes zeros, one does not; masked ones are tiles.
+  const bool fill = !strip_functions<T, A>::masked && width % panel > panel / 2;
+  const index_t wide = fill ? whole : width;  // of the products of a pixel
   const auto p = forward_correlation<T>(s, image<const T>{});
-  T* panels = scratch<T, scratch_use::panels>((width + panel - 1) / panel * panel * s.o);
+  T* panels = scratch<T, scratch_use::panels>(whole * s.o);
   for (index_t q = 0; q < width; q += panel) {  // weights as o x (tap, channel)
     T* to = panels + q * s.o;
     for (index_t o = 0; o < s.o; ++o)
@@ -97,20 +102,20 @@ void scatter_gradient(const conv_shape& s, image<const T> gy, const T* weight, i
     columns[x] = taps_of(axis, x / s.stride_w, 0, s.out_w());
   }
   // Rows of outputs whose products stay in the L2 cache.
-  const index_t most = (index_t(512) << 10) / index_t(sizeof(T)) / (s.out_w() * width);
+  const index_t most = (index_t(512) << 10) / index_t(sizeof(T)) / (s.out_w() * wide);
   const index_t band = balanced_block(s.out_h(), std::max<index_t>(most, 1), 1);
   split_chunks(s.n, 1, s.work(), [&](index_t n, index_t) {
-    T* products = scratch<T, scratch_use::window>(band * s.out_w() * width);
+    T* products = scratch<T, scratch_use::window>(band * s.out_w() * wide);
     for (index_t y = 0; y < s.out_h(); y += band) {
       const index_t last = std::min(y + band, s.out_h());
       strips<T> t;
-      t.rows = (last - y) * s.out_w(), t.cols = width, t.depth = s.o;
+      t.rows = (last - y) * s.out_w(), t.cols = wide, t.depth = s.o;
       t.a = gradient_rows(p, gy, s.o, n * s.out_h() + y, n * s.out_h() + last, t.a_row_step);
       t.b = panels, t.b_step = panel, t.b_panel = panel * s.o;
-      t.c = products, t.c_row_step = width;
-      split_work(strip_count<T, A>(t.rows), t.rows * width * s.o,  // of one image alone
+      t.c = products, t.c_row_step = wide;
+      split_work(strip_count<T, A>(t.rows), t.rows * wide * s.o,  // of one image alone
                  [&](index_t i0, index_t i1) { run_strips<T, A>(t, i0, i1); });
-      gather_rows<T, A>(s, products, gx, n, y, last, columns);
+      gather_rows<T, A>(s, products, gx, n, y, last, wide, columns);
     }
     if (!finish.empty())
       for (index_t y = 0; y < s.h; ++y)
