@@ -9,6 +9,9 @@
 namespace adze::bench {
 namespace {
 
+// Not by a comparison with a value made there: g++ 12 warns of what its destructor would read.
+bool is_null(const json& j) { return std::holds_alternative<std::nullptr_t>(j.value); }
+
 TEST_CASE("json: what is written is read back") {
   const json value = json::object{{"a", 1.5},
                                   {"b", json::list{true, false, json(), "x\"\\\n\x01"}},
@@ -21,7 +24,7 @@ TEST_CASE("json: what is written is read back") {
   CHECK(value["b"].items().size() == 4);
   CHECK(value["b"].items()[0].truth());
   CHECK(!value["b"].items()[1].truth());
-  CHECK(value["missing"] == json());
+  CHECK(is_null(value["missing"]));
   CHECK(value["missing"]["deeper"].number(7) == 7);
   CHECK(value["a"].text("no") == "no");
   CHECK(to_json_text(std::numeric_limits<double>::infinity()) == "null\n");
@@ -37,7 +40,7 @@ TEST_CASE("json: what others write") {
 TEST_CASE("json: what Google Benchmark writes for numbers that are not finite is null") {
   const json read = parse_json("[NaN, -NaN, Infinity, -Infinity, 1]");
   REQUIRE(read.items().size() == 5);
-  for (std::size_t i = 0; i < 4; ++i) CHECK(read.items()[i] == json());
+  for (std::size_t i = 0; i < 4; ++i) CHECK(is_null(read.items()[i]));
 }
 
 TEST_CASE("json: damaged text is refused, with its place") {
