@@ -54,16 +54,15 @@ template <class F> void each_output(const pool_shape& s, bool adjacent, F f) {
   });
 }
 
-// The same for sums into gx, which begins as zero unless f writes all of it: blocks of channels are
-// split, never windows.
+// The same for sums into gx, which begins as zero: blocks of channels are split, never windows.
 template <class T, class F>
-void each_scatter(const pool_shape& s, image<T> gx, bool adjacent, bool clear, F f) {
+void each_scatter(const pool_shape& s, image<T> gx, bool adjacent, F f) {
   const index_t block = adjacent ? 64 : 1, blocks = (s.c + block - 1) / block;
   const pool_table table(s);
   split_work(s.n * blocks, s.work(), [&](index_t first, index_t last) {
     for (index_t k = first; k < last; ++k) {
       const index_t n = k / blocks, c0 = k % blocks * block, c1 = std::min(c0 + block, s.c);
-      for (index_t y = 0; clear && y < s.h.in; ++y) {
+      for (index_t y = 0; y < s.h.in; ++y) {
         T* row = gx.at(n, y, 0) + c0 * gx.c_stride;
         if (gx.w_stride == c1 - c0)
           fill_zeros(row, s.w.in * gx.w_stride);
@@ -122,7 +121,7 @@ template <class T, class A = simd::row_tag<T>>
 void avg_pool_backward(const pool_shape& s, std::type_identity_t<image<const T>> gy, image<T> gx) {
   using P = simd::pack<T, A>;
   const bool lanes = P::size > 1 && gx.c_stride == 1 && gy.c_stride == 1;
-  each_scatter(s, gx, gx.c_stride == 1, true, [&](const pool_span& p, index_t c0, index_t c1) {
+  each_scatter(s, gx, gx.c_stride == 1, [&](const pool_span& p, index_t c0, index_t c1) {
     const T* from = gy.at(p.n, p.i, p.j);
     T* to = gx.at(p.n, 0, 0);
     const T divisor = static_cast<T>(s.divide_by(p.i, p.j));

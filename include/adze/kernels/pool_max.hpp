@@ -4,7 +4,6 @@
 #include <limits>
 
 #include <adze/kernels/pool.hpp>
-#include <adze/simd/convert.hpp>
 
 namespace adze::kernels::inline ADZE_ISA {
 
@@ -142,43 +141,12 @@ void max_pool(const pool_shape& s, std::type_identity_t<image<const T>> x, image
   });
 }
 
-// Channels [c0, c1) of a window that shares no pixel with others: the gradient where its maximum
-// was, zeros elsewhere.
-template <class T, class A>
-[[gnu::noinline]] void place_gradient(const pool_span& p, index_t width, index_t c0, index_t c1,
-                                      const T* gy, const pixel_index* place, const image<T>& gx) {
-  using P = simd::pack<T, A>;
-  T* const to = gx.at(p.n, 0, 0);
-  const auto vector = [&](index_t c) {
-    const P g = P::load(gy + c), at = simd::load_as<P>(place + c);
-    each_pixel(p, gx, to + c, [&](T* pixel, index_t row, index_t column) {
-      P(where(at == P(static_cast<T>(row * width + column)), g, P(T(0)))).store(pixel);
-    });
-  };
-  index_t c = c0;
-  for (; c + P::size <= c1; c += P::size) vector(c);
-  if (c < c1 && c1 - c0 > P::size) return vector(c1 - P::size);  // some channels twice
-  for (; c < c1; ++c)
-    each_pixel(p, gx, to + c, [&](T* pixel, index_t row, index_t column) {
-      *pixel = place[c] == row * width + column ? gy[c] : T(0);
-    });
-}
-
 // gx = 0, then gy of each window added where its maximum was.
-template <class T, class A = simd::row_tag<T>>
+template <class T>
 void max_pool_backward(const pool_shape& s, std::type_identity_t<image<const T>> gy,
                        image<const pixel_index> at, std::type_identity_t<image<T>> gx) {
-  if constexpr (std::is_same_v<T, float>)
-    if (simd::pack<T, A>::size <= s.c && s.h.disjoint() && s.w.disjoint() &&
-        s.h.in * s.w.in < index_t(1) << 24 && gx.c_stride == 1 && gy.c_stride == 1 &&
-        at.c_stride == 1)
-      return each_scatter(s, gx, true, !s.h.tiled() || !s.w.tiled(),
-                          [&](const pool_span& p, index_t c0, index_t c1) {
-                            place_gradient<T, A>(p, s.w.in, c0, c1, gy.at(p.n, p.i, p.j),
-                                                 at.at(p.n, p.i, p.j), gx);
-                          });
   const bool dense = gx.h_stride == s.w.in * gx.w_stride;
-  each_scatter(s, gx, gx.c_stride == 1, true, [&](const pool_span& p, index_t c0, index_t c1) {
+  each_scatter(s, gx, gx.c_stride == 1, [&](const pool_span& p, index_t c0, index_t c1) {
     const T* from = gy.at(p.n, p.i, p.j);
     const pixel_index* place = at.at(p.n, p.i, p.j);
     T* to = gx.at(p.n, 0, 0);

@@ -28,9 +28,6 @@ struct pool_axis {
     return std::min(start(i) + (kernel - 1) * dilation + 1, in);
   }
   index_t inside(index_t i) const { return std::max<index_t>(0, end(i) - begin(i)); }
-  // Whether no position is in two windows, and whether each is in one.
-  bool disjoint() const { return !adaptive && dilation == 1 && stride >= kernel; }
-  bool tiled() const { return disjoint() && stride == kernel && pad == 0 && out * kernel == in; }
   // With the padding, but not what lies beyond it.
   index_t with_padding(index_t i) const {
     return adaptive ? inside(i) : std::min(start(i) + kernel, in + pad) - start(i);
