@@ -155,6 +155,30 @@ TEST_CASE("pool: places that a float does not hold") {
   CHECK(at[3] == static_cast<kernels::pixel_index>(odd));
 }
 
+TEST_CASE("pool: gradients go to any places, in the window or not, as the op alone asks") {
+  std::mt19937 draw(11);
+  for (const index_t c : {1, 7, 8, 19, 70}) {
+    pool_shape s{.n = 2, .c = c};
+    s.h = kernels::fixed_axis(6, {2, 2, 0, 1, false});
+    s.w = kernels::fixed_axis(8, {2, 2, 0, 1, false});
+    const auto size = static_cast<std::size_t>(2 * c * 12);
+    std::vector<float> gy(size), gx(4 * size, -1.0f), expected(4 * size);
+    std::vector<kernels::pixel_index> at(size);
+    for (std::size_t k = 0; k < size; ++k) {
+      gy[k] = static_cast<float>(draw() % 16);
+      at[k] = static_cast<kernels::pixel_index>(draw() % 49) - 1;
+      const std::size_t channels = static_cast<std::size_t>(c), n = k / (size / 2);
+      if (at[k] >= 0)
+        expected[(n * 48 + static_cast<std::size_t>(at[k])) * channels + k % channels] += gy[k];
+    }
+    kernels::max_pool_backward<float>(
+        s, kernels::channels_last<const float>(gy.data(), c, 3, 4),
+        kernels::channels_last<const kernels::pixel_index>(at.data(), c, 3, 4),
+        kernels::channels_last(gx.data(), c, 6, 8));
+    CHECK(gx == expected);
+  }
+}
+
 TEST_CASE("pool: the same bits for any number of threads, equal maxima give the first") {
   pool_shape s{.n = 20, .c = 70};
   s.h = kernels::fixed_axis(40, {.kernel = 3, .stride = 2, .pad = 1});
