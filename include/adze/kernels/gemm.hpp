@@ -12,6 +12,7 @@
 #include <adze/kernels/epilogue.hpp>
 #include <adze/kernels/gemm_panels.hpp>
 #include <adze/kernels/gemm_small.hpp>
+#include <adze/kernels/gemm_sweep.hpp>
 
 namespace adze::kernels {
 

@@ -41,7 +41,7 @@ template <class T, class A> constexpr index_t block_width(index_t cols) {
 }
 
 // Few rows times few columns: blocks of 128 rows of the right operand stay where they stand, and
-// both fit the L1 and L2 cache (1.1 to 1.2 times packed ones by benchmarks/gemm, narrow).
+// both fit the L1 and L2 cache (1.0 to 1.2 times packed ones by benchmarks/gemm, #narrow).
 inline constexpr index_t most_narrow = 36, narrow_depth = 128;
 template <class T, class A> constexpr bool is_narrow(index_t rows, index_t cols) {
   return A::bytes < 64 && rows <= most_narrow && cols * index_t(sizeof(T)) <= 1280;
